@@ -1,0 +1,1 @@
+"""What backends implement and plugins offer. An interface's methods are primitives, its docstrings promises."""

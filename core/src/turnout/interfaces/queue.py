@@ -1,0 +1,158 @@
+"""The queue: who runs next. Each sentence of these docstrings is a promise and a test in `turnout.testing.queue`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from turnout.errors import Unsupported
+from turnout.model.durability import Durability
+
+__all__ = ["DeadMessage", "Lease", "LeaseState", "Message", "Queue", "QueueCapability", "QueueStats"]
+
+
+class QueueCapability(StrEnum):
+    FAIRNESS = "fairness"
+    """Messages of different tenants are handed out in turn, whatever each has waiting."""
+    PRIORITY = "priority"
+    """Within a tenant a higher priority is handed out first."""
+    CLAIM = "claim"
+    """A message can be claimed by its id, due or not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One execution to run. `id` is the execution's id; `tenant` whose turn it takes."""
+
+    id: str
+    tenant: str
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to run an execution until `expires_at` (seconds since the epoch).
+
+    `token` is larger than that of every earlier lease of the same id; `attempt` counts claims in a row that ended
+    neither in `complete` nor in `release`, this one included.
+    """
+
+    message: Message
+    worker: str
+    token: int
+    attempt: int
+    expires_at: float
+
+
+class LeaseState(StrEnum):
+    """What `extend` says of a lease."""
+
+    HELD = "held"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+    """Held and extended, and somebody asked to cancel the execution."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadMessage:
+    """A message that used up its attempts; `reason` is the last failure's, without secrets."""
+
+    message: Message
+    attempts: int
+    reason: str
+    died_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueStats:
+    """How many are due, not yet due, leased and dead; the age in seconds of the oldest that is due."""
+
+    ready: int
+    delayed: int
+    leased: int
+    dead: int
+    oldest_ready_s: float
+
+
+class Queue(ABC):
+    """Hands each message to one worker at a time, at least once, until it is completed.
+
+    Safe to use from several processes where `durability` is not `memory`. All methods may raise `BackendError`.
+    """
+
+    capabilities: ClassVar[frozenset[QueueCapability]]
+
+    @property
+    @abstractmethod
+    def durability(self) -> Durability:
+        """What a message survives once `put` has returned."""
+
+    @abstractmethod
+    async def put(self, message: Message, *, delay_s: float = 0.0) -> bool:
+        """Add a message, to be handed out after `delay_s`. False, and nothing changes, if its id is there already
+        (waiting, leased or dead). A worker blocked in `take` gets a due message without polling delay."""
+
+    @abstractmethod
+    async def take(self, worker: str, *, wait_s: float) -> Lease | None:
+        """Lease the next due message, waiting at most `wait_s`; None if none came. Of one tenant and priority the
+        one due first is handed out first. An expired lease's message is handed out before those waiting."""
+
+    async def claim(self, worker: str, id: str) -> Lease | None:
+        """Lease this message now, due or not; None if it is not there or leased. Needs `CLAIM`."""
+        raise Unsupported(type(self).__name__, QueueCapability.CLAIM)
+
+    @abstractmethod
+    async def extend(self, leases: Sequence[Lease]) -> Sequence[LeaseState]:
+        """Renew each lease for the queue's lease time from now; the states come in the order of the leases. A lease
+        whose message was leased again, reaped, completed or dropped is `LOST` and stays so."""
+
+    @abstractmethod
+    async def complete(self, lease: Lease) -> bool:
+        """Remove the message. False, and nothing changes, if the lease is lost."""
+
+    @abstractmethod
+    async def release(self, lease: Lease, *, delay_s: float | None = 0.0) -> bool:
+        """Give the message back, due after `delay_s`, or only when woken if None; its attempts start over. If `wake`
+        was called during the lease it is due at once. False if the lease is lost."""
+
+    @abstractmethod
+    async def fail(self, lease: Lease, *, reason: str, delay_s: float = 0.0) -> bool:
+        """Give the message back, due after `delay_s`, its attempt counted; after the queue's `max_attempts` it goes
+        to the dead letters instead. False if the lease is lost."""
+
+    @abstractmethod
+    async def wake(self, id: str) -> bool:
+        """Make a delayed message due now; a leased one is due at once when it is released. False if not there."""
+
+    @abstractmethod
+    async def cancel(self, id: str) -> bool:
+        """Ask the holder of the message to stop: `extend` answers `CANCELLED` from now on, for this lease and any
+        later one; a message that is waiting becomes due at once, so that a worker can end it. False if not there."""
+
+    @abstractmethod
+    async def reap(self) -> Sequence[Lease]:
+        """End every expired lease: its message goes to the head of its tenant's line, or, after `max_attempts`, to
+        the dead letters. Returns the leases ended, each with a token raised past the lost one's, with which the caller
+        fences the journal. Safe to call from many processes: each expired lease is returned once."""
+
+    @abstractmethod
+    async def stats(self) -> QueueStats: ...
+
+    @abstractmethod
+    async def dead(self, *, limit: int = 100) -> Sequence[DeadMessage]:
+        """The dead letters, the newest first."""
+
+    @abstractmethod
+    async def revive(self, id: str) -> bool:
+        """Make a dead message due again, its attempts starting over. False if it is not dead."""
+
+    @abstractmethod
+    async def drop(self, id: str) -> bool:
+        """Remove a message wherever it is; a lease of it is lost. False if not there."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of connections and wake blocked takers, which return None. Idempotent."""

@@ -1,0 +1,147 @@
+"""The sandbox: where customers' code runs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar
+
+from turnout.model.execution import LogLine
+from turnout.model.payload import Encoded, File
+
+__all__ = [
+    "CodeBundle",
+    "Failure",
+    "FileAccess",
+    "Isolation",
+    "Job",
+    "Limits",
+    "Outcome",
+    "Sandbox",
+    "SandboxHandle",
+    "Success",
+]
+
+
+class Isolation(StrEnum):
+    """What one customer's code cannot get at."""
+
+    FILESYSTEM = "filesystem"
+    NETWORK = "network"
+    PROCESSES = "processes"
+    MEMORY = "memory"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Of one handle. Sizes in bytes, times in seconds. `boot_s` bounds the start of a fresh process."""
+
+    memory_bytes: int = 256 * 1024 * 1024
+    result_bytes: int = 512 * 1024 * 1024
+    log_bytes: int = 1024 * 1024
+    boot_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeBundle:
+    """The code of one integration version: an immutable directory with its sources and `node_modules`.
+
+    `modules` are the entry files, relative to `directory`, that the flow's code steps run: a sandbox may load them
+    ahead of time, for this tenant alone.
+    """
+
+    hash: str
+    directory: str
+    modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileAccess:
+    """How a job gets at the content of files: `read` streams a file's content, `write` stores content the code made."""
+
+    read: Callable[[File], AsyncIterator[bytes]]
+    write: Callable[[AsyncIterator[bytes], str, str], Awaitable[File]]
+    """Content, name, content type."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Call the default export of `module` (relative to the bundle) with `input`, within `timeout_s`.
+
+    `context` is small JSON-like data, nothing secret: execution, step, attempt, integration, flow, instance.
+    `log` is called with each line as it comes, in order, before the outcome is returned.
+    """
+
+    module: str
+    input: Encoded
+    context: Mapping[str, object]
+    timeout_s: float
+    files: FileAccess
+    log: Callable[[LogLine], None] = field(default=lambda line: None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Success:
+    """The code returned. `network` says whether the job opened a connection: then it is not repeated lightly."""
+
+    output: Encoded
+    cpu_ms: float
+    network: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """The code did not return a value.
+
+    `kind` is the JavaScript error's name (`TypeError`), or `timeout`, `memory`, `crashed`, `result_too_large`,
+    `not_json`, `no_default_export`, `import`. `stack` has the customer's own frames alone, paths relative to the bundle.
+    """
+
+    kind: str
+    message: str
+    stack: str = ""
+    network: bool = False
+
+
+Outcome = Success | Failure
+
+
+class SandboxHandle(ABC):
+    """One sandbox of one execution. Not safe for two jobs at once: acquire another."""
+
+    @property
+    @abstractmethod
+    def usable(self) -> bool:
+        """False after a job that timed out, crashed or broke the protocol: release it and acquire another."""
+
+    @abstractmethod
+    async def run(self, job: Job) -> Outcome:
+        """Run the job to its outcome; never raises for anything the code does. Cancelling the call kills the process
+        at once. Jobs of one handle run in one process, one after another, and share its globals and loaded modules."""
+
+    @abstractmethod
+    async def release(self) -> None:
+        """End the process and all it started; it is never used again. Idempotent."""
+
+
+class Sandbox(ABC):
+    """Makes handles. Each sentence is a promise and a test in `turnout.testing.sandbox`."""
+
+    isolates: ClassVar[frozenset[Isolation]]
+    languages: ClassVar[frozenset[str]]
+
+    @abstractmethod
+    async def start(self) -> Sequence[str]:
+        """Check that the machine can run it and warm up; returns lines for people on what it does not isolate.
+        `BackendError` says what is missing and how to install it."""
+
+    @abstractmethod
+    async def acquire(self, tenant: str, bundle: CodeBundle, limits: Limits) -> SandboxHandle:
+        """A fresh process that has run nobody's code, or this tenant's top-level module code of this bundle alone.
+        Nothing that an earlier handle's code did can be seen in it. `BackendError` if none starts within `boot_s`."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """End every process. Idempotent."""

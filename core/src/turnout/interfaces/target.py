@@ -1,0 +1,34 @@
+"""A compute target: where a service runs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from turnout.interfaces.service import Service
+
+__all__ = ["Target", "TargetLimits"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetLimits:
+    """What a target can give a service: seconds a call may take, bytes of a request body and of memory; None: no limit."""
+
+    call_s: float | None = None
+    request_bytes: int | None = None
+    memory_bytes: int | None = None
+    long_polling: bool = True
+
+
+class Target(ABC):
+    """Runs services. `limits` is what `turnout check` compares needs with."""
+
+    name: ClassVar[str]
+    limits: ClassVar[TargetLimits]
+
+    @abstractmethod
+    async def serve(self, services: Sequence[Service], *, host: str, port: int) -> None:
+        """Start the services, answer their routes at this address, and return when asked to stop (SIGTERM, SIGINT),
+        after every service has stopped. `BackendError` if the address is taken."""

@@ -1,0 +1,1 @@
+"""Values that every other part shares: definitions, executions, events, files. Imports the standard library alone."""

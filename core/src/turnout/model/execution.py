@@ -1,0 +1,117 @@
+"""What an execution is, and its record: the history that people read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from turnout.model.payload import Encoded
+
+__all__ = ["ErrorInfo", "ExecutionInfo", "ExecutionRecord", "LogLine", "Status", "StepRecord", "StepStatus"]
+
+
+class Status(StrEnum):
+    """Of an execution. `parked` waits for a person, `waiting` for a time or a callback; both can go on."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    PARKED = "parked"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        return self in (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
+
+
+class StepStatus(StrEnum):
+    RUNNING = "running"
+    WAITING = "waiting"
+    PARKED = "parked"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorInfo:
+    """Why a step or an execution failed, without secrets. `step` is the path of the step it came from."""
+
+    kind: str
+    message: str
+    step: str = ""
+    stack: str = ""
+    details: Encoded | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionInfo:
+    """What an execution is from its first moment, never changed afterwards. Times are seconds since the epoch.
+
+    `tenant` is the customer whom it belongs to; `instance` the deployment, `settings` the digest of the config and
+    connections that it runs with; `bundle` the content hash of the code and definition. `deadline` is absolute or None.
+    A sub-execution names its `parent` and the `parent_path` of the step that called it. An execution made by replay names its
+    origin in `replay_of`.
+    """
+
+    id: str
+    tenant: str
+    instance: str
+    integration: str
+    version: str
+    bundle: str
+    flow: str
+    settings: str
+    trigger: Encoded
+    created_at: float
+    deadline: float | None = None
+    parent: str = ""
+    parent_path: str = ""
+    replay_of: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """One step as people see it. `path` is the ids from the flow down, items in brackets: `each[3].post`."""
+
+    path: str
+    kind: str
+    status: StepStatus
+    attempts: int = 1
+    started_at: float
+    duration_ms: float = 0.0
+    output: Encoded | None = None
+    error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """One line of an execution's log; `level` is debug, info, warning or error."""
+
+    at: float
+    level: str
+    message: str
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionRecord:
+    """An execution's history. `duration_ms` runs from the first start to the end, waits included."""
+
+    info: ExecutionInfo
+    status: Status
+    attempts: int = 0
+    started_at: float | None = None
+    ended_at: float | None = None
+    output: Encoded | None = None
+    error: ErrorInfo | None = None
+    steps: tuple[StepRecord, ...] = field(default=())
+
+    @property
+    def duration_ms(self) -> float | None:
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return (self.ended_at - self.started_at) * 1000
