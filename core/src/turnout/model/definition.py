@@ -152,6 +152,8 @@ class CodeStep(StepBase):
 
     file: str = ""
     source: str = ""
+    source_position: Position | None = field(default=None, compare=False)
+    """Where the first line of an inline `source` stands in the definition, so that stacks can name it."""
     inputs: Any = field(default_factory=dict)
 
 
