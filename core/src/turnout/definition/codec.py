@@ -1,0 +1,212 @@
+"""An integration as bytes and back: what a bundle holds and what its hash is made of.
+
+The form is canonical: fields in the order of the model, those with their default left out (so that a field added
+later changes no hash), mappings in the order in which they were written, because that order is seen (a form's
+fields, a flow's arms). Positions are kept, with files relative to the integration's directory: stacks and messages name
+them; no path of the machine gets in. `dump(…, positions=False)` is for comparing what two definitions mean.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from enum import Enum
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Any, Final, cast
+
+from turnout.errors import DefinitionError, Problem
+from turnout.model.definition import (
+    ActionStep,
+    Backoff,
+    BranchArm,
+    BranchStep,
+    CallStep,
+    CodeSettings,
+    CodeStep,
+    ConfigType,
+    ConfigVariable,
+    ConnectionSlot,
+    Flow,
+    Integration,
+    LoopStep,
+    OnCrash,
+    ParallelStep,
+    Position,
+    Retry,
+    Step,
+    StopStep,
+    Trigger,
+    WaitStep,
+)
+
+__all__ = ["FORMAT", "dump", "parse"]
+
+FORMAT: Final = 1
+"""Raised when bytes written by an older Turnout could be misread by this one."""
+
+STEP_KINDS: Final[Mapping[str, type[Step]]] = {
+    "action": ActionStep,
+    "code": CodeStep,
+    "branch": BranchStep,
+    "loop": LoopStep,
+    "parallel": ParallelStep,
+    "call": CallStep,
+    "wait": WaitStep,
+    "stop": StopStep,
+}
+_KIND_OF: Final = {cls: kind for kind, cls in STEP_KINDS.items()}
+
+
+def dump(integration: Integration, *, positions: bool = True) -> bytes:
+    """The integration as canonical JSON in UTF-8: equal integrations, written in the same order, give equal bytes.
+
+    `DefinitionError` if a value in it is not JSON (a date, NaN, half a surrogate pair), which only Python can write.
+    """
+    plain = {"format": FORMAT, **_Writer(integration.directory, positions=positions).plain(integration)}
+    try:
+        text = json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = Problem(message=f"integration {integration.name!r} holds a value that is not JSON: {error}")
+        raise DefinitionError([problem]) from error
+
+
+def parse(data: bytes, *, directory: str = "") -> Integration:
+    """The integration that `dump` wrote. `DefinitionError` if the bytes are not of that form or of a newer format."""
+    try:
+        plain = json.loads(data)
+        written = plain.pop("format")
+        if written != FORMAT:
+            raise _refused(
+                f"it is of format {written!r}, this Turnout reads format {FORMAT}: use the version it was built with"
+            )
+        return _integration(plain, directory)
+    except DefinitionError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise _refused(f"{type(error).__name__}: {error}") from error
+
+
+def _refused(why: str) -> DefinitionError:
+    return DefinitionError([Problem(message=f"not an integration as Turnout writes it: {why}")])
+
+
+class _Writer:
+    """Turns model values into plain data."""
+
+    def __init__(self, directory: str, *, positions: bool) -> None:
+        self._directory = directory
+        self._positions = positions
+
+    def plain(self, value: Any) -> Any:
+        match value:
+            case Position():
+                return [self._relative(value.file), value.line, value.column]
+            case Enum():
+                return value.value
+            case Mapping():
+                return {key: self.plain(item) for key, item in value.items()}
+            case list() | tuple():
+                return [self.plain(item) for item in value]
+            case _ if is_dataclass(value) and not isinstance(value, type):
+                return self._object(value)
+            case _:
+                return value
+
+    def _object(self, value: Any) -> dict[str, Any]:
+        kind = _KIND_OF.get(type(value))
+        plain: dict[str, Any] = {} if kind is None else {"kind": kind}
+        for field, default in _fields(type(value)):
+            item = getattr(value, field.name)
+            if field.name == "directory" or (not self._positions and field.name in ("position", "source_position")):
+                continue
+            if default is MISSING or type(item) is not type(default) or item != default:
+                plain[field.name] = self.plain(item)
+        return plain
+
+    def _relative(self, file: str) -> str:
+        path = PurePath(file)
+        if not path.is_absolute():
+            return path.as_posix()
+        if self._directory and path.is_relative_to(self._directory):
+            return path.relative_to(self._directory).as_posix()
+        return path.name
+
+
+@lru_cache
+def _fields(cls: Hashable) -> tuple[tuple[Field[Any], Any], ...]:
+    """A class's fields with their defaults."""
+    return tuple(
+        (field, field.default if field.default_factory is MISSING else field.default_factory())
+        for field in fields(cast("Any", cls))
+    )
+
+
+def _integration(plain: dict[str, Any], directory: str) -> Integration:
+    return Integration(
+        **{
+            **plain,
+            "config": {name: _config(item) for name, item in plain.get("config", {}).items()},
+            "connections": {name: ConnectionSlot(**item) for name, item in plain.get("connections", {}).items()},
+            "code": CodeSettings(**plain.get("code", {})),
+            "flows": {name: _flow(item) for name, item in plain.get("flows", {}).items()},
+            "directory": directory,
+        }
+    )
+
+
+def _config(plain: dict[str, Any]) -> ConfigVariable:
+    return ConfigVariable(**_converted(plain, {"type": ConfigType, "choices": tuple}))
+
+
+def _flow(plain: dict[str, Any]) -> Flow:
+    return Flow(**_converted(plain, {"trigger": lambda item: Trigger(**item), "steps": _steps, "position": _position}))
+
+
+def _steps(plain: list[dict[str, Any]]) -> tuple[Step, ...]:
+    return tuple(_step(item) for item in plain)
+
+
+def _step(plain: dict[str, Any]) -> Step:
+    kind = plain["kind"]
+    cls = STEP_KINDS[kind]
+    values = {key: item for key, item in plain.items() if key != "kind"}
+    return cls(**_converted(values, {**_STEP_FIELDS, "arms": _ARMS.get(kind, _steps)}))
+
+
+def _position(plain: list[Any] | None) -> Position | None:
+    return None if plain is None else Position(file=plain[0], line=plain[1], column=plain[2])
+
+
+def _retry(plain: dict[str, Any] | None) -> Retry | None:
+    return None if plain is None else Retry(**_converted(plain, {"backoff": Backoff, "errors": tuple}))
+
+
+def _on_error(plain: Any) -> Any:
+    return _steps(plain) if isinstance(plain, list) else plain
+
+
+def _branch_arms(plain: list[dict[str, Any]]) -> tuple[BranchArm, ...]:
+    return tuple(BranchArm(**_converted(arm, {"steps": _steps})) for arm in plain)
+
+
+def _parallel_arms(plain: dict[str, Any]) -> dict[str, tuple[Step, ...]]:
+    return {name: _steps(steps) for name, steps in plain.items()}
+
+
+_Convert = Callable[[Any], Any]
+_ARMS: Final[Mapping[str, _Convert]] = {"branch": _branch_arms, "parallel": _parallel_arms}
+_STEP_FIELDS: Final[Mapping[str, _Convert]] = {
+    "retry": _retry,
+    "on_error": _on_error,
+    "on_crash": OnCrash,
+    "position": _position,
+    "source_position": _position,
+    "steps": _steps,
+}
+
+
+def _converted(plain: dict[str, Any], converters: Mapping[str, _Convert]) -> dict[str, Any]:
+    return {key: converters[key](item) if key in converters else item for key, item in plain.items()}
