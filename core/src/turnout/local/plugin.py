@@ -1,0 +1,69 @@
+"""What the `local` backend provides, registered through the same entry point group as anybody's plugin.
+
+The hooks import what they return: `turnout --help` loads this module and must not load a database, a server or Node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from turnout.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from turnout.interfaces.queue import Queue
+    from turnout.interfaces.sandbox import Sandbox
+    from turnout.interfaces.service import Service
+    from turnout.interfaces.target import Target
+
+__all__: list[str] = []
+
+
+@hookimpl
+def turnout_queues() -> Mapping[str, type[Queue]]:
+    from turnout.local.memory_queue import MemoryQueue
+    from turnout.local.sqlite_queue import SQLiteQueue
+
+    return {"memory": MemoryQueue, "sqlite": SQLiteQueue}
+
+
+@hookimpl
+def turnout_sandboxes() -> Mapping[str, type[Sandbox]]:
+    from turnout.local.sandbox import ProcessSandbox
+
+    return {"process": ProcessSandbox}
+
+
+@hookimpl
+def turnout_stores() -> Mapping[str, type]:
+    from turnout.local.environment_secrets import EnvironmentSecrets
+    from turnout.local.file_payloads import FilePayloads
+    from turnout.local.file_secrets import FileSecrets
+    from turnout.local.sqlite_journal import SQLiteJournal
+    from turnout.local.sqlite_records import SQLiteRecords
+    from turnout.local.sqlite_state import SQLiteState
+
+    return {
+        "journal:sqlite": SQLiteJournal,
+        "records:sqlite": SQLiteRecords,
+        "payloads:file": FilePayloads,
+        "secrets:env": EnvironmentSecrets,
+        "secrets:file": FileSecrets,
+        "state:sqlite": SQLiteState,
+    }
+
+
+@hookimpl
+def turnout_targets() -> Mapping[str, type[Target]]:
+    from turnout.local.target import LocalTarget
+
+    return {"local": LocalTarget}
+
+
+@hookimpl
+def turnout_services() -> Mapping[str, type[Service]]:
+    from turnout.services.ingress import Ingress
+    from turnout.services.metadata import Metadata
+    from turnout.services.runner import Runner
+
+    return {"ingress": Ingress, "metadata": Metadata, "runner": Runner}
