@@ -180,10 +180,19 @@ class StepParked(StepError):
 
 
 class ExpressionError(StepError):
-    """An expression could not be evaluated; `expression` is its text."""
+    """An expression cannot be read or evaluated; `expression` is its text.
+
+    `reason` says on one line what is wrong and `hint` what to do. `offset` counts characters from the start of the
+    text that the expression stands in, from 0; None where the fault has no place.
+    """
 
     kind = "expression"
 
-    def __init__(self, message: str, *, expression: str = "") -> None:
+    def __init__(
+        self, message: str, *, expression: str = "", reason: str = "", hint: str = "", offset: int | None = None
+    ) -> None:
         self.expression = expression
+        self.reason = reason or message
+        self.hint = hint
+        self.offset = offset
         super().__init__(message, retryable=False)

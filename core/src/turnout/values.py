@@ -138,6 +138,15 @@ class Value:
             return None
         return Value(data[position])
 
+    @property
+    def file(self) -> File | None:
+        """The file that this value is, or None; looks at nothing else."""
+        if self._object is _UNSET:
+            return self._files[0][1] if self._files and not self._files[0][0] else None
+        if isinstance(self._object, Value):
+            return self._object.file
+        return self._object if isinstance(self._object, File) else None
+
     def items(self) -> Iterator[Value]:
         """The elements of a list, each unparsed as long as the list is. `StepError` if this is not a list."""
         if self._object is _UNSET and self._text is not None and not self._files and self._text.lstrip()[:1] == b"[":
