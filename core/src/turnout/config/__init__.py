@@ -1,0 +1,30 @@
+"""Settings: `turnout.toml`, its environments layered over the default, read once into one frozen object."""
+
+from turnout.config.reading import FILE_NAME, find_project, load_settings
+from turnout.config.schema import SETTINGS, Setting
+from turnout.config.settings import (
+    JournalMode,
+    LimitSettings,
+    PluginSettings,
+    ProjectSettings,
+    RetentionSettings,
+    RunnerSettings,
+    Settings,
+    StorageSettings,
+)
+
+__all__ = [
+    "FILE_NAME",
+    "SETTINGS",
+    "JournalMode",
+    "LimitSettings",
+    "PluginSettings",
+    "ProjectSettings",
+    "RetentionSettings",
+    "RunnerSettings",
+    "Setting",
+    "Settings",
+    "StorageSettings",
+    "find_project",
+    "load_settings",
+]

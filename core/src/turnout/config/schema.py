@@ -1,0 +1,200 @@
+"""Which settings there are: the table that reading, error messages and the reference in the documentation share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from turnout.config.settings import (
+    JournalMode,
+    LimitSettings,
+    PluginSettings,
+    ProjectSettings,
+    RetentionSettings,
+    RunnerSettings,
+    Settings,
+    StorageSettings,
+)
+from turnout.model.durability import Durability
+
+__all__ = ["SCHEMA", "SETTINGS", "Leaf", "Section", "Setting"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """One setting: `field` of its section's class, and `read`, which raises `ValueError` with what is expected."""
+
+    field: str
+    read: Callable[[object], Any]
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A table of `turnout.toml` and the class it becomes."""
+
+    make: type
+    keys: Mapping[str, Leaf | Section]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A setting as the reference lists it: `name` is dotted, `storage.retention.days`; `field` the attribute it becomes."""
+
+    name: str
+    field: str
+    description: str
+    default: Any
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
+_UNITS = {
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
+
+
+def _text(given: object) -> str:
+    if not isinstance(given, str) or not given.strip():
+        raise ValueError("text is expected")
+    return given
+
+
+def _texts(given: object) -> tuple[str, ...]:
+    if not isinstance(given, list) or not all(isinstance(item, str) and item.strip() for item in given):
+        raise ValueError('a list of texts is expected, ["a", "b"]')
+    return tuple(given)
+
+
+def _count(least: int, most: int) -> Callable[[object], int]:
+    def read(given: object) -> int:
+        if isinstance(given, bool) or not isinstance(given, int) or not least <= given <= most:
+            raise ValueError(f"a whole number from {least} to {most} is expected")
+        return given
+
+    return read
+
+
+def _size(given: object) -> int:
+    match = _SIZE.fullmatch(given.strip()) if isinstance(given, str) else None
+    if match is None or (size := int(float(match[1]) * _UNITS[match[2]])) < 1:
+        raise ValueError('a size of at least one byte is expected, "500 MB" (B, KB, MB, GB, TB, or KiB, MiB, GiB, TiB)')
+    return size
+
+
+def _or_unlimited(read: Callable[[object], int]) -> Callable[[object], int | None]:
+    def read_or_unlimited(given: object) -> int | None:
+        if given == "unlimited":
+            return None
+        try:
+            return read(given)
+        except ValueError as error:
+            raise ValueError(f'{error}, or "unlimited"') from error
+
+    return read_or_unlimited
+
+
+def _one_of(choices: Mapping[str, Any]) -> Callable[[object], Any]:
+    def read(given: object) -> Any:
+        if not isinstance(given, str) or given not in choices:
+            raise ValueError(f"one of {', '.join(map(repr, choices))} is expected")
+        return choices[given]
+
+    return read
+
+
+def _leaf(field: str, read: Callable[[object], Any], description: str) -> Leaf:
+    return Leaf(field=field, read=read, description=description)
+
+
+SCHEMA = Section(
+    make=Settings,
+    keys={
+        "project": Section(
+            make=ProjectSettings,
+            keys={
+                "name": _leaf("name", _text, "The project's name; its directory's without it."),
+                "directories": _leaf("directories", _texts, "Where integrations are looked for."),
+            },
+        ),
+        "storage": Section(
+            make=StorageSettings,
+            keys={
+                "directory": _leaf("directory", _text, "Where the embedded store keeps its files."),
+                "durability": _leaf(
+                    "durability",
+                    _one_of({"process": Durability.PROCESS, "full": Durability.HOST}),
+                    "What a write survives: `process` SIGKILL, `full` loss of power as well.",
+                ),
+                "retention": Section(
+                    make=RetentionSettings,
+                    keys={
+                        "days": _leaf(
+                            "days",
+                            _or_unlimited(_count(1, 36500)),
+                            "How many days records of ended executions are kept.",
+                        ),
+                        "size": _leaf(
+                            "size_bytes", _or_unlimited(_size), "What records may take; the oldest go first."
+                        ),
+                    },
+                ),
+            },
+        ),
+        "runner": Section(
+            make=RunnerSettings,
+            keys={
+                "concurrency": _leaf("concurrency", _count(1, 10000), "How many executions run at once in a process."),
+                "sandbox": _leaf("sandbox", _text, "Which sandbox runs code steps, by the name a plugin gives it."),
+                "journal": _leaf(
+                    "journal",
+                    _one_of({mode.value: mode for mode in JournalMode}),
+                    "`strict` waits for every step's row, `default` before effects and at the end.",
+                ),
+            },
+        ),
+        "limits": Section(
+            make=LimitSettings,
+            keys={
+                "memory": _leaf("memory_bytes", _size, "Memory of one sandbox."),
+                "result": _leaf("result_bytes", _size, "What a code step may return."),
+                "log": _leaf("log_bytes", _size, "What a code step may log."),
+                "request": _leaf("request_bytes", _size, "The body of a webhook's request."),
+            },
+        ),
+        "plugins": Section(
+            make=PluginSettings,
+            keys={"blocked": _leaf("blocked", _texts, "Installed plugins that are not loaded, by name.")},
+        ),
+    },
+)
+
+
+def _settings(section: Section, path: str) -> Iterator[Setting]:
+    defaults = section.make() if section.make is not Settings else None
+    for key, inner in section.keys.items():
+        name = f"{path}.{key}" if path else key
+        match inner:
+            case Section():
+                yield from _settings(inner, name)
+            case Leaf():
+                assert inner.field in {field.name for field in fields(section.make)}
+                yield Setting(
+                    name=name,
+                    field=inner.field,
+                    description=inner.description,
+                    default=getattr(defaults, inner.field),
+                )
+
+
+SETTINGS: tuple[Setting, ...] = tuple(_settings(SCHEMA, ""))
+"""Every setting there is, in the order of the reference."""

@@ -1,0 +1,108 @@
+"""What settings are once they are read: values, with their defaults. Every default works on one machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from turnout.model.durability import Durability
+
+__all__ = [
+    "JournalMode",
+    "LimitSettings",
+    "PluginSettings",
+    "ProjectSettings",
+    "RetentionSettings",
+    "RunnerSettings",
+    "Settings",
+    "StorageSettings",
+]
+
+_MEGABYTE = 1000 * 1000
+
+
+class JournalMode(StrEnum):
+    """When a step's row is waited for: `default` before effects and at the end, `strict` after every step."""
+
+    DEFAULT = "default"
+    STRICT = "strict"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectSettings:
+    """`directories` are where integrations are looked for, relative to the project."""
+
+    name: str = ""
+    directories: tuple[str, ...] = (".",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionSettings:
+    """How long records of ended executions are kept, and how much space they may take; None: no bound."""
+
+    days: int | None = 30
+    size_bytes: int | None = 1000 * _MEGABYTE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageSettings:
+    """The embedded store. `durability` is `PROCESS`, or `HOST` where each write is synced to the disk."""
+
+    directory: str = ".turnout"
+    durability: Durability = Durability.PROCESS
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerSettings:
+    """`concurrency` is how many executions run at once in a process; `sandbox` a name that a plugin provides."""
+
+    concurrency: int = 16
+    sandbox: str = "process"
+    journal: JournalMode = JournalMode.DEFAULT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """Of one sandbox (`memory`, `result`, `log`), and of the body of a webhook's request."""
+
+    memory_bytes: int = 256 * _MEGABYTE
+    result_bytes: int = 500 * _MEGABYTE
+    log_bytes: int = _MEGABYTE
+    request_bytes: int = 500 * _MEGABYTE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginSettings:
+    """`blocked` are names of installed plugins that are not loaded."""
+
+    blocked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of a project in one environment. `root` is the project's directory, absolute; `file` the
+    `turnout.toml` they were read from, or None where there is none."""
+
+    root: Path
+    file: Path | None = None
+    environment: str = ""
+    project: ProjectSettings = field(default_factory=ProjectSettings)
+    storage: StorageSettings = field(default_factory=StorageSettings)
+    runner: RunnerSettings = field(default_factory=RunnerSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    plugins: PluginSettings = field(default_factory=PluginSettings)
+
+    @property
+    def name(self) -> str:
+        """The project's name: its directory's where none is set."""
+        return self.project.name or self.root.name
+
+    @property
+    def storage_directory(self) -> Path:
+        return self.root / self.storage.directory
+
+    @property
+    def integration_directories(self) -> tuple[Path, ...]:
+        return tuple(self.root / directory for directory in self.project.directories)

@@ -1,0 +1,196 @@
+"""Settings: layered, checked whole, and every fault told with its line and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from turnout.config import SETTINGS, JournalMode, Settings, find_project, load_settings
+from turnout.errors import SettingsError
+from turnout.model.durability import Durability
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TURNOUT_ENV", raising=False)
+
+
+def write(directory: Path, text: str) -> Path:
+    (directory / "turnout.toml").write_text(text, encoding="utf-8")
+    return directory
+
+
+def refused(directory: Path, text: str, **options: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(write(directory, text), **options)
+    return str(caught.value).replace(str(directory.resolve()), "")
+
+
+def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path)
+
+    assert settings == Settings(root=tmp_path.resolve())
+    assert settings.name == tmp_path.name
+    assert settings.storage_directory == tmp_path.resolve() / ".turnout"
+    assert settings.runner.sandbox == "process"
+
+
+def test_an_empty_file_changes_nothing_but_where_settings_came_from(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, ""))
+
+    assert settings == Settings(root=tmp_path.resolve(), file=tmp_path.resolve() / "turnout.toml")
+
+
+def test_every_setting_can_be_set(tmp_path: Path) -> None:
+    text = """
+[project]
+name = "shop"
+directories = ["integrations", "more"]
+[storage]
+directory = "data"
+durability = "full"
+retention = {days = 7, size = "1.5 GB"}
+[runner]
+concurrency = 4
+sandbox = "chroot"
+journal = "strict"
+[limits]
+memory = "128 MiB"
+result = "1MB"
+log = "10 KB"
+request = "100 B"
+[plugins]
+blocked = ["acme"]
+"""
+    settings = load_settings(write(tmp_path, text))
+
+    assert settings.name == "shop"
+    assert settings.integration_directories == (settings.root / "integrations", settings.root / "more")
+    assert settings.storage_directory == settings.root / "data"
+    assert settings.storage.durability is Durability.HOST
+    assert (settings.storage.retention.days, settings.storage.retention.size_bytes) == (7, 1_500_000_000)
+    assert (settings.runner.concurrency, settings.runner.sandbox) == (4, "chroot")
+    assert settings.runner.journal is JournalMode.STRICT
+    assert (settings.limits.memory_bytes, settings.limits.result_bytes) == (128 * 2**20, 10**6)
+    assert (settings.limits.log_bytes, settings.limits.request_bytes) == (10_000, 100)
+    assert settings.plugins.blocked == ("acme",)
+    unchanged = {setting.name for setting in SETTINGS if str(_get(settings, setting.name)) == str(setting.default)}
+    assert unchanged == set(), "a setting of the schema is not set in this test"
+
+
+def _get(settings: Settings, name: str) -> object:
+    *sections, _ = name.split(".")
+    field = next(setting.field for setting in SETTINGS if setting.name == name)
+    value: object = settings
+    for section in sections:
+        value = getattr(value, section)
+    return getattr(value, field)
+
+
+def test_retention_can_be_unlimited(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, '[storage.retention]\ndays = "unlimited"\nsize = "unlimited"'))
+
+    assert (settings.storage.retention.days, settings.storage.retention.size_bytes) == (None, None)
+
+
+ENVIRONMENTS = """
+[runner]
+concurrency = 4
+sandbox = "process"
+[environments.production.runner]
+concurrency = 64
+[environments.production]
+storage.retention.days = 90
+[environments.staging]
+"""
+
+
+def test_an_environment_is_layered_over_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, ENVIRONMENTS)
+
+    assert load_settings(tmp_path).runner.concurrency == 4
+    production = load_settings(tmp_path, environment="production")
+    assert (production.runner.concurrency, production.runner.sandbox) == (64, "process")
+    assert production.storage.retention.days == 90
+    monkeypatch.setenv("TURNOUT_ENV", "production")
+    assert load_settings(tmp_path) == production
+    assert load_settings(tmp_path, environment="staging").runner.concurrency == 4
+
+
+def test_an_unknown_environment_is_answered_with_the_nearest_right_name(tmp_path: Path) -> None:
+    assert "no environment 'prodction': did you mean 'production'?" in refused(
+        tmp_path, ENVIRONMENTS, environment="prodction"
+    )
+    assert "there are production, staging" in refused(tmp_path, ENVIRONMENTS, environment="x")
+    with pytest.raises(SettingsError, match="could define it"):
+        load_settings(tmp_path / "elsewhere", environment="production")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[runer]", "/turnout.toml:1: runer: unknown table 'runer': did you mean 'runner'?"),
+        (
+            "[runner]\n\nconcurency = 3",
+            "/turnout.toml:3: runner.concurency: unknown setting 'concurency': did you mean 'concurrency'?",
+        ),
+        ("runner.zzz = 3", "unknown setting 'zzz': there are concurrency, sandbox, journal"),
+        ("runner = 3", "/turnout.toml:1: runner: a table is expected, [runner]"),
+        ("[runner]\nconcurrency = 0", ":2: runner.concurrency: a whole number from 1 to 10000 is expected, not 0"),
+        ("[runner]\nconcurrency = true", "expected, not True"),
+        ('[runner]\njournal = "sometimes"', "one of 'default', 'strict' is expected, not 'sometimes'"),
+        ("[runner]\nsandbox = ''", "text is expected, not ''"),
+        ('[storage]\ndurability = "host"', "one of 'process', 'full' is expected"),
+        ("[storage]\nretention = {dayz = 3}", ":2: storage.retention.dayz: unknown setting 'dayz'"),
+        ("[storage.retention]\ndays = -1", 'from 1 to 36500 is expected, or "unlimited", not -1'),
+        ('[limits]\nmemory = "lots"', 'a size of at least one byte is expected, "500 MB"'),
+        ("[limits]\nmemory = 5000000", "a size of at least one byte is expected"),
+        ('[limits]\nmemory = "0 MB"', "a size of at least one byte is expected"),
+        ('[project]\ndirectories = "here"', "a list of texts is expected"),
+        ("environments = 3", ":1: environments: tables are expected"),
+        ("[environments]\nproduction = 3", ":2: environments.production: a table is expected"),
+        (
+            "[environments.production.runner]\nconcurrency = 'x'",
+            ":2: environments.production.runner.concurrency: a whole number",
+        ),
+        ("[runner\n", "/turnout.toml:1:8: not TOML: "),
+    ],
+)
+def test_a_fault_is_told_with_its_line_and_what_is_expected(tmp_path: Path, text: str, said: str) -> None:
+    assert said in refused(tmp_path, text)
+
+
+def test_all_faults_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    lines = refused(tmp_path, "[runner]\nconcurrency = 0\njournal = 1\n[limit]\n").splitlines()
+
+    assert [line.split(":")[1] for line in lines] == ["2", "3", "4"]
+
+
+def test_files_that_are_not_settings_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "turnout.toml").write_bytes(b"[project]\nname = '\xff'")
+    with pytest.raises(SettingsError, match=r"not UTF-8 text \(byte 18\)"):
+        load_settings(tmp_path)
+
+    assert "larger than 1048576 bytes" in refused(tmp_path, "#" * 1_100_000)
+    assert "turnout.toml: nested too deeply" in refused(tmp_path, "x = " + "[" * 100_000)
+
+
+def test_a_directory_of_that_name_is_told(tmp_path: Path) -> None:
+    (tmp_path / "turnout.toml").mkdir()
+
+    with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
+        load_settings(tmp_path)
+
+
+def test_a_project_is_found_from_inside_it(tmp_path: Path) -> None:
+    root = write(tmp_path, "").resolve()
+    inner = root / "integrations" / "orders"
+    inner.mkdir(parents=True)
+    (inner / "integration.yaml").touch()
+
+    assert find_project(inner / "integration.yaml") == root
+    assert find_project(inner) == root
+
+
+def test_without_a_settings_file_the_directory_itself_is_the_project(tmp_path: Path) -> None:
+    assert find_project(tmp_path) == tmp_path.resolve()
