@@ -2,3 +2,28 @@
 
 What is exported here is the public surface for people who write definitions and plugins; it is loaded when first used.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from turnout.hookspecs import hookimpl
+
+__all__ = ["hookimpl"]
+
+_HOMES = {"hookimpl": "turnout.hookspecs"}
+"""Where each public name lives. `turnout --help` and a plugin's module load no more than they name."""
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
