@@ -1,0 +1,175 @@
+"""`turnout connectors`."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from typing import Any
+
+import click
+
+from turnout.cli.faults import printable
+from turnout.cli.options import environment_option, json_option
+from turnout.cli.output import emit, print_table
+from turnout.cli.project import load_project, load_registry
+from turnout.cli.schemas import input_schema, output_schema
+from turnout.errors import NotFound
+from turnout.interfaces.connector import Action, Connector, Trigger
+from turnout.plugins import Kind
+
+__all__ = ["command"]
+
+
+@click.group("connectors")
+def command() -> None:
+    """List connectors, show what an action takes and returns."""
+
+
+@command.command("list")
+@json_option
+@environment_option
+def list_connectors(*, as_json: bool, environment: str | None) -> None:
+    """List the installed connectors."""
+    registry = load_registry(load_project(environment=environment))
+    sources = registry.provided(Kind.CONNECTORS)
+    found: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "title": connector.title or name,
+            "actions": sorted(connector.actions),
+            "triggers": sorted(connector.triggers),
+            "connections": sorted(connector.connections),
+            "distribution": sources[name].distribution,
+        }
+        for name, connector in sorted(registry.connectors.items())
+    ]
+    if as_json:
+        emit(found, as_json=True)
+        return
+    print_table(
+        ("CONNECTOR", "DISTRIBUTION", "ACTIONS"),
+        [(item["name"], item["distribution"] or "-", ", ".join(item["actions"])) for item in found],
+    )
+
+
+@command.command("show")
+@click.argument("name", metavar="NAME[.ACTION]")
+@json_option
+@environment_option
+def show(*, name: str, as_json: bool, environment: str | None) -> None:
+    """Show a connector, or one action or trigger of it: inputs, output, effect."""
+    registry = load_registry(load_project(environment=environment))
+    connector_name, _, part = name.partition(".")
+    connector: Connector = registry.find(Kind.CONNECTORS, connector_name)
+    data = _connector(connector) if not part else _part(connector, part)
+    if as_json:
+        emit(data, as_json=True)
+    else:
+        click.echo(printable("\n".join(_lines(data))))
+
+
+def _connector(connector: Connector) -> dict[str, Any]:
+    return {
+        "name": connector.name,
+        "title": connector.title or connector.name,
+        "description": connector.description,
+        "docs": connector.docs,
+        "connection_required": connector.connection_required,
+        "connections": {
+            name: {"description": inspect.cleandoc(fields.__doc__ or ""), "fields": input_schema(fields)}
+            for name, fields in connector.connections.items()
+        },
+        "actions": {name: action.title for name, action in connector.actions.items()},
+        "triggers": {name: trigger.title for name, trigger in connector.triggers.items()},
+    }
+
+
+def _part(connector: Connector, name: str) -> dict[str, Any]:
+    if name in connector.actions:
+        return _action(connector, connector.actions[name])
+    if name in connector.triggers:
+        return _trigger(connector, connector.triggers[name])
+    names = [*connector.actions, *connector.triggers]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(names)) or 'none'}"
+    raise NotFound(f"action or trigger of {connector.name}", name, hint=hint)
+
+
+def _action(connector: Connector, action: Action) -> dict[str, Any]:
+    return {
+        "name": f"{connector.name}.{action.name}",
+        "title": action.title,
+        "description": action.description,
+        "effect": action.worst.effect.value,
+        "after_crash": action.worst.after_crash.value,
+        "timeout_s": action.timeout_s,
+        "inputs": input_schema(action.inputs),
+        "output": output_schema(action.output),
+    }
+
+
+def _trigger(connector: Connector, trigger: Trigger) -> dict[str, Any]:
+    return {
+        "name": f"{connector.name}.{trigger.name}",
+        "title": trigger.title,
+        "description": trigger.description,
+        "inputs": input_schema(trigger.inputs),
+    }
+
+
+def _lines(data: dict[str, Any]) -> list[str]:
+    """The same for people: properties of schemas one a line."""
+    lines = [f"{data['name']}: {data['title']}"]
+    lines += ["", data["description"]] if data.get("description") else []
+    if data.get("docs"):
+        lines += ["", f"docs: {data['docs']}"]
+    if "effect" in data:
+        lines += ["", f"effect: {data['effect']} (after a crash: {data['after_crash']})"]
+    for name, connection in data.get("connections", {}).items():
+        lines += ["", f"connection {name}", *_properties(connection["fields"])]
+    if "inputs" in data:
+        lines += ["", "inputs", *_properties(data["inputs"])]
+    if "output" in data:
+        lines += ["", "output", *_properties(data["output"])]
+    for kind in ("actions", "triggers"):
+        if data.get(kind):
+            lines += ["", kind, *(f"  {name:<20} {title}" for name, title in data[kind].items())]
+    return lines
+
+
+def _properties(schema: dict[str, Any]) -> list[str]:
+    """A schema's properties, one a line; a schema without them is one line of its type."""
+    definitions = schema.get("$defs", {})
+    schema = _resolved(schema, definitions)
+    required = schema.get("required", [])
+    properties = schema.get("properties", {})
+    if not properties:
+        return [f"  {_type(schema, definitions)}"]
+    return [
+        "  " + f"{name:<20} {_type(inner, definitions):<16} {_remark(inner, required=name in required)}".rstrip()
+        for name, inner in properties.items()
+    ]
+
+
+def _remark(schema: dict[str, Any], *, required: bool) -> str:
+    default = schema.get("default")
+    state = "required" if required else f"default {default!r}" if default is not None else ""
+    return ": ".join(part for part in (state, schema.get("description", "")) if part)
+
+
+def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+    resolved = _resolved(schema, definitions)
+    if "anyOf" in resolved:
+        return " | ".join(_type(option, definitions) for option in resolved["anyOf"])
+    if "enum" in resolved:
+        return " | ".join(map(str, resolved["enum"]))
+    if "const" in resolved:
+        return str(resolved["const"])
+    kind = str(resolved.get("type", "any"))
+    return "file" if resolved.get("title") == "File" else kind
+
+
+def _resolved(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    reference = str(schema.get("$ref", ""))
+    found: dict[str, Any] = definitions.get(reference.removeprefix("#/$defs/"), schema)
+    return found

@@ -1,0 +1,134 @@
+"""The `turnout` program: a table of commands that are imported when they run, and the plugins' commands beside them."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from turnout.cli.faults import Reporter
+
+if TYPE_CHECKING:
+    from turnout.plugins import Registry
+
+__all__ = ["COMMANDS", "PROGRAM", "RESERVED", "Program", "main"]
+
+PROGRAM = "turnout"
+
+
+class _Entry(NamedTuple):
+    """A command of ours: the module under `turnout.cli.commands` whose `command` it is, and its line in the help."""
+
+    module: str
+    help: str
+
+
+COMMANDS: Mapping[str, _Entry] = {
+    "completion": _Entry("completion", "Print the script that makes a shell complete commands."),
+    "connectors": _Entry("connectors", "List connectors, show what an action takes and returns."),
+    "plugins": _Entry("plugins", "List what is installed and what it provides."),
+    "version": _Entry("version", "Print versions, for a report of a fault."),
+}
+"""The help lines stand here a second time, so that `turnout --help` imports no command; a test compares them."""
+
+RESERVED = frozenset({*COMMANDS, "demo", "dev", "executions", "new", "resume", "run", "schema", "validate"})
+"""Names that a plugin's command cannot take."""
+
+
+class Program(click.Group):
+    """The group of all commands. Plugins are loaded only for help, completion, and names that are not ours."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            PROGRAM,
+            help="Write integrations once, run each service where configuration says.",
+            params=[
+                click.Option(["--debug"], is_flag=True, help="Show the traceback of any error (or TURNOUT_DEBUG=1)."),
+                click.Option(
+                    ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print it."
+                ),
+            ],
+            # The option's value is read from the arguments by `main`, which has to know it before parsing fails.
+            callback=lambda debug: None,
+            context_settings={"help_option_names": ["-h", "--help"]},
+        )
+        self._registry: Registry | None = None
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*COMMANDS, *self._plugins().commands])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if entry := COMMANDS.get(cmd_name):
+            command = importlib.import_module(f"turnout.cli.commands.{entry.module}").command
+            assert isinstance(command, click.Command)
+            return command
+        return self._plugins().commands.get(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click has it, naming the nearest right command."""
+        name = args[0]
+        if name not in COMMANDS and name not in self._plugins().commands and not name.startswith("-"):
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            advice = f"did you mean {near[0]!r}?" if near else "see `turnout --help`"
+            raise click.UsageError(f"no command {name!r}: {advice}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in sorted(COMMANDS.items())])
+        others = self._plugins().commands
+        if others:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl([(name, command.get_short_help_str(80)) for name, command in sorted(others.items())])
+
+    def _plugins(self) -> Registry:
+        if self._registry is None:
+            from turnout.cli.project import blocked_plugins
+            from turnout.plugins import load_plugins
+
+            self._registry = load_plugins(blocked=blocked_plugins(), reserved_commands=RESERVED)
+        return self._registry
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status. Never raises, whatever the command does, and leaves output to the command.
+
+    0 success, 1 an execution failed, 2 definitions, settings or arguments are wrong, 3 a backend or a plugin failed,
+    70 a fault of Turnout's own, 130 interrupted, 141 the reader of our output has gone.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    report = Reporter.of(given)
+    # What cannot be written in the terminal's encoding is escaped: an odd file name must not end a command.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = _run(given)
+        sys.stdout.flush()
+    except BaseException as error:
+        return report.status_of(error)
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    program = Program()
+    if f"_{PROGRAM.upper()}_COMPLETE" in os.environ:
+        program.main(arguments, prog_name=PROGRAM)
+    with program.make_context(PROGRAM, arguments) as context:
+        status = program.invoke(context)
+    return status if isinstance(status, int) else 0
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        click.echo(f"{PROGRAM} {version('turnout')}")
+        ctx.exit()

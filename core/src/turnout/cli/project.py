@@ -1,0 +1,38 @@
+"""The project that a command works on: its settings and its plugins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from turnout.errors import SettingsError
+
+if TYPE_CHECKING:
+    from turnout.config import Settings
+    from turnout.plugins import Registry
+
+__all__ = ["blocked_plugins", "load_project", "load_registry"]
+
+
+def load_project(start: Path | None = None, *, environment: str | None = None) -> Settings:
+    """The settings of the project around `start`, or around the working directory. `SettingsError` as they have it."""
+    from turnout.config import find_project, load_settings
+
+    return load_settings(find_project(start or Path.cwd()), environment=environment)
+
+
+def load_registry(settings: Settings) -> Registry:
+    """The installed plugins, without those that the settings block."""
+    from turnout.cli.program import RESERVED
+    from turnout.plugins import load_plugins
+
+    return load_plugins(blocked=settings.plugins.blocked, reserved_commands=RESERVED)
+
+
+def blocked_plugins() -> tuple[str, ...]:
+    """The plugins that the working directory's project blocks; none where its settings are wrong, since help and
+    completion have to work there too."""
+    try:
+        return load_project().plugins.blocked
+    except (SettingsError, OSError):
+        return ()
