@@ -13,14 +13,17 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from turnout.errors import BackendError
+from turnout.local.group_commit import GroupCommit
 from turnout.model.durability import Durability
 
 __all__ = ["Database", "Migration"]
+
+_T = TypeVar("_T")
 
 Migration = Sequence[str]
 """The SQL statements that take a component's tables from one version to the next."""
@@ -52,6 +55,7 @@ class Database:
         self.busy_timeout_s = busy_timeout_s
         self._lock = threading.RLock()
         self._closed = False
+        self._group: GroupCommit | None = None
         with self._translating():
             self._connection = self._open()
 
@@ -63,6 +67,26 @@ class Database:
     def another(self, *, full: bool | None = None) -> Database:
         """A further connection to the same file, for another thread or another synchronous setting."""
         return Database(self.path, full=self.full if full is None else full, busy_timeout_s=self.busy_timeout_s)
+
+    @property
+    def group(self) -> GroupCommit:
+        """The group commit of this database, made when first asked for: where several writers share a flush."""
+        with self._lock:
+            if self._group is None:
+                self._group = GroupCommit(self.another())
+            return self._group
+
+    async def write(self, write: Callable[[sqlite3.Connection], _T], *, durable: bool = True) -> _T:
+        """Run `write` in a transaction, and return its result once it is committed.
+
+        Inline, or, with `full`, in a transaction that it shares with others on a thread, so that the event loop never
+        waits for the disk; then `durable=False` does not wait for it either (it survives our processes all the same).
+        `write` must not have changed anything when it raises a `TurnoutError`: its neighbours are committed.
+        """
+        if self.full:
+            return await self.group.run(write, durable=durable)
+        with self.transaction() as connection:
+            return write(connection)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -152,7 +176,9 @@ class Database:
         self.query("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
-        """Close the connection; later calls raise `BackendError`. Idempotent."""
+        """Commit what was sent and close the connection; later calls raise `BackendError`. Idempotent."""
+        if self._group is not None:
+            self._group.close()
         with self._lock:
             self._closed = True
             self._connection.close()

@@ -58,6 +58,7 @@ class MemoryQueue(Queue):
         self._lines: OrderedDict[str, list[_Place]] = OrderedDict()
         self._delayed: list[_Place] = []
         self._leased: dict[str, _Entry] = {}
+        self._expiries: list[_Place] = []  # of the leases that `take` may take over
         self._takers = Takers(self._clock, next_due=self._next_due)
 
     @property
@@ -72,7 +73,7 @@ class MemoryQueue(Queue):
         return True
 
     async def take(self, worker: str, *, wait_s: float) -> Lease | None:
-        return await self._takers.take(lambda: self._take_now(worker), wait_s=wait_s)
+        return await self._takers.take(lambda: self._try_to_take(worker), wait_s=wait_s)
 
     async def claim(self, worker: str, id: str) -> Lease | None:
         entry = self._entries.get(id)
@@ -170,10 +171,10 @@ class MemoryQueue(Queue):
     async def close(self) -> None:
         self._takers.close()
 
-    def _take_now(self, worker: str) -> Lease | None:
-        expired = [entry for entry in self._leased.values() if self._takes_over(entry)]
-        if expired:
-            return self._lease(min(expired, key=lambda entry: entry.at), worker)
+    async def _try_to_take(self, worker: str) -> Lease | None:
+        _drop_stale(self._expiries)
+        if self._expiries and self._expiries[0][1] <= self._clock.now():
+            return self._lease(self._expiries[0][-1], worker)
         self._promote(self._clock.now())
         while self._lines:
             tenant, line = next(iter(self._lines.items()))
@@ -190,12 +191,17 @@ class MemoryQueue(Queue):
 
     def _lease(self, entry: _Entry, worker: str) -> Lease:
         expires_at = self._clock.now() + self._lease_s
-        self._move(entry, "leased", expires_at)
-        self._leased[entry.message.id] = entry
         entry.worker, entry.token, entry.woken = worker, next(self._tokens), False
         entry.attempts += 1
+        self._hold(entry, expires_at)
         self._takers.expect(expires_at)
         return self._describe(entry)
+
+    def _hold(self, entry: _Entry, expires_at: float) -> None:
+        self._move(entry, "leased", expires_at)
+        self._leased[entry.message.id] = entry
+        if entry.attempts < self._max_attempts:
+            heapq.heappush(self._expiries, (0.0, expires_at, entry.order, entry.version, entry))
 
     def _describe(self, entry: _Entry) -> Lease:
         return Lease(
@@ -214,7 +220,7 @@ class MemoryQueue(Queue):
         entry = self._held(lease)
         if entry is None:
             return LeaseState.LOST
-        entry.at = self._clock.now() + self._lease_s
+        self._hold(entry, self._clock.now() + self._lease_s)
         return LeaseState.CANCELLED if entry.cancelled else LeaseState.HELD
 
     def _end_leases(self, entries: Sequence[_Entry]) -> Sequence[Lease]:
@@ -262,8 +268,8 @@ class MemoryQueue(Queue):
 
     def _next_due(self) -> float:
         _drop_stale(self._delayed)
-        delayed = self._delayed[0][1] if self._delayed else math.inf
-        return min([delayed, *(entry.at for entry in self._leased.values() if entry.attempts < self._max_attempts)])
+        _drop_stale(self._expiries)
+        return min((places[0][1] for places in (self._delayed, self._expiries) if places), default=math.inf)
 
 
 def _drop_stale(places: list[_Place]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from turnout.errors import BackendError
@@ -49,17 +49,17 @@ class Takers:
         self._alarm_at = math.inf
         self._closed = False
 
-    async def take(self, attempt: Callable[[], Lease | None], *, wait_s: float) -> Lease | None:
+    async def take(self, attempt: Callable[[], Awaitable[Lease | None]], *, wait_s: float) -> Lease | None:
         """The lease of the first attempt that gets one, within `wait_s`. Attempts when there is reason to."""
         if self._closed:
             return None
-        lease = attempt()
+        lease = await attempt()
         if lease is not None or wait_s <= 0:
             return lease
         deadline = self._clock.now() + wait_s
         while not self._closed:
             await self._wait(deadline)
-            if (lease := attempt()) is not None:
+            if (lease := await attempt()) is not None:
                 self.wake()  # there may be more than one, and each wake-up reaches one taker
                 return lease
             if self._clock.now() >= deadline:
