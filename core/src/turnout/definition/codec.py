@@ -9,12 +9,11 @@ them; no path of the machine gets in. `dump(…, positions=False)` is for compar
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
-from functools import lru_cache
 from pathlib import PurePath
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from turnout.errors import DefinitionError, Problem
 from turnout.model.definition import (
@@ -118,12 +117,12 @@ class _Writer:
     def _object(self, value: Any) -> dict[str, Any]:
         kind = _KIND_OF.get(type(value))
         plain: dict[str, Any] = {} if kind is None else {"kind": kind}
-        for field, default in _fields(type(value)):
-            item = getattr(value, field.name)
-            if field.name == "directory" or (not self._positions and field.name in ("position", "source_position")):
+        for name, default in _fields(type(value)):
+            item = getattr(value, name)
+            if name == "directory" or (not self._positions and name in ("position", "source_position")):
                 continue
             if default is MISSING or type(item) is not type(default) or item != default:
-                plain[field.name] = self.plain(item)
+                plain[name] = self.plain(item)
         return plain
 
     def _relative(self, file: str) -> str:
@@ -135,13 +134,17 @@ class _Writer:
         return path.name
 
 
-@lru_cache
-def _fields(cls: Hashable) -> tuple[tuple[Field[Any], Any], ...]:
-    """A class's fields with their defaults."""
-    return tuple(
-        (field, field.default if field.default_factory is MISSING else field.default_factory())
-        for field in fields(cast("Any", cls))
-    )
+def _fields(cls: type[Any]) -> tuple[tuple[str, Any], ...]:
+    """The names of a class's fields with their defaults."""
+    if cls not in _FIELDS:
+        _FIELDS[cls] = tuple(
+            (field.name, field.default if field.default_factory is MISSING else field.default_factory())
+            for field in fields(cls)
+        )
+    return _FIELDS[cls]
+
+
+_FIELDS: Final[dict[type[Any], tuple[tuple[str, Any], ...]]] = {}
 
 
 def _integration(plain: dict[str, Any], directory: str) -> Integration:

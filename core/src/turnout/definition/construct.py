@@ -1,0 +1,135 @@
+"""Model values out of what was written, whether in YAML or in Python: both hand over the same keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from turnout.model.definition import (
+    ActionStep,
+    Backoff,
+    BranchStep,
+    CallStep,
+    CodeStep,
+    ConfigType,
+    ConfigVariable,
+    ConnectionSlot,
+    LoopStep,
+    OnCrash,
+    ParallelStep,
+    Position,
+    Retry,
+    Step,
+    StopStep,
+    WaitStep,
+)
+
+__all__ = ["config_variable", "connection_slot", "retry_of", "step_of"]
+
+Values = Mapping[str, Any]
+
+
+def step_of(kind: str, values: Values, position: Position | None) -> Step:
+    """The step of this kind, of values by the keys of `turnout.definition.grammar`: durations in seconds, steps as
+    tuples, `retry` a `Retry`, `arms` of branches and parallels as the model has them."""
+    common: dict[str, Any] = {
+        "id": values.get("id", ""),
+        "when": values.get("when", ""),
+        "retry": values.get("retry"),
+        "timeout_s": values.get("timeout"),
+        "on_error": values.get("on_error", "fail"),
+        "on_crash": OnCrash(values.get("on_crash", OnCrash.DEFAULT)),
+        "description": values.get("description", ""),
+        "position": position,
+    }
+    match kind:
+        case "action":
+            inputs = _inputs(values)
+            return ActionStep(
+                **common, action=values.get("action", ""), connection=values.get("connection", ""), inputs=inputs
+            )
+        case "code":
+            return _code(common, values)
+        case "branch":
+            return BranchStep(**common, arms=tuple(values.get("arms", ())))
+        case "loop":
+            return _loop(common, values)
+        case "parallel":
+            return ParallelStep(**common, arms=dict(values.get("arms", {})))
+        case "call":
+            return CallStep(**common, flow=values.get("flow", ""), inputs=values.get("with"))
+        case "wait":
+            return _wait(common, values)
+        case _:
+            return StopStep(**common, output=values.get("output"), error=values.get("error", ""))
+
+
+def _inputs(values: Values) -> Any:
+    inputs = values.get("with")
+    return {} if inputs is None else inputs
+
+
+def _code(common: dict[str, Any], values: Values) -> Step:
+    return CodeStep(
+        **common,
+        file=values.get("file", ""),
+        source=values.get("source", ""),
+        source_position=values.get("source_position"),
+        inputs=_inputs(values),
+    )
+
+
+def _loop(common: dict[str, Any], values: Values) -> Step:
+    return LoopStep(
+        **common,
+        over=values.get("over"),
+        condition=values.get("while", ""),
+        limit=values.get("limit", 0),
+        item_name=values.get("as", "item"),
+        concurrency=values.get("concurrency", 1),
+        collect=values.get("collect"),
+        steps=tuple(values.get("steps", ())),
+    )
+
+
+def _wait(common: dict[str, Any], values: Values) -> Step:
+    callback = values.get("callback", False)
+    if isinstance(callback, Mapping):
+        common = {**common, "timeout_s": callback.get("timeout", common["timeout_s"])}
+    return WaitStep(
+        **common,
+        duration=values.get("for"),
+        until=values.get("until"),
+        callback=isinstance(callback, Mapping) or callback,
+    )
+
+
+def retry_of(values: Values) -> Retry:
+    """What is not written has the model's default."""
+    names = {"attempts": "attempts", "delay": "delay_s", "max_delay": "max_delay_s", "jitter": "jitter"}
+    fields: dict[str, Any] = {names[key]: item for key, item in values.items() if key in names}
+    if "backoff" in values:
+        fields["backoff"] = Backoff(values["backoff"])
+    return Retry(**fields, errors=tuple(values.get("errors", ())))
+
+
+def config_variable(name: str, values: Values) -> ConfigVariable:
+    """Required where it has no default, unless `required` says otherwise."""
+    default = values.get("default")
+    return ConfigVariable(
+        name=name,
+        type=ConfigType(values.get("type", ConfigType.STRING)),
+        description=values.get("description", ""),
+        default=default,
+        required=bool(values.get("required", default is None)),
+        choices=tuple(values.get("choices", ())),
+    )
+
+
+def connection_slot(name: str, values: Values) -> ConnectionSlot:
+    return ConnectionSlot(
+        name=name,
+        connector=values.get("connector", ""),
+        type=values.get("type", ""),
+        description=values.get("description", ""),
+    )

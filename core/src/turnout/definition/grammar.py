@@ -1,0 +1,406 @@
+"""The surface of a definition as one table: which keys stand where, of which type, and what they mean.
+
+The loader reads YAML by it and the JSON Schema is made from it, so that the two cannot drift apart. The canonical
+form is what the table says; the few other spellings that are read stand here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from turnout.model.definition import Backoff, ConfigType, OnCrash
+
+__all__ = [
+    "CODE",
+    "CONNECTOR_TRIGGER",
+    "ID",
+    "IDENTIFIER",
+    "INTEGRATION",
+    "KINDS",
+    "NAME",
+    "STEP",
+    "STEPS",
+    "SYNONYMS",
+    "TRIGGERS",
+    "Choice",
+    "Condition",
+    "Data",
+    "Duration",
+    "EitherOf",
+    "Flag",
+    "Key",
+    "Kind",
+    "ListOf",
+    "MapOf",
+    "Number",
+    "Shape",
+    "Special",
+    "Text",
+    "Type",
+]
+
+NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}"
+"""Of integrations, flows, connections and config variables: they stand in addresses."""
+ID: Final = r"[A-Za-z_][A-Za-z0-9_-]{0,99}"
+"""Of steps and arms."""
+IDENTIFIER: Final = r"[A-Za-z_][A-Za-z0-9_]{0,99}"
+"""Of what a loop calls its item: it is a root of expressions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text; a number is taken as it was written (`version: 1.0`)."""
+
+    pattern: str = ""
+    what: str = "text"
+    empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """An expression, with or without `${{ }}` around it, or true or false."""
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Anything; text in it may hold `${{ }}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """`5m`, `1h30m`, `250ms` or seconds; an expression too where `expression` says so."""
+
+    expression: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    minimum: float | None = None
+    maximum: float | None = None
+    integer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    values: tuple[str, ...]
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    item: Type
+    single: bool = False
+    """Whether one item may stand without the list."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapOf:
+    item: Type
+    names: str
+    what: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A mapping with known keys. `short` is the key that a bare value stands for, `what` the word for it in messages."""
+
+    what: str
+    keys: tuple[Key, ...]
+    short: str = ""
+    empty: bool = False
+    """Whether nothing (`stop:`) stands for `{}`."""
+    extensions: bool = False
+    """Whether keys that begin with `x-` are let pass: places for anchors."""
+
+
+@dataclass(frozen=True, slots=True)
+class EitherOf:
+    """A bare value (`scalar`) or a collection (`other`)."""
+
+    scalar: Type
+    other: Type
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """A type with a reader of its own: `steps`, `trigger`, `arms`, `branch`."""
+
+    name: str
+
+
+Type = Text | Condition | Data | Duration | Number | Flag | Choice | ListOf | MapOf | Shape | EitherOf | Special
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    name: str
+    type: Type
+    doc: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of step: `block` is what stands under its key, `beside` the keys next to it that only it has.
+
+    For control steps the keys of the block may stand beside it as well (`stop:` and below it `output: …`).
+    """
+
+    name: str
+    doc: str
+    block: Type
+    beside: tuple[Key, ...] = ()
+
+
+STEPS: Final = Special("steps")
+_DESCRIPTION: Final = Key(name="description", type=Text(empty=True), doc="For people.")
+_INPUTS: Final = Key(name="with", type=Data(), doc="The inputs. Text in it may hold `${{ }}`.")
+
+CONFIG: Final = Shape(
+    "a config variable",
+    (
+        Key(name="type", type=Choice(tuple(ConfigType), "type"), doc="What values it takes; `string` unless said."),
+        _DESCRIPTION,
+        Key(name="default", type=Data(), doc="The value where an instance sets none."),
+        Key(name="required", type=Flag(), doc="Whether an instance must set it; true unless there is a default."),
+        Key(name="choices", type=ListOf(Data()), doc="The only values allowed."),
+    ),
+    short="type",
+)
+
+CONNECTION: Final = Shape(
+    "a connection",
+    (
+        Key(name="connector", type=Text(), doc="The connector it is for.", required=True),
+        Key(name="type", type=Text(), doc="The connection type, where the connector has several."),
+        _DESCRIPTION,
+    ),
+    short="connector",
+)
+
+CODE_SETTINGS: Final = Shape(
+    "`code`",
+    (Key(name="dependencies", type=Text(), doc="The npm lockfile of the code steps, relative to this file."),),
+)
+
+FLOW: Final = Shape(
+    "a flow",
+    (
+        _DESCRIPTION,
+        Key(
+            name="trigger",
+            type=Special("trigger"),
+            doc="What starts it: `webhook`, `schedule`, `call` or a connector's trigger.",
+        ),
+        Key(name="timeout", type=Duration(), doc="From the first start to the end, waits included."),
+        Key(name="steps", type=STEPS, doc="What it does, in order.", required=True),
+    ),
+)
+
+INTEGRATION: Final = Shape(
+    "an integration",
+    (
+        Key(name="integration", type=Text(NAME, "a name"), doc="Its name.", required=True),
+        Key(name="version", type=Text(), doc="Its version, raised with each release."),
+        _DESCRIPTION,
+        Key(name="config", type=MapOf(CONFIG, NAME, "config variable"), doc="Values that each instance sets."),
+        Key(
+            name="connections", type=MapOf(CONNECTION, NAME, "connection"), doc="Connections that each instance fills."
+        ),
+        Key(name="code", type=CODE_SETTINGS, doc="Settings of all code steps."),
+        Key(name="flows", type=MapOf(FLOW, NAME, "flow", required=True), doc="Its flows by name.", required=True),
+    ),
+    extensions=True,
+)
+
+_SCHEDULE: Final = Shape(
+    "`schedule`",
+    (
+        Key(name="cron", type=Text(), doc="Five fields: minute, hour, day of month, month, day of week."),
+        Key(name="every", type=Duration(), doc="The time from one start to the next."),
+        Key(name="timezone", type=Text(), doc="An IANA name such as `Europe/Berlin`, for `cron`; UTC unless said."),
+    ),
+)
+_CONNECTION_NAME: Final = Key(name="connection", type=Text(), doc="The name of a connection.")
+
+CONNECTOR_TRIGGER: Final = Shape("a connector's trigger", (_CONNECTION_NAME, _INPUTS), empty=True)
+TRIGGERS: Final[Mapping[str, Type]] = {
+    "webhook": MapOf(Data(), r"[a-z][a-z0-9_]*", "webhook option"),
+    "schedule": _SCHEDULE,
+    "call": Shape("`call`", (), empty=True),
+}
+
+RETRY: Final = Shape(
+    "`retry`",
+    (
+        Key(
+            name="attempts",
+            type=Number(1, 1000, integer=True),
+            doc="How often in all, the first time included; 3 unless said.",
+        ),
+        Key(name="delay", type=Duration(), doc="The wait before the second attempt; 1s unless said."),
+        Key(
+            name="backoff", type=Choice(tuple(Backoff), "backoff"), doc="How the wait grows; `exponential` unless said."
+        ),
+        Key(name="max_delay", type=Duration(), doc="The longest wait; 5m unless said."),
+        Key(name="jitter", type=Number(0, 1), doc="The share of the wait that is random; 0.1 unless said."),
+        Key(
+            name="errors",
+            type=ListOf(Text(), single=True),
+            doc="Kinds of errors to retry (`timeout`, `http_5xx`, `TypeError`); all retryable ones unless said.",
+        ),
+    ),
+    short="attempts",
+)
+
+STEP: Final[tuple[Key, ...]] = (
+    Key(
+        name="id",
+        type=Text(ID, "an id"),
+        doc="Its name, unique in the flow: `steps.<id>` is its output.",
+        required=True,
+    ),
+    _DESCRIPTION,
+    Key(name="when", type=Condition(), doc="An expression; where it is falsy the step is skipped."),
+    Key(name="retry", type=RETRY, doc="Try again when it fails: a number of attempts, or more exactly."),
+    Key(name="timeout", type=Duration(), doc="How long it may take."),
+    Key(
+        name="on_error",
+        type=EitherOf(Choice(("fail", "continue"), "on_error"), STEPS),
+        doc="When it has failed for good: `fail` the flow, `continue` with null, or run these steps, which see `error`.",
+    ),
+    Key(
+        name="on_crash",
+        type=Choice((OnCrash.RETRY.value, OnCrash.PARK.value), "on_crash"),
+        doc="When a crash leaves open whether it took effect: `retry` it, or `park` the execution for a person.",
+    ),
+)
+
+CODE: Final = Shape(
+    "`code`",
+    (
+        Key(name="file", type=Text(), doc="An ES module, relative to this file."),
+        Key(name="source", type=Text(), doc="An ES module, as text."),
+    ),
+)
+_LOOP: Final = Shape(
+    "`loop`",
+    (
+        Key(name="over", type=Data(), doc="A list, or an expression that gives one."),
+        Key(
+            name="as",
+            type=Text(IDENTIFIER, "a name"),
+            doc="What the item is called in expressions; `item` unless said.",
+        ),
+        Key(name="while", type=Condition(), doc="In place of `over`: repeat as long as this holds. Needs `limit`."),
+        Key(name="limit", type=Number(1, 1_000_000, integer=True), doc="How often `while` may repeat."),
+        Key(
+            name="concurrency",
+            type=Number(1, 1000, integer=True),
+            doc="How many items at the same time; 1 unless said.",
+        ),
+        Key(
+            name="collect", type=Data(), doc="Evaluated at the end of each item: the loop's output is the list of them."
+        ),
+        Key(name="steps", type=STEPS, doc="What to do for each item.", required=True),
+    ),
+    short="over",
+)
+_CALL: Final = Shape(
+    "`call`", (Key(name="flow", type=Text(), doc="A flow of this integration.", required=True), _INPUTS), short="flow"
+)
+_CALLBACK: Final = Shape(
+    "`callback`", (Key(name="timeout", type=Duration(), doc="How long to wait for the callback."),), empty=True
+)
+_WAIT: Final = Shape(
+    "`wait`",
+    (
+        Key(name="for", type=Duration(expression=True), doc="This long."),
+        Key(name="until", type=Text(), doc="Until this time: ISO 8601, or an expression that gives it."),
+        Key(
+            name="callback",
+            type=EitherOf(Flag(), _CALLBACK),
+            doc="Until something is posted to the step's callback URL.",
+        ),
+        Key(
+            name="timeout", type=Duration(), doc="How long to wait for the callback; the same as the step's `timeout`."
+        ),
+    ),
+    short="for",
+)
+_STOP: Final = Shape(
+    "`stop`",
+    (
+        Key(name="output", type=Data(), doc="What the flow gives back."),
+        Key(name="error", type=Text(), doc="Fail, with this text."),
+    ),
+    empty=True,
+)
+
+KINDS: Final[Mapping[str, Kind]] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            name="action",
+            doc="An action of a connector: `connector.action`.",
+            block=Text(),
+            beside=(_CONNECTION_NAME, _INPUTS),
+        ),
+        Kind(
+            name="code",
+            doc="JavaScript: a file (one line that ends in .js or .mjs), or the module's text.",
+            block=EitherOf(Text(), CODE),
+            beside=(_INPUTS,),
+        ),
+        Kind(
+            name="branch",
+            doc="A list of `{when, steps}`; the first that holds runs. `{else: steps}` comes last.",
+            block=Special("branch"),
+            beside=(Key(name="else", type=STEPS, doc="What to do where no `when` holds."),),
+        ),
+        Kind(name="loop", doc="Steps for each item of a list, or as long as something holds.", block=_LOOP),
+        Kind(name="parallel", doc="Named lists of steps that run at the same time.", block=Special("arms")),
+        Kind(name="call", doc="Another flow of this integration, as a sub-execution.", block=_CALL, beside=(_INPUTS,)),
+        Kind(name="wait", doc="Leave the worker for a time, until a time, or until a callback.", block=_WAIT),
+        Kind(name="stop", doc="End the flow.", block=_STOP),
+    )
+}
+
+SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "name": ("id", "integration"),
+    "if": ("when",),
+    "condition": ("when", "while"),
+    "input": ("with",),
+    "inputs": ("with",),
+    "params": ("with",),
+    "args": ("with",),
+    "uses": ("action",),
+    "then": ("steps",),
+    "do": ("steps",),
+    "foreach": ("loop",),
+    "for_each": ("loop",),
+    "items": ("over",),
+    "max": ("limit", "max_delay"),
+    "max_iterations": ("limit",),
+    "each": ("over",),
+    "script": ("code",),
+    "run": ("code",),
+    "sleep": ("wait",),
+    "delay": ("wait",),
+    "switch": ("branch",),
+    "choose": ("branch",),
+    "return": ("stop",),
+    "end": ("stop",),
+    "max_attempts": ("attempts",),
+    "enum": ("choices",),
+    "catch": ("on_error",),
+}
+"""What other systems call things, for hints; they are not read."""
