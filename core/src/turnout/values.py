@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
 
-__all__ = ["MAX_DEPTH", "NULL", "Value"]
+__all__ = ["MAX_DEPTH", "NULL", "Value", "type_name"]
 
 MAX_DEPTH: Final = 200
 """Levels of lists and objects that a value may have. Deeper values are refused with kind `too_deep`."""
@@ -146,6 +146,15 @@ class Value:
         if isinstance(self._object, Value):
             return self._object.file
         return self._object if isinstance(self._object, File) else None
+
+    def members(self) -> dict[str, Value]:
+        """The members of an object, each unparsed as long as the object is. `StepError` if this is not an object."""
+        if self._object is _UNSET and self._text is not None and not self._files and self._text.lstrip()[:1] == b"{":
+            return {key: Value.from_json(bytes(part)) for key, part in _decode_object(self._text).items()}
+        data = self._object if isinstance(self._object, dict) else self.load()
+        if not isinstance(data, Mapping):
+            raise StepError(f"an object is needed, not {type_name(data)}", kind="type", retryable=False)
+        return {key: item if isinstance(item, Value) else Value(item) for key, item in data.items()}
 
     def items(self) -> Iterator[Value]:
         """The elements of a list, each unparsed as long as the list is. `StepError` if this is not a list."""

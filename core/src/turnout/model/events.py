@@ -60,13 +60,17 @@ class Intended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempted:
-    """An attempt of a step failed and another follows, not before `next_at`."""
+    """An attempt of a step failed and another follows, not before `next_at`.
+
+    With `restart` the step has steps inside it (a loop, a branch), which all begin anew: their ends are forgotten.
+    """
 
     at: float
     path: str
     attempt: int
     error: ErrorInfo
     next_at: float
+    restart: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,304 @@
+"""The engine's face: run an execution under a lease until it ends, waits, or somebody stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+
+from turnout.codec import encode_event
+from turnout.engine.backends import Backends, Bundle
+from turnout.engine.history import History
+from turnout.engine.interpreter import Caller, Interpreter, StepFailed
+from turnout.engine.leaves import Attempt
+from turnout.engine.outcome import Finished, Outcome, Paused, Stopped, Suspended
+from turnout.engine.plan import CallPlan, FlowPlan, plan_flow
+from turnout.engine.resources import Resources
+from turnout.engine.session import Session
+from turnout.errors import BackendError, NotFound, StepError, UserError
+from turnout.interfaces.journal import Row
+from turnout.model.definition import CodeStep, walk
+from turnout.model.events import Accepted, Began, Ended, StepRunning
+from turnout.model.execution import ErrorInfo, ExecutionInfo, Status
+from turnout.values import NULL, Value
+
+__all__ = ["Engine", "Running"]
+
+_SLOW_STEP_S = 1.0
+_PLANS_KEPT = 256
+
+
+class Running:
+    """An execution in progress, for whoever holds its lease."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[Outcome] | None = None
+        self._session: Session | None = None
+        self._asked: str | None = None
+        self._left = False
+
+    @property
+    def cancelled(self) -> bool:
+        return self._asked is not None
+
+    def cancel(self, reason: str = "") -> None:
+        """Stop now, its sandbox too, and end as cancelled."""
+        if self._asked is None:
+            self._asked = reason
+            self._interrupt()
+
+    def leave(self) -> None:
+        """Stop now and write nothing more: the lease is lost, or the worker ends and hands the execution back."""
+        self._left = True
+        if self._session is not None:
+            self._session.leaving = True
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
+class Engine(Caller):
+    """Runs executions. One for each worker process; close it at the end."""
+
+    def __init__(self, backends: Backends) -> None:
+        self.backends = backends
+        self.resources = Resources()
+        self._plans: dict[tuple[str, str], FlowPlan] = {}
+
+    async def close(self) -> None:
+        await self.resources.close()
+
+    async def run(self, execution: str, *, token: int, attempt: int, worker: str, running: Running) -> Outcome:
+        """Run the execution, from its beginning or from where its journal says it was.
+
+        Returns once its end is durable (`Finished`) or it waits (`Suspended`). `Fenced` and other `BackendError`s mean
+        that nothing is known to have been written since the last row; `asyncio.CancelledError` follows `running.leave`.
+        """
+        journal = self.backends.journal
+        history = History.of(await journal.open(execution, token))
+        if history.info is None:
+            raise NotFound("execution", execution, hint="its journal is empty")
+        if history.ended is not None and history.ended.status.final:
+            return Finished(status=history.ended.status, error=history.ended.error)
+        return await self._attempt(history.info, history, token=token, attempt=attempt, worker=worker, running=running)
+
+    async def _attempt(
+        self, info: ExecutionInfo, history: History, *, token: int, attempt: int, worker: str, running: Running
+    ) -> Outcome:
+        try:
+            session = await self._session(info, history, token, worker)
+        except UserError as error:
+            return await self._refuse(info, token, worker, attempt, error)
+        session.leaving = running._left
+        running._session = session
+        session.pen.note(Began(at=session.now(), worker=worker, token=token, attempt=attempt))
+        if history.cancel is not None:
+            running.cancel(history.cancel.reason)
+        ticker = asyncio.ensure_future(self._tick(session))
+        try:
+            return await self._guarded(session, running)
+        finally:
+            ticker.cancel()
+            await session.lanes.release()
+
+    async def _guarded(self, session: Session, running: Running) -> Outcome:
+        """Run the steps as a task of its own, so that cancelling it leaves this one able to write the end."""
+        if not running.cancelled:
+            running._task = asyncio.ensure_future(self._steps(session))
+            try:
+                return await running._task
+            except asyncio.CancelledError:
+                if not running.cancelled or session.leaving:
+                    running._task.cancel()
+                    raise
+            finally:
+                running._task = None
+        reason = running._asked or "somebody asked to cancel it"
+        return await self._end(session, Status.CANCELLED, error=ErrorInfo(kind="cancelled", message=reason))
+
+    async def _steps(self, session: Session) -> Outcome:
+        try:
+            async with asyncio.timeout(self._left(session)) as limit:
+                output = await self._walk(session)
+        except StepFailed as failed:
+            return await self._end(session, Status.FAILED, error=failed.info)
+        except Paused as pause:
+            return await self._pause(session, pause)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return await self._end(session, Status.FAILED, error=_late(session))
+        return await self._end(session, Status.SUCCEEDED, output=output)
+
+    async def _walk(self, session: Session) -> Value:
+        """The flow's output."""
+        try:
+            await Interpreter(session, self).steps(session.plan.steps, await session.frame())
+        except Stopped as stopped:
+            return stopped.output
+        return NULL
+
+    def _left(self, session: Session) -> float | None:
+        deadline = session.info.deadline
+        return None if deadline is None else max(0.0, deadline - session.now())
+
+    async def _pause(self, session: Session, pause: Paused) -> Outcome:
+        if pause.parked is not None:
+            return await self._end(session, Status.PARKED, error=pause.parked)
+        await session.pen.barrier()
+        until, deadline = pause.until, session.info.deadline
+        if deadline is not None:
+            until = deadline if until is None else min(until, deadline)
+        return Suspended(until=until)
+
+    async def _end(
+        self, session: Session, status: Status, *, output: Value | None = None, error: ErrorInfo | None = None
+    ) -> Finished:
+        packed = None if output is None else await session.content.pack(output)
+        await session.pen.barrier(Ended(at=session.now(), status=status, output=packed, error=error))
+        return Finished(status=status, output=output, error=error)
+
+    async def _refuse(self, info: ExecutionInfo, token: int, worker: str, attempt: int, error: UserError) -> Finished:
+        """End an execution that cannot even begin: its bundle, settings or a plugin it needs is gone."""
+        now = self.backends.clock.now()
+        reason = ErrorInfo(kind="settings", message=str(error))
+        began = Began(at=now, worker=worker, token=token, attempt=attempt)
+        ended = Ended(at=now, status=Status.FAILED, error=reason)
+        rows = [Row(*encode_event(event)) for event in (began, ended)]
+        await self.backends.journal.append(info.id, token, rows)
+        await self.backends.journal.barrier(info.id, token)
+        for event in (began, ended):
+            self.backends.observe(info.id, event)
+        return Finished(status=Status.FAILED, error=reason)
+
+    async def _session(self, info: ExecutionInfo, history: History, token: int, worker: str) -> Session:
+        bundle = self.backends.bundles.load(info.bundle)
+        return Session(
+            self.backends,
+            self.resources,
+            info=info,
+            history=history,
+            plan=self.plan(bundle, info.flow),
+            bundle=bundle,
+            settings=await self.backends.instances.settings(info.settings),
+            token=token,
+            worker=worker,
+        )
+
+    def plan(self, bundle: Bundle, flow: str) -> FlowPlan:
+        """The flow ready to run. `NotFound`, `SettingsError` as `plan_flow`."""
+        known = self._plans.get((bundle.hash, flow))
+        if known is not None:
+            return known
+        integration = bundle.integration
+        if flow not in integration.flows:
+            raise NotFound("flow", flow, hint=f"integration {integration.name!r} has {', '.join(integration.flows)}")
+        definition = integration.flows[flow]
+        modules = {
+            step.id: bundle.module_of(flow, step) for step in walk(definition.steps) if isinstance(step, CodeStep)
+        }
+        if len(self._plans) >= _PLANS_KEPT:
+            self._plans.pop(next(iter(self._plans)))
+        plan = self._plans[bundle.hash, flow] = plan_flow(integration, definition, self.backends.connectors, modules)
+        return plan
+
+    async def call(self, session: Session, plan: CallPlan, inputs: Value, attempt: Attempt) -> Value:
+        """Run another flow as a sub-execution, in this process and under this lease, with a journal of its own."""
+        path = attempt.path
+        child = _child_id(session, attempt)
+        body = await session.content.pack(Value({"body": inputs}))
+        flow = session.bundle.integration.flows[plan.step.flow]
+        now = session.now()
+        deadlines = [limit for limit in (session.info.deadline, flow.timeout_s and now + flow.timeout_s) if limit]
+        info = ExecutionInfo(
+            id=child,
+            tenant=session.info.tenant,
+            instance=session.info.instance,
+            integration=session.info.integration,
+            version=session.info.version,
+            bundle=session.info.bundle,
+            flow=plan.step.flow,
+            settings=session.info.settings,
+            trigger=body,
+            created_at=now,
+            deadline=min(deadlines, default=None),
+            parent=session.info.id,
+            parent_path=path,
+        )
+        accepted = Accepted(at=now, info=info)
+        if await self.backends.journal.begin(child, [Row(*encode_event(accepted))]):
+            self.backends.observe(child, accepted)
+        return await self._called(session, child, plan)
+
+    async def _called(self, session: Session, child: str, plan: CallPlan) -> Value:
+        running = Running()
+        try:
+            outcome = await self.run(child, token=session.token, attempt=1, worker=session.worker, running=running)
+        except asyncio.CancelledError:
+            if session.leaving:
+                raise
+            # The parent was cancelled or ran out of time: the sub-execution gets its end as well.
+            running.cancel("its parent was stopped")
+            await self._cancel_child(child, session)
+            raise
+        match outcome:
+            case Suspended():
+                raise Paused(until=outcome.until)
+            case Finished(status=Status.PARKED):
+                raise Paused(parked=outcome.error)
+            case Finished(status=Status.SUCCEEDED):
+                return await self._child_output(session, child) if outcome.output is None else outcome.output
+            case Finished():
+                error = outcome.error or ErrorInfo(kind="failed", message="it failed")
+                raise StepError(
+                    f"flow {plan.step.flow!r} (execution {child}) {outcome.status}: {error.message}",
+                    kind=error.kind,
+                    stack=error.stack,
+                )
+
+    async def _cancel_child(self, child: str, session: Session) -> None:
+        now = session.now()
+        ended = Ended(
+            at=now, status=Status.CANCELLED, error=ErrorInfo(kind="cancelled", message="its parent was stopped")
+        )
+        await self.backends.journal.append(child, session.token, [Row(*encode_event(ended))])
+        self.backends.observe(child, ended)
+
+    async def _child_output(self, session: Session, child: str) -> Value:
+        """The output of a sub-execution that ended in an earlier process."""
+        ended = History.of(await self.backends.journal.rows(child)).ended
+        if ended is None or ended.output is None:
+            return NULL
+        return await session.content.unpack(ended.output)
+
+    async def _tick(self, session: Session) -> None:
+        """Make what is noted durable and visible now and then, and say which steps take long."""
+        told: set[str] = set()
+        every = self.backends.settings.report_every.total_seconds()
+        try:
+            while True:
+                await asyncio.sleep(every)
+                now = session.now()
+                for path, (kind, started) in session.running.items():
+                    if now - started >= _SLOW_STEP_S and path not in told:
+                        told.add(path)
+                        session.pen.note(StepRunning(at=now, path=path, kind=kind, started_at=started))
+                if not session.pen.idle and not session.leaving:
+                    await session.pen.barrier()
+        except BackendError:
+            # The step that writes next meets the same error, and it knows what to do about it.
+            return
+
+
+def _late(session: Session) -> ErrorInfo:
+    flow = session.plan.flow
+    return ErrorInfo(
+        kind="timeout", message=f"flow {flow.name!r} took longer than its time-out of {flow.timeout_s:g} s"
+    )
+
+
+def _child_id(session: Session, attempt: Attempt) -> str:
+    """The same after a crash; another one for another attempt, and when a person let the step run again."""
+    what = f"{attempt.path}\0{attempt.number}\0{session.history.restarts(attempt.path)}"
+    return f"{session.info.id}-{hashlib.sha256(what.encode()).hexdigest()[:10]}"

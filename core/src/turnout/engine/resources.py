@@ -1,0 +1,45 @@
+"""What actions keep for a worker's lifetime: connection pools and the like."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+__all__ = ["Resources"]
+
+T = TypeVar("T")
+
+
+class Resources:
+    """Things by key, each made once, closed together at the end."""
+
+    def __init__(self) -> None:
+        self._made: dict[object, asyncio.Future[Any]] = {}
+        self._close: list[Callable[[], Awaitable[None]]] = []
+
+    async def get(self, key: object, make: Callable[[], Awaitable[T]], close: Callable[[T], Awaitable[None]]) -> T:
+        """The thing of that key; of many first calls at once one makes it. A failure to make it is not remembered."""
+        future = self._made.get(key)
+        if future is not None:
+            thing: T = future.result() if future.done() else await asyncio.shield(future)
+            return thing
+        future = self._made[key] = asyncio.get_running_loop().create_future()
+        try:
+            made = await make()
+        except BaseException as error:
+            del self._made[key]
+            future.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
+            future.exception()  # nobody may be waiting for it; asyncio would complain
+            raise
+        future.set_result(made)
+        self._close.append(lambda: close(made))
+        return made
+
+    async def close(self) -> None:
+        """Close everything, the newest first; one that fails to close does not keep the others open."""
+        closers, self._close = self._close[::-1], []
+        self._made.clear()
+        for result in await asyncio.gather(*(closer() for closer in closers), return_exceptions=True):
+            if isinstance(result, BaseException) and not isinstance(result, Exception):
+                raise result

@@ -1,0 +1,186 @@
+"""One execution in this process: its journal, history, values, sandboxes and connections in one place."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from pydantic import ValidationError
+
+from turnout.engine.backends import Backends, Bundle, InstanceSettings
+from turnout.engine.content import Content
+from turnout.engine.frame import Frame, Renderer
+from turnout.engine.history import History
+from turnout.engine.lanes import Lanes
+from turnout.engine.pen import Pen
+from turnout.engine.plan import FlowPlan
+from turnout.engine.resources import Resources
+from turnout.errors import NotFound, SettingsError, StepError
+from turnout.interfaces.connector import ConnectionType
+from turnout.masking import Mask
+from turnout.model.events import Logged
+from turnout.model.execution import ErrorInfo, ExecutionInfo
+from turnout.values import NULL, Value
+
+__all__ = ["Session"]
+
+
+class Session:
+    """What the steps of one execution share. `leaving` is set when the worker must let go of the execution: steps that
+    are cancelled then write nothing. `running` are the steps in progress: kind and start, by path."""
+
+    def __init__(
+        self,
+        backends: Backends,
+        resources: Resources,
+        *,
+        info: ExecutionInfo,
+        history: History,
+        plan: FlowPlan,
+        bundle: Bundle,
+        settings: InstanceSettings,
+        token: int,
+        worker: str,
+    ) -> None:
+        self.backends = backends
+        self.resources = resources
+        self.info = info
+        self.history = history
+        self.plan = plan
+        self.bundle = bundle
+        self.token = token
+        self.worker = worker
+        self.leaving = False
+        self.running: dict[str, tuple[str, float]] = {}
+        self._secrets: tuple[str, ...] = ()
+        self.mask = _mask(self._secrets)
+        self.content = Content(backends.payloads, info.tenant)
+        self.pen = Pen(
+            backends.journal,
+            info.id,
+            token,
+            observe=backends.observe,
+            strict=backends.settings.strict,
+            log_lines=backends.settings.log_lines,
+        )
+        self.renderer = Renderer(
+            self.content,
+            backends.key,
+            info.id,
+            {"callback_url": lambda step: backends.callback_url(info.id, str(step))},
+        )
+        self.lanes = Lanes(
+            backends.sandbox, info.tenant, bundle.code, backends.settings.limits, backends.settings.lanes
+        )
+        self._settings = settings
+        self._connections: dict[str, ConnectionType] = {}
+
+    def now(self) -> float:
+        return self.backends.clock.now()
+
+    async def frame(self) -> Frame:
+        """What the flow's first step sees."""
+        info = self.info
+        about = {
+            "id": info.id,
+            "integration": info.integration,
+            "version": info.version,
+            "flow": info.flow,
+            "instance": info.instance,
+            "customer": info.tenant,
+            "created_at": info.created_at,
+            "parent": info.parent or None,
+        }
+        roots: dict[str, Value | Mapping[str, Value]] = {
+            "trigger": await self.content.unpack(info.trigger),
+            "config": Value(dict(self._settings.config)),
+            "execution": Value(about),
+        }
+        return Frame(roots, dict.fromkeys(self.plan.ids, NULL))
+
+    def idempotency_key(self, path: str) -> str:
+        """HMAC over tenant, execution and step path with its items, without the attempt: the same for every attempt in
+        every process, telling nothing about what it was made of."""
+        text = "\0".join(("effect", self.info.tenant, self.info.id, path))
+        return hmac.digest(self.backends.key, text.encode(), hashlib.sha256).hex()
+
+    async def connection(self, slot: str) -> ConnectionType:
+        """The instance's connection, its references resolved, its secrets masked from now on.
+
+        `StepError` of kind `connection` says what is missing and never what is there.
+        """
+        if slot not in self._connections:
+            made = await self._connect(slot)
+            self._secrets += made.secrets()
+            self.mask = _mask(self._secrets)
+            self._connections[slot] = made
+        return self._connections[slot]
+
+    async def _connect(self, slot: str) -> ConnectionType:
+        declared = self.bundle.integration.connections[slot]
+        connector = self.backends.connectors[declared.connector]
+        if not declared.type and len(connector.connections) != 1:
+            raise _broken(slot, f"say its `type` in the definition: one of {', '.join(connector.connections)}")
+        fields = connector.connections[declared.type or next(iter(connector.connections))]
+        written = self._settings.connections.get(slot)
+        if written is None:
+            raise _broken(slot, f"instance {self.info.instance!r} has no values for it")
+        try:
+            resolved = {name: await self._resolve(value) for name, value in written.items()}
+            return fields.model_validate(resolved)
+        except (NotFound, SettingsError) as error:
+            raise _broken(slot, str(error)) from error
+        except ValidationError as error:
+            # The values of a connection are secret: neither pydantic's text nor its inputs may be shown.
+            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+            raise _broken(slot, faults) from None
+
+    async def _resolve(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return (await self.backends.secret(value)).reveal()
+        return value
+
+    def failure(self, error: StepError, path: str) -> ErrorInfo:
+        """What may be kept and shown of an error."""
+        details = None if error.details is None else self.content.small(Value(error.details))
+        if details is not None:
+            details = type(details)(json=self.mask.json(details.json), files=details.files)
+        return ErrorInfo(
+            kind=error.kind,
+            message=self.mask.text(error.message),
+            step=path,
+            stack=self.mask.text(error.stack),
+            details=details,
+        )
+
+    def log(self, path: str, level: str, message: str, at: float | None = None) -> None:
+        """A line for the execution's log, secrets masked; it rides with the next row."""
+        self.pen.log(
+            Logged(at=self.now() if at is None else at, level=level, message=self.mask.text(message), path=path)
+        )
+
+    def describe(self, path: str, attempt: int) -> Mapping[str, object]:
+        """What customers' code may know about where it runs."""
+        info = self.info
+        return {
+            "execution": info.id,
+            "step": path,
+            "attempt": attempt,
+            "integration": info.integration,
+            "version": info.version,
+            "flow": info.flow,
+            "instance": info.instance,
+        }
+
+
+@lru_cache(maxsize=256)
+def _mask(secrets: tuple[str, ...]) -> Mask:
+    """Executions of one instance share a mask: making one costs more than most steps."""
+    return Mask(secrets)
+
+
+def _broken(slot: str, why: str) -> StepError:
+    return StepError(f"connection {slot!r} cannot be used: {why}", kind="connection", retryable=False)
