@@ -1,0 +1,70 @@
+"use strict";
+// Everything that the bootstrap needs after customer code has run, taken before any ran: replacing `JSON.stringify`,
+// `Array.prototype.push` or `Promise` must not change how a result is written or a limit is kept.
+// `uncurry(f)(self, ...args)` is `f.call(self, ...args)` without looking `call` up again.
+
+const fs = require("fs");
+const util = require("util");
+const { Blob, Buffer } = require("buffer");
+
+const { bind, call } = Function.prototype;
+const uncurry = bind.bind(call);
+const TypedArray = Object.getPrototypeOf(Uint8Array);
+const getter = (prototype, name) => uncurry(Object.getOwnPropertyDescriptor(prototype, name).get);
+
+module.exports = {
+  uncurry,
+  readSync: fs.readSync,
+  writeSync: fs.writeSync,
+  allocate: Buffer.allocUnsafeSlow,
+  bufferOf: Buffer.from,
+  parse: JSON.parse,
+  stringify: JSON.stringify,
+  rawJSON: JSON.rawJSON,
+  formatWithOptions: util.formatWithOptions,
+  inspect: util.inspect,
+  types: { ...util.types },
+  isView: ArrayBuffer.isView,
+  defineProperty: Object.defineProperty,
+  setPrototypeOf: Object.setPrototypeOf,
+  isSafeInteger: Number.isSafeInteger,
+  min: Math.min,
+  BigInt,
+  Blob,
+  Error,
+  Map,
+  Number,
+  String,
+  TypeError,
+  TypedArray,
+  Uint8Array,
+  TextDecoder,
+  setTimeout,
+  now: performance.now.bind(performance),
+  cpuUsage: process.cpuUsage,
+  chdir: process.chdir,
+  exit: process.reallyExit.bind(process),
+  blobBytes: uncurry(Blob.prototype.arrayBuffer),
+  blobType: getter(Blob.prototype, "type"),
+  viewBuffer: getter(TypedArray.prototype, "buffer"),
+  viewOffset: getter(TypedArray.prototype, "byteOffset"),
+  viewLength: getter(TypedArray.prototype, "byteLength"),
+  utf8Slice: uncurry(Buffer.prototype.utf8Slice),
+  latin1Slice: uncurry(Buffer.prototype.latin1Slice),
+  asciiSlice: uncurry(Buffer.prototype.asciiSlice),
+  copyInto: uncurry(Buffer.prototype.copy),
+  readUInt32: uncurry(Buffer.prototype.readUInt32BE),
+  writeUInt32: uncurry(Buffer.prototype.writeUInt32BE),
+  utf8Write: uncurry(Buffer.prototype.utf8Write),
+  subarray: uncurry(TypedArray.prototype.subarray),
+  setBytes: uncurry(TypedArray.prototype.set),
+  exec: uncurry(RegExp.prototype.exec),
+  replace: uncurry(String.prototype.replace),
+  split: uncurry(String.prototype.split),
+  slice: uncurry(String.prototype.slice),
+  indexOf: uncurry(String.prototype.indexOf),
+  endsWith: uncurry(String.prototype.endsWith),
+  pop: uncurry(Array.prototype.pop),
+  mapGet: uncurry(Map.prototype.get),
+  mapSet: uncurry(Map.prototype.set),
+};

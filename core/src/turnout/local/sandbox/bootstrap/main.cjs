@@ -1,0 +1,180 @@
+"use strict";
+// Runs customer code, one job after another, for a Turnout process at the other end of file descriptor 3.
+// This file and its neighbours are loaded before any customer code and touch nothing global but `console` and `process.exit`.
+
+const { pathToFileURL } = require("url");
+const c = require("./captured.cjs");
+const channel = require("./channel.cjs");
+const consoles = require("./console.cjs");
+const errors = require("./errors.cjs");
+const files = require("./files.cjs");
+const network = require("./network.cjs");
+const values = require("./values.cjs");
+
+const loaded = new c.Map();
+let bundle = "";
+let running = false;
+let startCpu = 0;
+
+const cpuMs = () => {
+  const { user, system } = c.cpuUsage();
+  return (user + system) / 1000;
+};
+
+function enter(directory) {
+  if (bundle === directory) return;
+  bundle = directory;
+  c.chdir(directory);
+}
+
+/** The default export of a module of the bundle. */
+async function load(module) {
+  const known = c.mapGet(loaded, module);
+  if (known !== undefined) return known;
+  const { default: main } = await import(pathToFileURL(`${bundle}/${module}`).href);
+  c.mapSet(loaded, module, main);
+  return main;
+}
+
+/** Import what the flow's code steps run, ahead of time. What fails here fails again, and is told, when a job needs it. */
+async function prepare({ directory, modules }) {
+  enter(directory);
+  for (let at = 0; at < modules.length; at++) {
+    try {
+      await load(modules[at]);
+    } catch {
+      // the job that runs this module gets the same error
+    }
+  }
+  channel.write(channel.PREPARED, "");
+}
+
+function fail(kind, message, error, { last = false } = {}) {
+  if (!running) return;
+  running = false;
+  const report = { __proto__: null, kind, message, last, network: network.used() };
+  if (error !== undefined) report.error = errors.describe(error.thrown);
+  channel.write(channel.ERROR, c.stringify(report));
+}
+
+/** What code sees beside its input. The signal is made when it is asked for: few need it. */
+function contextOf(job, deadline) {
+  let signal;
+  return {
+    ...job.context,
+    logger: consoles.logger(),
+    get signal() {
+      if (!signal) {
+        const controller = new AbortController();
+        const left = deadline - c.now();
+        c.setTimeout(() => controller.abort(), left - c.min(1000, left / 10)).unref();
+        signal = controller.signal;
+      }
+      return signal;
+    },
+  };
+}
+
+async function sendResult(value, limit) {
+  let written;
+  try {
+    written = values.write(value);
+  } catch (error) {
+    const tooLong = c.types.isNativeError(error) && c.indexOf(`${error.message}`, "Invalid string length") >= 0;
+    if (tooLong) fail("result_too_large", "the result is longer than text can be: return a file instead");
+    else fail("not_json", "the result cannot be written as JSON", { thrown: error });
+    return;
+  }
+  if (written.text === undefined && value !== undefined) {
+    fail("not_json", `the code returned a ${typeof value}, which JSON does not have`);
+    return;
+  }
+  const text = written.text === undefined ? "null" : written.text;
+  if (text.length > limit) {
+    fail("result_too_large", `the result has ${text.length} characters; the limit is ${limit} bytes: return a file instead`);
+    return;
+  }
+  let list = "";
+  for (let at = 0; at < written.found.length; at++) {
+    const file = await files.send(written.found[at][1]);
+    list += `${at ? "," : ""}[${c.stringify(written.found[at][0])},${file}]`;
+  }
+  if (!running) return;
+  running = false;
+  const header = `{"cpu_ms":${cpuMs() - startCpu},"network":${network.used()},"files":[${list}]}`;
+  channel.write(channel.RESULT, header, c.bufferOf(text, "utf8"));
+}
+
+async function run({ meta, body }) {
+  const job = c.parse(meta);
+  const deadline = c.now() + job.timeout_ms;
+  running = true;
+  startCpu = cpuMs();
+  consoles.allow(job.log_bytes);
+  enter(job.directory);
+  let main;
+  try {
+    main = await load(job.module);
+  } catch (error) {
+    fail("import", "", { thrown: error });
+    return;
+  }
+  if (typeof main !== "function") {
+    fail("no_default_export", `${job.module} has no default export that is a function: write \`export default (input, context) => …\``);
+    return;
+  }
+  let input;
+  try {
+    input = values.read(body, job.files);
+  } catch (error) {
+    fail("not_json", "the input cannot be read", { thrown: error });
+    return;
+  }
+  try {
+    const value = await main(input, contextOf(job, deadline));
+    await sendResult(value, job.result_bytes);
+  } catch (error) {
+    fail("", "", { thrown: error });
+  }
+}
+
+async function serve() {
+  for (;;) {
+    const frame = channel.read();
+    if (frame.type === channel.PREPARE) {
+      const order = c.parse(frame.meta);
+      consoles.allow(order.log_bytes);
+      await prepare(order);
+    } else {
+      await run(frame);
+    }
+  }
+}
+
+function watchEnd() {
+  let called;
+  const { exit } = process;
+  process.exit = function (code) {
+    called = code === undefined ? c.Number(process.exitCode ?? 0) : code;
+    return c.uncurry(exit)(process, code);
+  };
+  process.on("exit", () => {
+    const message =
+      called === undefined
+        ? "the promise that the code returned never settled: nothing was left that could settle it"
+        : `the code called process.exit(${called}): return a value or throw instead`;
+    fail("crashed", message, undefined, { last: true });
+  });
+  process.setUncaughtExceptionCaptureCallback((error) => {
+    fail("", "", { thrown: error }, { last: true });
+    c.exit(1);
+  });
+}
+
+consoles.install(console);
+network.watch();
+watchEnd();
+import("./warm.mjs").then(() => {
+  channel.write(channel.READY, "");
+  return serve();
+});

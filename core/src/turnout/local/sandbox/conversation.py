@@ -1,0 +1,246 @@
+"""One job over one process: what is sent, what is answered, and the outcome made of what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+
+from turnout.interfaces.sandbox import CodeBundle, Failure, Job, Outcome, Success
+from turnout.local.sandbox.channel import ChannelClosed
+from turnout.local.sandbox.frames import Frame, FrameType, ProtocolBroken
+from turnout.local.sandbox.process import NodeProcess
+from turnout.local.sandbox.stacks import Thrown, stack_of, syntax_place
+from turnout.model.payload import Encoded, File
+
+__all__ = ["Conversation"]
+
+_PIECE_BYTES: Final = 1024 * 1024
+
+
+class _InputFile(msgspec.Struct):
+    pointer: str
+    name: str
+    size: int
+    type: str
+
+
+class _Order(msgspec.Struct):
+    directory: str
+    module: str
+    context: dict[str, object]
+    timeout_ms: float
+    log_bytes: int
+    result_bytes: int
+    files: list[_InputFile]
+
+
+class _Read(msgspec.Struct):
+    file: int
+    stream: int
+
+
+class _Store(msgspec.Struct):
+    name: str
+    type: str
+
+
+class _ResultFile(msgspec.Struct):
+    input: int | None = None
+    stored: int | None = None
+
+
+class _Result(msgspec.Struct):
+    cpu_ms: float
+    network: bool
+    files: list[tuple[str, _ResultFile]]
+
+
+class _Report(msgspec.Struct):
+    kind: str
+    message: str
+    last: bool
+    network: bool
+    error: Thrown | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_result = msgspec.json.Decoder(_Result).decode
+_report = msgspec.json.Decoder(_Report).decode
+_read = msgspec.json.Decoder(_Read).decode
+_store = msgspec.json.Decoder(_Store).decode
+
+
+class Conversation:
+    """Runs one job. `usable` says afterwards whether the process can take another."""
+
+    def __init__(self, process: NodeProcess, bundle: CodeBundle, job: Job) -> None:
+        self._process = process
+        self._channel = process.channel
+        self._bundle = bundle
+        self._job = job
+        self._nonce = os.urandom(8)
+        self._contents: dict[int, AsyncIterator[bytes]] = {}
+        self._stored: list[File] = []
+        self._overdue = False
+        self.usable = False
+
+    async def run(self) -> Outcome:
+        """The outcome. What `Job.files` raises is raised: it is no doing of the code."""
+        timer = asyncio.get_running_loop().call_later(self._job.timeout_s, self._expire)
+        self._process.log.attach(self._job.log)
+        try:
+            await self._ask()
+            outcome = await self._listen()
+            self._process.drain()
+            return outcome
+        except ChannelClosed as closed:
+            return await self._ended(closed)
+        except (ProtocolBroken, msgspec.DecodeError) as error:
+            return self._broken(str(error))
+        finally:
+            timer.cancel()
+            self._process.log.detach()
+            if not self.usable:
+                self._process.kill()
+            for content in self._contents.values():
+                if (aclose := getattr(content, "aclose", None)) is not None:
+                    await aclose()
+
+    def _expire(self) -> None:
+        self._overdue = True
+        self._process.kill()
+
+    async def _ask(self) -> None:
+        job, limits = self._job, self._process.limits
+        order = _Order(
+            directory=self._bundle.directory,
+            module=job.module,
+            context=dict(job.context),
+            timeout_ms=job.timeout_s * 1000,
+            log_bytes=self._process.log.left,
+            result_bytes=limits.result_bytes,
+            files=[
+                _InputFile(pointer=pointer, name=file.name, size=file.size, type=file.content_type)
+                for pointer, file in job.input.files
+            ],
+        )
+        await self._channel.send(FrameType.JOB, self._nonce, _encode(order), job.input.json)
+
+    async def _listen(self) -> Outcome:
+        while True:
+            frame = await self._next()
+            match frame.type:
+                case FrameType.LOG:
+                    self._process.log.add(frame.meta.decode("ascii", "replace"), frame.body)
+                case FrameType.READ:
+                    await self._answer_read(_read(frame.meta))
+                case FrameType.STORE:
+                    await self._answer_store(_store(frame.meta))
+                case FrameType.RESULT:
+                    return self._succeeded(_result(frame.meta), frame.body)
+                case FrameType.ERROR:
+                    return self._failed(_report(frame.meta))
+                case _:
+                    raise ProtocolBroken(f"a {frame.type.name} frame where none belongs")
+
+    async def _next(self) -> Frame:
+        frame = await self._channel.next()
+        if frame.nonce != self._nonce:
+            raise ProtocolBroken("a frame that does not belong to the job")
+        return frame
+
+    async def _answer_read(self, asked: _Read) -> None:
+        """The next piece of an input file's content; an empty one at its end."""
+        if not 0 <= asked.file < len(self._job.input.files):
+            raise ProtocolBroken(f"file {asked.file} is not in the input")
+        content = self._contents.get(asked.stream)
+        if content is None:
+            content = _pieces(self._job.files.read(self._job.input.files[asked.file][1]))
+            self._contents[asked.stream] = content
+        piece = await anext(content, b"")
+        if not piece:
+            del self._contents[asked.stream]
+        await self._channel.send(FrameType.CONTENT, self._nonce, b"", piece)
+
+    async def _answer_store(self, store: _Store) -> None:
+        """Keep a file that the code made, as its content comes."""
+        content = self._chunks()
+        self._stored.append(await self._job.files.write(content, store.name, store.type or "application/octet-stream"))
+        async for _ in content:  # what the store did not take, it had before: its content is known by hash
+            pass
+        await self._channel.send(FrameType.CONTENT, self._nonce, str(len(self._stored) - 1).encode())
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while (frame := await self._next()).type is not FrameType.STORED:
+            if frame.type is FrameType.CHUNK:
+                yield frame.body
+            elif frame.type is FrameType.LOG:
+                self._process.log.add(frame.meta.decode("ascii", "replace"), frame.body)
+            elif frame.type is FrameType.READ:
+                await self._answer_read(_read(frame.meta))
+            else:
+                raise ProtocolBroken(f"a {frame.type.name} frame inside a file")
+
+    def _succeeded(self, result: _Result, text: bytes) -> Success:
+        files = []
+        for pointer, made in result.files:
+            known = self._stored if made.input is None else [file for _, file in self._job.input.files]
+            number = made.stored if made.input is None else made.input
+            if number is None or not 0 <= number < len(known):
+                raise ProtocolBroken("the result names a file that does not exist")
+            files.append((pointer, known[number]))
+        self.usable = True
+        return Success(
+            output=Encoded(json=text, files=tuple(files)), cpu_ms=max(0.0, result.cpu_ms), network=result.network
+        )
+
+    def _failed(self, report: _Report) -> Failure:
+        self.usable = not report.last
+        thrown = report.error
+        if thrown is None:
+            return Failure(kind=report.kind, message=report.message, network=report.network)
+        kind, message = report.kind or thrown.name, thrown.message
+        if kind == "RangeError" and message == "Array buffer allocation failed":
+            kind, message = "memory", self._memory_message()
+        elif kind == "import":
+            place = syntax_place(thrown, self._bundle)
+            message = f"{self._job.module} cannot be loaded: {thrown.name}: {self._relative(message)}"
+            message += f" ({place})" if place else ""
+        elif report.message:
+            message = f"{report.message}: {message}"
+        return Failure(kind=kind, message=message, stack=stack_of(thrown, self._bundle), network=report.network)
+
+    def _relative(self, message: str) -> str:
+        return message.replace(f"file://{self._bundle.directory}/", "").replace(f"{self._bundle.directory}/", "")
+
+    def _memory_message(self) -> str:
+        return f"the code needed more than the {self._process.limits.memory_bytes // (1024 * 1024)} MB that it may use"
+
+    async def _ended(self, closed: ChannelClosed) -> Failure:
+        """The process is gone without an outcome: say why."""
+        self._process.kill()
+        status = await asyncio.shield(self._process.exited)
+        if self._overdue:
+            return Failure(
+                kind="timeout", message=f"the code did not return within {self._job.timeout_s:g} s", network=True
+            )
+        if closed.broken:
+            return self._broken(closed.broken)
+        if self._process.out_of_memory:
+            return Failure(kind="memory", message=self._memory_message(), network=True)
+        how = f"signal {-status}" if status < 0 else f"exit status {status}"
+        return Failure(kind="crashed", message=f"the process ended with {how} before the code returned", network=True)
+
+    def _broken(self, why: str) -> Failure:
+        return Failure(kind="crashed", message=f"the code interfered with its sandbox's channel: {why}", network=True)
+
+
+async def _pieces(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The content in pieces that are not empty and not large."""
+    async for data in content:
+        for at in range(0, len(data), _PIECE_BYTES):
+            yield data if len(data) <= _PIECE_BYTES else data[at : at + _PIECE_BYTES]

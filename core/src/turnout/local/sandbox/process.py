@@ -1,0 +1,260 @@
+"""One Node process from its start to its end: spawned, ready, prepared, killed with all it started, reaped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import resource
+import signal
+import socket
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from turnout.errors import BackendError
+from turnout.interfaces.sandbox import CodeBundle, Limits
+from turnout.local.sandbox.channel import Channel, ChannelClosed
+from turnout.local.sandbox.frames import NO_NONCE, FrameType
+from turnout.local.sandbox.lifeline import Lifeline
+from turnout.local.sandbox.node import command, environment
+from turnout.local.sandbox.output import LogBudget, Printed
+
+__all__ = ["NodeProcess"]
+
+_CHANNEL_FD: Final = 3
+_LIFELINE_FD: Final = 4
+_SLACK_BYTES: Final = 1024 * 1024 + 64 * 1024
+_LAST_FRAMES_S: Final = 0.2
+_OUTSIDE_HEAP_BYTES: Final = 192 * 1024 * 1024
+"""What V8 and libuv need beside the heap: semi-spaces, code, stacks of threads, buffers that are being sent."""
+
+
+class NodeProcess:
+    """A process that waits for jobs. It leads its own session; `kill` ends that and every descendant that is found."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.bundle: CodeBundle | None = None
+        self.log = LogBudget(limits.log_bytes)
+        self._printed = (Printed("info", self.log), Printed("error", self.log))
+        self._pipes: dict[int, Printed] = {}
+        self._channel: Channel | None = None
+        self._pid = 0
+        self._pidfd = -1
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    async def start(cls, limits: Limits, lifeline: Lifeline) -> NodeProcess:
+        """A process that has said it is ready. `BackendError` if it does not within `limits.boot_s`."""
+        process = cls(limits)
+        try:
+            async with asyncio.timeout(limits.boot_s):
+                await process._boot(lifeline)
+        except TimeoutError as error:
+            process.kill()
+            raise BackendError(
+                f"a Node process was not ready within {limits.boot_s:g} s: the machine is overloaded or out of memory"
+            ) from error
+        except OSError as error:
+            process.kill()
+            raise BackendError(f"a Node process could not be started: {error}") from error
+        except BaseException:
+            process.kill()
+            raise
+        return process
+
+    @property
+    def alive(self) -> bool:
+        return not self.exited.done()
+
+    @property
+    def pid(self) -> int:
+        return self._pid
+
+    @property
+    def channel(self) -> Channel:
+        assert self._channel is not None
+        return self._channel
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether V8's last words were that it had no memory left."""
+        return self._printed[1].out_of_memory
+
+    async def prepare(self, bundle: CodeBundle) -> None:
+        """Load the bundle's modules ahead of time: from now on the process is for one tenant and this bundle alone.
+
+        `BackendError` if that ends the process or takes longer than `limits.boot_s`.
+        """
+        self.bundle = bundle
+        order = {"directory": bundle.directory, "modules": bundle.modules, "log_bytes": self.log.left}
+        try:
+            async with asyncio.timeout(self.limits.boot_s):
+                await self.channel.send(FrameType.PREPARE, NO_NONCE, msgspec.json.encode(order))
+                await self._until(FrameType.PREPARED)
+        except (ChannelClosed, TimeoutError) as error:
+            self.kill()
+            raise BackendError("the code could not be loaded ahead of time") from error
+
+    def drain(self) -> None:
+        """Take in what the process has printed so far."""
+        for fd in tuple(self._pipes):
+            self._read_pipe(fd)
+
+    def kill(self) -> None:
+        """End the process and all it started, at once. Idempotent."""
+        if self._pid and self.alive:
+            for pid in _descendants(self._pid):
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                os.killpg(self._pid, signal.SIGKILL)
+        if not self._pid:
+            for fd in tuple(self._pipes):
+                self._close_pipe(fd)
+        if self._channel:
+            self._channel.close()
+
+    async def _boot(self, lifeline: Lifeline) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._spawn(theirs, lifeline)
+                ours.setblocking(False)
+                self._channel = await Channel.open(ours, _largest_body(self.limits))
+            except BaseException:
+                ours.close()
+                raise
+        try:
+            await self._until(FrameType.READY)
+        except ChannelClosed as error:
+            code = await self.exited
+            raise BackendError(f"a Node process ended while it started, with status {code}") from error
+        self._limit_memory()
+
+    async def _until(self, kind: FrameType) -> None:
+        while (frame := await self.channel.next()).type is not kind:
+            if frame.type is FrameType.LOG:
+                self.log.add(frame.meta.decode("ascii", "replace"), frame.body)
+
+    def _spawn(self, theirs: socket.socket, lifeline: Lifeline) -> None:
+        loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as stack:
+            null = _opened(stack, os.open(os.devnull, os.O_RDONLY))
+            line = _opened(stack, lifeline.branch())
+            pipes = [os.pipe(), os.pipe()]
+            outs = [_opened(stack, write) for _, write in pipes]
+            for (read, _), printed in zip(pipes, self._printed, strict=True):
+                os.set_blocking(read, False)
+                self._pipes[read] = printed
+            sources = (null, *outs, theirs.fileno(), line)
+            safe = [_opened(stack, fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)) for fd in sources]
+            args = command(self.limits.memory_bytes)
+            self._pid = os.posix_spawn(
+                args[0],
+                args,
+                environment(),
+                file_actions=[(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(safe)],
+                setsid=True,
+            )
+            lifeline.tie(line, self._pid)
+        self._watch_exit(loop)
+        for read in self._pipes:
+            loop.add_reader(read, self._read_pipe, read)
+
+    def _watch_exit(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._pidfd = os.pidfd_open(self._pid)
+        except (AttributeError, OSError):
+            loop.call_later(0.01, self._poll_exit, loop)
+        else:
+            loop.add_reader(self._pidfd, self._reap)
+
+    def _poll_exit(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Where the system has no pidfd."""
+        if self.alive and os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            loop.call_later(0.01, self._poll_exit, loop)
+        else:
+            self._reap()
+
+    def _reap(self) -> None:
+        """The process has ended: end what is left of its session while its pid is still its own, then bury it."""
+        loop = asyncio.get_running_loop()
+        if self._pidfd >= 0:
+            loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+        with contextlib.suppress(OSError):
+            os.killpg(self._pid, signal.SIGKILL)
+        _, status = os.waitpid(self._pid, 0)
+        for fd, printed in tuple(self._pipes.items()):
+            self._read_pipe(fd)
+            self._close_pipe(fd)
+            printed.finish()
+        self.exited.set_result(os.waitstatus_to_exitcode(status))
+        if self._channel:  # its end comes by itself, after its last frames, unless somebody still holds the descriptor
+            loop.call_later(_LAST_FRAMES_S, self._channel.close)
+
+    def _read_pipe(self, fd: int) -> None:
+        """Everything that can be read now, but not for ever: a flood is taken piece by piece."""
+        for _ in range(16):
+            try:
+                data = os.read(fd, 65536)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._close_pipe(fd)
+                return
+            self._pipes[fd].feed(data)
+            if len(data) < 65536:
+                return
+
+    def _close_pipe(self, fd: int) -> None:
+        if self._pipes.pop(fd, None) is not None:
+            asyncio.get_running_loop().remove_reader(fd)
+            os.close(fd)
+
+    def _limit_memory(self) -> None:
+        """Bound what lies outside the heap too (buffers): by the data segment, on top of what Node reserved at its start.
+
+        RLIMIT_AS cannot be used with V8, which reserves far more than it uses.
+        """
+        try:
+            pages = int(Path(f"/proc/{self._pid}/statm").read_text().split()[5])
+            limit = pages * resource.getpagesize() + self.limits.memory_bytes + _OUTSIDE_HEAP_BYTES
+            resource.prlimit(self._pid, resource.RLIMIT_DATA, (limit, limit))
+        except (OSError, AttributeError, ValueError):
+            return  # not Linux: the heap limit alone holds
+
+
+def _largest_body(limits: Limits) -> int:
+    """The largest frame that an honest bootstrap sends: a result, the log's last line (in UTF-8), or a piece of a file."""
+    return max(limits.result_bytes, 3 * limits.log_bytes) + _SLACK_BYTES
+
+
+def _opened(stack: contextlib.ExitStack, fd: int) -> int:
+    stack.callback(partial(os.close, fd))
+    return fd
+
+
+def _descendants(pid: int) -> Sequence[int]:
+    """Processes that `pid` started and theirs, as far as the kernel still knows their parents. Empty where it does not tell."""
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        try:
+            tasks = os.listdir(f"/proc/{waiting.pop()}/task")
+        except OSError:
+            continue
+        for task in tasks:
+            with contextlib.suppress(OSError, ValueError):
+                children = [int(child) for child in Path(f"/proc/{task}/task/{task}/children").read_text().split()]
+                found.extend(children)
+                waiting.extend(children)
+    return found

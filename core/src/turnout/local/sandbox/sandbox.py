@@ -1,0 +1,117 @@
+"""The `process` sandbox: customer JavaScript in a Node process of its own for each execution."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+from turnout.errors import BackendError
+from turnout.interfaces.sandbox import (
+    CodeBundle,
+    Failure,
+    Isolation,
+    Job,
+    Limits,
+    Outcome,
+    Sandbox,
+    SandboxHandle,
+)
+from turnout.local.sandbox.conversation import Conversation
+from turnout.local.sandbox.lifeline import Lifeline
+from turnout.local.sandbox.node import node_binary
+from turnout.local.sandbox.pool import Pool, PoolSizes
+from turnout.local.sandbox.process import NodeProcess
+
+__all__ = ["ProcessSandbox"]
+
+_NOTES: Final = (
+    "the process sandbox isolates nothing but the process: each execution has its own, so globals never meet,",
+    "but code can read this machine's files and processes and reach its network; "
+    "time, memory, output and results are limited. For development and for one customer only.",
+)
+
+
+class ProcessSandbox(Sandbox):
+    """Warm one-shot Node processes, without isolation from the machine.
+
+    `warm_floor` processes wait ready, at most `warm_ceiling`; at most `max_processes` run at once, and who comes
+    then waits, tenants taking turns. Sizes come from the number of processors where they are not given.
+    """
+
+    # Memory is limited, not isolated: a process may read another's of the same user through /proc.
+    isolates: ClassVar[frozenset[Isolation]] = frozenset()
+    languages: ClassVar[frozenset[str]] = frozenset({"javascript"})
+
+    def __init__(
+        self, *, warm_floor: int = 2, warm_ceiling: int | None = None, max_processes: int | None = None
+    ) -> None:
+        processors = os.cpu_count() or 2
+        self._sizes = PoolSizes(
+            floor=warm_floor,
+            ceiling=max(warm_floor + 1, 4 * processors if warm_ceiling is None else warm_ceiling),
+            running=max(1, 16 * processors if max_processes is None else max_processes),
+            makers=processors,
+        )
+        self._lifeline: Lifeline | None = None
+        self._pool: Pool | None = None
+
+    async def start(self) -> Sequence[str]:
+        node_binary()
+        await self._open().warm_up()
+        return _NOTES
+
+    async def acquire(self, tenant: str, bundle: CodeBundle, limits: Limits) -> SandboxHandle:
+        pool = self._open()
+        return _ProcessHandle(await pool.acquire(tenant, bundle, limits), bundle, pool)
+
+    async def close(self) -> None:
+        if self._pool:
+            await self._pool.close()
+        if self._lifeline:
+            self._lifeline.close()
+        self._pool = self._lifeline = None
+
+    def _open(self) -> Pool:
+        if self._pool is None:
+            lifeline = self._lifeline = Lifeline()
+
+            async def make(limits: Limits) -> NodeProcess:
+                return await NodeProcess.start(limits, lifeline)
+
+            self._pool = Pool(self._sizes, make)
+        return self._pool
+
+
+class _ProcessHandle(SandboxHandle):
+    """One process for one execution."""
+
+    def __init__(self, process: NodeProcess, bundle: CodeBundle, pool: Pool) -> None:
+        self._process = process
+        self._bundle = bundle
+        self._pool = pool
+        self._sound = True
+        self._busy = False
+
+    @property
+    def usable(self) -> bool:
+        return self._sound and self._process.alive
+
+    async def run(self, job: Job) -> Outcome:
+        if self._busy:
+            raise BackendError("a sandbox handle runs one job at a time: acquire another")
+        if not self.usable:
+            self._sound = False
+            return Failure(kind="crashed", message="the process has ended: acquire another sandbox")
+        self._busy = True
+        conversation = Conversation(self._process, self._bundle, job)
+        try:
+            return await conversation.run()
+        finally:
+            self._sound = conversation.usable
+            self._busy = False
+
+    async def release(self) -> None:
+        self._sound = False
+        self._pool.release(self._process)
+        await self._process.exited

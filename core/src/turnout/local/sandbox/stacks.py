@@ -1,0 +1,111 @@
+"""The customer's own stack: frames of the bundle's sources alone, inline code named by the definition it stands in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from turnout.interfaces.sandbox import CodeBundle
+
+__all__ = ["Inline", "Thrown", "stack_of", "syntax_place"]
+
+_FRAME: Final = re.compile(r"^\s+at (?:(?P<what>.*?) \()?(?P<place>[^()]*?):(?P<line>\d+):(?P<column>\d+)\)?$")
+_FILE_LINE: Final = re.compile(r"^(?:file://)?(?P<place>/.*?):(?P<line>\d+)$", re.MULTILINE)
+_LONGEST: Final = 50
+
+
+class Inline(msgspec.Struct, frozen=True):
+    """Where the first line of a generated module stands in the definition."""
+
+    file: str
+    line: int
+    column: int
+
+
+class _BundleFile(msgspec.Struct, frozen=True):
+    inline: dict[str, Inline] = {}
+
+
+class Thrown(msgspec.Struct, frozen=True):
+    """What the bootstrap says of a thrown value."""
+
+    name: str = "Error"
+    message: str = ""
+    stack: str = ""
+    cause: Thrown | None = None
+    errors: list[Thrown] = []
+
+
+def stack_of(thrown: Thrown, bundle: CodeBundle) -> str:
+    """Heading and frames of the error, then of what caused it and of the errors that it gathers."""
+    places = _Places(bundle.directory, _inline(bundle.directory))
+    return "\n".join(_lines(thrown, places))
+
+
+def syntax_place(thrown: Thrown, bundle: CodeBundle) -> str:
+    """`file:line` of source that could not be compiled, or empty: V8 writes it above the message."""
+    places = _Places(bundle.directory, _inline(bundle.directory))
+    found = _FILE_LINE.search(thrown.stack.partition("\n    at ")[0])
+    return "" if found is None else places.shown(found["place"], int(found["line"]), 0) or ""
+
+
+class _Places:
+    """Turns places in the bundle's directory into names that people know."""
+
+    def __init__(self, directory: str, inline: Mapping[str, Inline]) -> None:
+        self._roots = tuple({f"{directory}/", f"{Path(directory).resolve()}/"})
+        self._inline = inline
+
+    def shown(self, place: str, line: int, column: int) -> str | None:
+        """`file:line[:column]`, or None where the place is not the customer's own source."""
+        path = place.removeprefix("file://")
+        root = next((root for root in self._roots if path.startswith(root)), None)
+        if root is None:
+            return None
+        name = path.removeprefix(root).partition("?")[0]
+        if name.startswith("node_modules/"):
+            return None
+        origin = self._inline.get(name)
+        if origin is not None:
+            name, line = origin.file, origin.line + line - 1
+            column = column + origin.column - 1 if column else 0
+        return f"{name}:{line}:{column}" if column else f"{name}:{line}"
+
+
+def _lines(thrown: Thrown, places: _Places) -> list[str]:
+    heading = f"{thrown.name}: {thrown.message}" if thrown.message else thrown.name
+    lines = [heading, *_frames(thrown.stack, places)]
+    for number, inner in enumerate(thrown.errors, 1):
+        first, *rest = _lines(inner, places)
+        lines += [f"  [{number}] {first}", *(f"  {line}" for line in rest)]
+    if thrown.cause is not None:
+        first, *rest = _lines(thrown.cause, places)
+        lines += [f"Caused by: {first}", *rest]
+    return lines
+
+
+def _frames(stack: str, places: _Places) -> list[str]:
+    frames = []
+    for line in stack.splitlines():
+        found = _FRAME.match(line)
+        if found is None:
+            continue
+        where = places.shown(found["place"].removeprefix("async "), int(found["line"]), int(found["column"]))
+        if where is not None:
+            what = found["what"]
+            frames.append(f"    at {what} ({where})" if what else f"    at {where}")
+    return frames[:_LONGEST]
+
+
+@lru_cache(maxsize=64)
+def _inline(directory: str) -> Mapping[str, Inline]:
+    """A bundle never changes: read once."""
+    try:
+        return msgspec.json.decode((Path(directory) / "bundle.json").read_bytes(), type=_BundleFile).inline
+    except (OSError, msgspec.DecodeError):
+        return {}
