@@ -17,7 +17,7 @@ from turnout.engine.session import Session
 from turnout.errors import BackendError, NotFound, StepError, UserError
 from turnout.interfaces.journal import Row
 from turnout.model.definition import CodeStep, walk
-from turnout.model.events import Accepted, Began, Ended, StepRunning
+from turnout.model.events import Accepted, Began, Ended, StepRunning, Waiting
 from turnout.model.execution import ErrorInfo, ExecutionInfo, Status
 from turnout.values import NULL, Value
 
@@ -36,8 +36,8 @@ class Running:
         self._asked: str | None = None
         self._left = False
 
-    @property
     def cancelled(self) -> bool:
+        """Whether somebody asked; it may not have ended yet."""
         return self._asked is not None
 
     def cancel(self, reason: str = "") -> None:
@@ -104,12 +104,12 @@ class Engine(Caller):
 
     async def _guarded(self, session: Session, running: Running) -> Outcome:
         """Run the steps as a task of its own, so that cancelling it leaves this one able to write the end."""
-        if not running.cancelled:
+        if not running.cancelled():
             running._task = asyncio.ensure_future(self._steps(session))
             try:
                 return await running._task
             except asyncio.CancelledError:
-                if not running.cancelled or session.leaving:
+                if not running.cancelled() or session.leaving:
                     running._task.cancel()
                     raise
             finally:
@@ -146,10 +146,10 @@ class Engine(Caller):
     async def _pause(self, session: Session, pause: Paused) -> Outcome:
         if pause.parked is not None:
             return await self._end(session, Status.PARKED, error=pause.parked)
-        await session.pen.barrier()
         until, deadline = pause.until, session.info.deadline
         if deadline is not None:
             until = deadline if until is None else min(until, deadline)
+        await session.pen.barrier(Waiting(at=session.now(), path="", until=until))
         return Suspended(until=until)
 
     async def _end(

@@ -171,7 +171,14 @@ class Interpreter:
                     raise StepFailed(info, attempts=number, retryable=error.retryable) from error
                 next_at = session.now() + _pause_s(retry, number, error)
                 again = Attempted(
-                    at=session.now(), path=path, attempt=number, error=info, next_at=next_at, restart=plan.nested
+                    at=session.now(),
+                    path=path,
+                    attempt=number,
+                    error=info,
+                    next_at=next_at,
+                    kind=plan.kind,
+                    started_at=started,
+                    restart=plan.nested,
                 )
                 session.history.add(again)
                 await session.pen.send(again)

@@ -14,7 +14,8 @@ __all__ = ["ExecutionChange", "ExecutionQuery", "RecordBatch", "RecordStore"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionChange:
-    """The newest state of one execution; a field that is None keeps what is stored (`info` is set at the first).
+    """The newest state of one execution; a field that is None keeps what is stored. `info` and `started_at` are set
+    once: later ones change nothing, so that the start is the first worker's.
 
     `reopened` (after a resume) clears `ended_at`, `output` and `error` before the other fields are applied.
     `dropped` are step paths whose records, and all below, are removed.

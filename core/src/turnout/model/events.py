@@ -70,6 +70,8 @@ class Attempted:
     attempt: int
     error: ErrorInfo
     next_at: float
+    kind: str = ""
+    started_at: float = 0.0
     restart: bool = False
 
 
@@ -110,7 +112,10 @@ class StepEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A step waits until `until` (None: without end), for a callback when `callback` is set."""
+    """A step waits until `until` (None: without end), for a callback when `callback` is set.
+
+    Without a `path` the whole execution waits: nothing in it can go on, and it has left its worker.
+    """
 
     at: float
     path: str
