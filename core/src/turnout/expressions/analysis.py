@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from turnout.expressions.faults import Refusal, nearest
@@ -22,6 +23,7 @@ MAX_TREE_DEPTH = 60
 """Of the syntax tree; each level costs the interpreter a few frames of Python's stack."""
 
 _PROJECTIONS = frozenset({"projection", "filter_projection", "value_projection"})
+_TAKING_EXPRESSIONS = ("map", "max_by", "min_by", "sort_by")
 _CHAINS = frozenset({"subexpression", "index_expression", "pipe"})
 
 
@@ -42,6 +44,8 @@ class Analysis:
 
 def analyse(tree: Node) -> Analysis:
     """`Refusal` if it nests too deep, calls what does not exist, or asks for the scope as a whole."""
+    if tree["type"] == "expref":
+        raise _misplaced_expression()
     walk = _Walk()
     rewritten = walk.rewrite(tree, at_root=True, depth=0)
     return Analysis(
@@ -60,9 +64,10 @@ class _Walk:
             raise Refusal(f"it nests deeper than {MAX_TREE_DEPTH} levels", hint="do this in a code step")
         kind = node["type"]
         if at_root:
-            path, rest = _leading_path(node)
+            links = _applied(node)
+            path = _leading_path(links)
             if path:
-                return self._reference(node, path, rest, depth)
+                return self._reference(path, links[len(path) :], depth)
             if kind in ("current", "identity"):
                 raise Refusal("it asks for everything at once", hint="begin with a name such as `steps` or `trigger`")
         if kind == "literal":
@@ -70,26 +75,27 @@ class _Walk:
             return node
         if kind == "slice":
             return node
+        if kind == "subexpression" and node["children"][0]["type"] == "not_expression":
+            raise Refusal("`!` takes only the first name here", hint="write it with parentheses: !(steps.parse.done)")
         if kind == "function_expression":
             self._check_function(node["value"], len(node["children"]))
+        takes_expression = kind == "function_expression" and node["value"] in _TAKING_EXPRESSIONS
+        if not takes_expression and any(child["type"] == "expref" for child in node["children"]):
+            raise _misplaced_expression()
         children = [
             self.rewrite(child, at_root=at_root and _sees_root(kind, number), depth=depth + 1)
             for number, child in enumerate(node["children"])
         ]
         return {**node, "children": children}
 
-    def _reference(self, node: Node, path: Path, rest: list[Node], depth: int) -> Node:
-        names: list[str] = []
-        for part in path:
-            if not isinstance(part, str):
-                break
-            names.append(part)
-        self.references.add(tuple(names))
+    def _reference(self, path: Path, rest: list[Node], depth: int) -> Node:
+        names = tuple(part for part in takewhile(lambda part: isinstance(part, str), path) if isinstance(part, str))
+        self.references.add(names)
         reference = {"type": "reference", "path": path, "children": []}
         if not rest:
             return reference
         others = [self.rewrite(child, at_root=False, depth=depth + 1) for child in rest]
-        return {"type": node["type"], "children": [reference, *others]}
+        return {"type": "subexpression", "children": [reference, *others]}
 
     def _check_function(self, name: str, given: int) -> None:
         ours = FUNCTIONS.get(name)
@@ -107,6 +113,12 @@ class _Walk:
             raise Refusal(f"{name}() takes {wanted} argument{'s' * (wanted != '1')}, not {given}", hint=hint)
 
 
+def _misplaced_expression() -> Refusal:
+    return Refusal(
+        "`&` makes an expression where a value is needed", hint=f"it is for {', '.join(_TAKING_EXPRESSIONS)}"
+    )
+
+
 def _sees_root(kind: str, number: int) -> bool:
     """Whether the child of that number is evaluated against what the node itself is evaluated against."""
     if kind == "expref":
@@ -114,23 +126,18 @@ def _sees_root(kind: str, number: int) -> bool:
     return number == 0 if kind in _PROJECTIONS or kind in _CHAINS else True
 
 
-def _leading_path(node: Node) -> tuple[Path, list[Node]]:
-    """The path that a node begins with, and the rest of its chain. An empty path where it begins otherwise."""
-    if node["type"] == "field":
-        return (node["value"],), []
-    if node["type"] not in ("subexpression", "index_expression"):
-        return (), []
-    first, *others = node["children"]
-    path, rest = _leading_path(first)
-    if not path or rest:
-        return (), []
-    taken = 0
-    for child in others:
-        if child["type"] not in ("field", "index"):
-            break
-        path += (child["value"],)
-        taken += 1
-    return path, others[taken:]
+def _applied(node: Node) -> list[Node]:
+    """A chain's links in the order in which they are applied; of any other node, itself."""
+    if node["type"] not in _CHAINS:
+        return [node]
+    return [link for child in node["children"] for link in _applied(child)]
+
+
+def _leading_path(links: list[Node]) -> Path:
+    """The path that a chain begins with; empty where it begins otherwise."""
+    if links[0]["type"] != "field":
+        return ()
+    return tuple(link["value"] for link in takewhile(lambda link: link["type"] in ("field", "index"), links))
 
 
 def _check_literal(value: Any) -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any, Final, cast
 
 import jmespath
-from jmespath.exceptions import IncompleteExpressionError, JMESPathError, JMESPathTypeError, ParseError
+from jmespath.exceptions import JMESPathError, JMESPathTypeError, ParseError
 
 from turnout.errors import ExpressionError, StepError
 from turnout.expressions.analysis import Analysis, analyse
@@ -67,7 +67,7 @@ class Expression:
             result = interpreter.visit(self._analysis.tree, _SCOPE)
             if self._builds:
                 interpreter.weigh(result)
-            return Value(_plain(result))
+            return Value(result)
         except Refusal as refusal:
             raise fault(refusal, expression=self.text, start=self.start) from refusal
         except ExpressionError:
@@ -76,14 +76,6 @@ class Expression:
             raise fault(Refusal(error.message), expression=self.text, start=self.start) from error
         except (JMESPathError, ArithmeticError, RecursionError, ValueError, TypeError) as error:
             raise fault(_evaluation_refusal(error), expression=self.text, start=self.start) from None
-
-
-def _plain(result: Any) -> Any:
-    if type(result).__name__ == "_Expression":
-        raise Refusal(
-            "it gives an expression, not a value", hint="`&` makes sense as an argument of sort_by() and such"
-        )
-    return result
 
 
 def _any_node(node: dict[str, Any], kinds: frozenset[str]) -> bool:
@@ -101,8 +93,6 @@ def _parse(text: str) -> dict[str, Any]:
     _check_literals(text)
     try:
         tree: Any = jmespath.compile(text).parsed
-    except IncompleteExpressionError:
-        raise Refusal("it ends too early", at=len(text)) from None
     except ParseError as error:
         raise _syntax_refusal(text, error) from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
@@ -139,6 +129,8 @@ def _check_literal(literal: str, at: int) -> None:
 
 def _syntax_refusal(text: str, error: ParseError) -> Refusal:
     at = min(max(error.lex_position or 0, 0), len(text))
+    if at == len(text):
+        return Refusal("it ends too early", at=at)
     return Refusal(f"unexpected {text[at : at + 1]!r} at column {at + 1}", at=at, hint=_syntax_hint(text, at))
 
 

@@ -89,7 +89,7 @@ def _charset(file: File, content: bytes) -> str:
 def _known(file: File, charset: str) -> str:
     try:
         name = codecs.lookup(charset).name
-        b"".decode(name)
+        b"\0\0\0\0".decode(name, "replace")
     except (LookupError, ValueError) as error:
         raise _unknown_charset(file, charset) from error
     if name in _NOT_CHARSETS:

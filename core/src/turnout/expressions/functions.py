@@ -22,7 +22,7 @@ from turnout.expressions.faults import Refusal
 from turnout.expressions.scope import Scope
 from turnout.values import Value, type_name
 
-__all__ = ["FUNCTIONS", "MAX_TEXT", "STANDARD_ARITY", "Function", "call", "json_text"]
+__all__ = ["FUNCTIONS", "MAX_TEXT", "STANDARD_ARITY", "Function", "bounded", "call", "json_text", "too_long"]
 
 MAX_TEXT: Final = 64 * 1024 * 1024
 """Characters of a text that an expression makes."""
@@ -80,11 +80,11 @@ def json_text(data: Any) -> str:
 
 def bounded(made: str) -> str:
     if len(made) > MAX_TEXT:
-        raise _too_long()
+        raise too_long()
     return made
 
 
-def _too_long() -> Refusal:
+def too_long() -> Refusal:
     return Refusal(f"the text would be longer than {MAX_TEXT:,} characters", hint="do this in a code step")
 
 
@@ -148,7 +148,7 @@ def _replace(value: Any, old: Any, new: Any) -> str:
         raise Refusal("the text to replace is empty")
     longer = len(new_text) - len(old_text)
     if longer > 0 and len(subject) + subject.count(old_text) * longer > MAX_TEXT:
-        raise _too_long()
+        raise too_long()
     return subject.replace(old_text, new_text)
 
 

@@ -6,6 +6,7 @@ fields, and with a count of the work done: no expression can keep the process bu
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 from jmespath import functions as standard
@@ -15,7 +16,7 @@ from jmespath.visitor import TreeInterpreter
 from turnout.errors import StepError
 from turnout.expressions.faults import Refusal
 from turnout.expressions.files import file_field
-from turnout.expressions.functions import FUNCTIONS, bounded, call, json_text
+from turnout.expressions.functions import FUNCTIONS, MAX_TEXT, bounded, call, json_text, too_long
 from turnout.expressions.paths import follow
 from turnout.expressions.scope import Scope
 from turnout.model.payload import File
@@ -23,7 +24,7 @@ from turnout.values import Value
 
 __all__ = ["MAX_WORK", "Interpreter"]
 
-MAX_WORK: Final = 5_000_000
+MAX_WORK: Final = 3_000_000
 """Nodes of the tree visited plus items handled, in one evaluation: a second or two."""
 
 _CHARACTERS_A_UNIT: Final = 64
@@ -104,15 +105,18 @@ class Interpreter(TreeInterpreter):
 
     def visit_function_expression(self, node: Any, value: Any) -> Any:
         arguments = [self.visit(child, value) for child in node["children"]]
-        self.spend(sum(len(item) for item in arguments if isinstance(item, list | dict)))
+        self.spend(
+            sum(len(item) for item in arguments if isinstance(item, list | dict))
+            + sum(len(item) for item in arguments if isinstance(item, str)) // _CHARACTERS_A_UNIT
+        )
         name = node["value"]
-        if name not in FUNCTIONS:
-            return self._functions.call_function(name, arguments)
-        for argument in arguments:
-            if type(argument).__name__ == "_Expression":
-                raise Refusal(f"{name}() takes values, not an expression with `&`")
-            self.weigh(argument)
-        return call(name, self._scope, arguments)
+        if name == "to_json":
+            self.weigh(arguments[0])
+        ours = name in FUNCTIONS
+        result = call(name, self._scope, arguments) if ours else self._functions.call_function(name, arguments)
+        if isinstance(result, float) and not math.isfinite(result):
+            raise Refusal(f"{name}(): the number is too large")
+        return result
 
 
 def equal(interpreter: Interpreter, left: Any, right: Any) -> bool:
@@ -151,6 +155,8 @@ class _Standard(standard.Functions):
     @signature({"types": ["string"]}, {"types": ["array-string"]})
     def _func_join(self, separator: str, array: list[str]) -> str:
         size = sum(map(len, array)) + len(separator) * len(array)
+        if size > MAX_TEXT:
+            raise too_long()
         self._interpreter.spend(size // _CHARACTERS_A_UNIT)
         return separator.join(array)
 
