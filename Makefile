@@ -1,0 +1,29 @@
+# Everything rests on `.venv`, which `make setup` makes from uv.lock with nothing but a Python.
+PYTHON ?= python3
+BIN := .venv/bin
+# More arguments for pytest: make test ARGS="-k journal -x"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint format
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+setup: ## Make .venv from the lock; does nothing when nothing changed
+	@$(PYTHON) tools/setup.py
+
+test: setup ## Run every test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## Check style, types, layers and the length of modules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy core plugins tests tools
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_sizes.py
+
+format: setup ## Put the code into its form
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format .
