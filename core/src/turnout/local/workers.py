@@ -1,0 +1,88 @@
+"""Which workers of this machine live: each holds a lock on a file of its own, which the kernel lets go of with the process.
+
+So a worker that was killed is known as dead at once, and its executions go on without waiting for its leases to run out. A
+process id would not do: it is used again. The name of a worker is `host:pid:random`, its file `random.lock`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import socket
+from pathlib import Path
+
+from turnout.errors import BackendError
+
+__all__ = ["WorkerLock", "is_alive", "sweep"]
+
+
+class WorkerLock:
+    """Says that a worker lives, from its creation until `release` or the end of the process, however it ends.
+
+    `name` is what `Queue.take` is given as worker. Not for processes made by fork without exec: a child would keep it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._key = secrets.token_hex(8)
+        self._path = _path(directory, self._key)
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{self._key}"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._file: int | None = self._hold()
+        except OSError as error:
+            raise BackendError(f"{directory}: a worker's lock cannot be made there: {error.strerror}") from error
+
+    def release(self) -> None:
+        """The worker has ended. Idempotent."""
+        if self._file is not None:
+            self._path.unlink(missing_ok=True)
+            os.close(self._file)
+            self._file = None
+
+    def _hold(self) -> int:
+        while True:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # A sweep may have removed the file between the two calls: then nobody could find this lock.
+            with contextlib.suppress(FileNotFoundError):
+                if self._path.stat().st_ino == os.fstat(file).st_ino:
+                    return file
+            os.close(file)
+
+
+def is_alive(directory: Path, worker: str) -> bool:
+    """False if the worker of that name is known to have ended. True for one of another machine: nothing is known of it,
+    and its lease runs out by itself."""
+    host, _, rest = worker.partition(":")
+    key = rest.rpartition(":")[2]
+    if host != socket.gethostname() or not key.isalnum():
+        return True
+    return not _remove_if_free(_path(directory, key))
+
+
+def sweep(directory: Path) -> None:
+    """Remove the files that workers left behind when they were killed."""
+    for path in directory.glob("*.lock"):
+        _remove_if_free(path)
+
+
+def _path(directory: Path, key: str) -> Path:
+    return directory / f"{key}.lock"
+
+
+def _remove_if_free(path: Path) -> bool:
+    """True, and the file is gone, if nobody holds its lock."""
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(file)
+    return True
