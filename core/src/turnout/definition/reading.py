@@ -139,7 +139,7 @@ class Reading:
     def _condition(self, node: Node, label: str) -> Any:
         value = self._scalar(node, label, "an expression")
         if isinstance(value, bool):
-            return f"`{str(value).lower()}`"
+            return str(value).lower()
         if value is INVALID:
             return INVALID
         assert isinstance(node, ScalarNode)

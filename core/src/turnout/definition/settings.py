@@ -11,7 +11,7 @@ from turnout.definition.nearest import hint_for
 from turnout.errors import SettingsError
 from turnout.model.definition import ConfigType, ConfigVariable, Integration
 
-__all__ = ["coerce", "resolve_config"]
+__all__ = ["coerce", "is_of", "resolve_config"]
 
 _TRUE: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "off", "0"})
@@ -72,6 +72,11 @@ def coerce(variable: ConfigVariable, value: Any) -> Any:
 
 def _same(value: Any, choice: Any) -> bool:
     return bool(value == choice) and isinstance(value, bool) == isinstance(choice, bool)
+
+
+def is_of(kind: ConfigType, value: Any) -> bool:
+    """Whether a value is of the type as it stands."""
+    return isinstance(value, str) == (kind is ConfigType.STRING) and _typed(kind, value) is not None
 
 
 def _typed(kind: ConfigType, value: Any) -> Any:

@@ -1,0 +1,47 @@
+"""Everything that can be known to be wrong with an integration before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from turnout.definition.action_checks import ActionChecks
+from turnout.definition.config_checks import config_faults
+from turnout.definition.places import Places
+from turnout.definition.references import References
+from turnout.definition.schedules import schedule_faults
+from turnout.definition.structure import Structure
+from turnout.errors import Problem
+from turnout.interfaces.connector import Connector
+from turnout.model.definition import Integration
+
+__all__ = ["validate"]
+
+
+def validate(integration: Integration, connectors: Mapping[str, Connector]) -> list[Problem]:
+    """All problems, in the order of the file; an integration without any of severity `error` can be deployed.
+
+    `connectors` are those installed, by name. Names and literal values are checked wherever they stand; what an
+    expression will give is not known. A `warning` is what may be meant, or what cannot do harm: a config variable that
+    nothing reads, a step that never runs, a callback that is waited for without end. A connection that nothing uses
+    is an error, because each customer would have to fill it.
+    """
+    places = Places(integration)
+    structure = Structure(integration, places)
+    actions = ActionChecks(integration, connectors, places)
+    references = References(integration, connectors, places)
+    problems = [*structure.names(), *config_faults(integration, places), *actions.connections()]
+    for flow in integration.flows.values():
+        problems += structure.check(flow)
+        problems += schedule_faults(flow, places)
+        problems += actions.check(flow)
+        problems += references.check(flow)
+    problems += structure.calls()
+    problems += [
+        places.problem(
+            f"config variable {name!r} is read by no expression", ways=(("config", name),), severity="warning"
+        )
+        for name in integration.config
+        if name not in references.config_used
+    ]
+    unique = dict.fromkeys(problems)
+    return sorted(unique, key=lambda problem: (problem.file, problem.line, problem.column))
