@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import pytest
+from turnout.errors import BackendError
+from turnout.interfaces.journal import Row
+from turnout.local import sqlite_journal as sql
+from turnout.local.database import Database
+from turnout.local.memory_journal import MemoryJournal
+from turnout.local.sqlite_journal import SQLiteJournal
+from turnout.model.durability import Durability
+from turnout.testing.journal import JournalContract
+
+
+class TestMemoryJournal(JournalContract):
+    @pytest.fixture
+    def make_journal(self):
+        return MemoryJournal
+
+
+class SQLiteContract(JournalContract):
+    full = False
+
+    @pytest.fixture
+    def make_journal(self, tmp_path):
+        opened = []
+
+        def make():
+            opened.append(Database(tmp_path / "journal.db", full=self.full))
+            return SQLiteJournal(opened[-1])
+
+        yield make
+        for database in opened:
+            database.close()
+
+
+class TestSQLiteJournal(SQLiteContract):
+    pass
+
+
+class TestFullSQLiteJournal(SQLiteContract):
+    full = True
+
+
+@pytest.fixture
+def database(tmp_path):
+    opened = Database(tmp_path / "journal.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def full(tmp_path):
+    opened = Database(tmp_path / "full.db", full=True)
+    yield opened
+    opened.close()
+
+
+async def test_durability_is_that_of_the_database(database, full):
+    assert (SQLiteJournal(database).durability, SQLiteJournal(full).durability) == (Durability.PROCESS, Durability.HOST)
+
+
+@pytest.mark.parametrize("make", [SQLiteJournal, lambda database: MemoryJournal()], ids=["sqlite", "memory"])
+async def test_a_worker_cannot_bring_a_forgotten_execution_back(database, make):
+    journal = make(database)
+    await journal.begin("e1", [Row("accepted", b"")])
+    await journal.open("e1", 1)
+    await journal.forget(["e1"])
+
+    with pytest.raises(BackendError, match="execution e1 is not in the journal"):
+        await journal.append("e1", 1, [Row("step", b"")])
+    with pytest.raises(BackendError, match="execution e1 is not in the journal"):
+        await journal.barrier("e1", 1)
+
+    assert list(await journal.unfinished()) == []
+
+
+async def test_forgotten_rows_do_not_let_the_file_grow(database):
+    journal = SQLiteJournal(database)
+    sizes = []
+
+    for generation in range(6):
+        ids = [f"e{generation}-{n}" for n in range(20)]
+        for id in ids:
+            await journal.begin(id, [Row("accepted", b"x" * 50_000)] * 2)
+        await journal.forget(ids)
+        database.checkpoint()
+        sizes.append(database.path.stat().st_size)
+
+    assert sizes[-1] <= sizes[0] * 1.1
+
+
+async def test_many_executions_share_one_commit_when_each_waits_for_the_disk(full):
+    journal = SQLiteJournal(full)
+    for n in range(64):
+        await journal.open(f"e{n}", 1)
+    statements = []
+    full.group._database._connection.set_trace_callback(statements.append)
+    busy = full.another()
+
+    with busy.transaction():  # all are sent while the committing thread waits for its turn to write
+        for n in range(64):
+            await journal.append(f"e{n}", 1, [Row("step", b"x")])
+    busy.close()
+    await journal.barrier("e63", 1)
+
+    assert len(await journal.entries(after=0, limit=100)) == 64
+    assert statements.count("COMMIT") <= 3
+
+
+async def test_after_a_failed_write_nothing_later_is_written_and_the_barrier_says_why(full):
+    journal = SQLiteJournal(full)
+    await journal.begin("e1", [Row("accepted", b"")])
+    await journal.open("e1", 1)
+    pages = full.query("PRAGMA page_count")[0][0]
+    limit_pages(full, pages + 2)
+    await journal.append("e1", 1, [Row("step", b"x" * 1_000_000)])
+    await journal.append("e1", 1, [Row("step", b"after the gap")])
+
+    with pytest.raises(BackendError, match="the disk is full"):
+        await journal.barrier("e1", 1)
+    limit_pages(full, 1_000_000)
+    with pytest.raises(BackendError, match="rows sent earlier were not written"):
+        await journal.append("e1", 1, [Row("step", b"still after the gap")])
+
+    assert [row.kind for row in await journal.open("e1", 2)] == ["accepted"]
+
+
+def limit_pages(database, pages):
+    """Let the committing connection believe that the disk ends there."""
+    database.group._database.query(f"PRAGMA max_page_count = {pages}")
+
+
+async def test_a_slow_disk_slows_the_writer_instead_of_filling_the_memory(full, monkeypatch):
+    monkeypatch.setattr("turnout.local.sqlite_journal._UNACKNOWLEDGED_BYTES", 1000)
+    journal = SQLiteJournal(full)
+    await journal.open("e1", 1)
+
+    await journal.append("e1", 1, [Row("step", b"x" * 2000)])
+
+    assert len(await journal.rows("e1")) == 1
+
+
+async def test_every_lookup_uses_an_index(database):
+    SQLiteJournal(database)
+
+    plans = [
+        " ".join(row[3] for row in database.query(f"EXPLAIN QUERY PLAN {text}", [0] * text.count("?")))
+        for text in (sql._ROWS, sql._ENTRIES, sql._UNFINISHED, sql._EXECUTION)
+    ]
+
+    assert [plan for plan in plans if "TEMP B-TREE" in plan or ("SCAN" in plan and "USING" not in plan)] == []
+
+
+async def test_opening_an_execution_with_many_rows_among_others_reads_them_all(database):
+    journal = SQLiteJournal(database)
+    for execution in ("long", "other"):
+        await journal.begin(execution, [Row("accepted", b"")])
+    for _ in range(15):
+        for execution in ("long", "other"):
+            await journal.append(execution, 1, [Row("step", b"x" * 100)] * 1000)
+
+    assert len(await journal.open("long", 1)) == 15_001
