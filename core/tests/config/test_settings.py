@@ -45,7 +45,6 @@ def test_every_setting_can_be_set(tmp_path: Path) -> None:
     text = """
 [project]
 name = "shop"
-directories = ["integrations", "more"]
 [storage]
 directory = "data"
 durability = "full"
@@ -65,7 +64,6 @@ blocked = ["acme"]
     settings = load_settings(write(tmp_path, text))
 
     assert settings.name == "shop"
-    assert settings.integration_directories == (settings.root / "integrations", settings.root / "more")
     assert settings.storage_directory == settings.root / "data"
     assert settings.storage.durability is Durability.HOST
     assert (settings.storage.retention.days, settings.storage.retention.size_bytes) == (7, 1_500_000_000)
@@ -146,7 +144,7 @@ def test_an_unknown_environment_is_answered_with_the_nearest_right_name(tmp_path
         ('[limits]\nmemory = "lots"', 'a size of at least one byte is expected, "500 MB"'),
         ("[limits]\nmemory = 5000000", "a size of at least one byte is expected"),
         ('[limits]\nmemory = "0 MB"', "a size of at least one byte is expected"),
-        ('[project]\ndirectories = "here"', "a list of texts is expected"),
+        ('[plugins]\nblocked = "here"', "a list of texts is expected"),
         ("environments = 3", ":1: environments: tables are expected"),
         ("[environments]\nproduction = 3", ":2: environments.production: a table is expected"),
         (

@@ -123,7 +123,6 @@ SCHEMA = Section(
             make=ProjectSettings,
             keys={
                 "name": _leaf("name", _text, "The project's name; its directory's without it."),
-                "directories": _leaf("directories", _texts, "Where integrations are looked for."),
             },
         ),
         "storage": Section(

@@ -31,10 +31,9 @@ class JournalMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectSettings:
-    """`directories` are where integrations are looked for, relative to the project."""
+    """`name` is what people see; the directory's name stands for it where it is empty."""
 
     name: str = ""
-    directories: tuple[str, ...] = (".",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +101,3 @@ class Settings:
     @property
     def storage_directory(self) -> Path:
         return self.root / self.storage.directory
-
-    @property
-    def integration_directories(self) -> tuple[Path, ...]:
-        return tuple(self.root / directory for directory in self.project.directories)
