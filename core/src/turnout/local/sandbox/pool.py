@@ -12,7 +12,6 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
 
 from turnout.errors import BackendError
 from turnout.interfaces.sandbox import CodeBundle, Limits

@@ -125,7 +125,7 @@ class NodeProcess:
         with theirs:
             try:
                 self._spawn(theirs, lifeline)
-                ours.setblocking(False)
+                ours.settimeout(0)
                 self._channel = await Channel.open(ours, _largest_body(self.limits))
             except BaseException:
                 ours.close()
@@ -249,7 +249,7 @@ def _descendants(pid: int) -> Sequence[int]:
     waiting = [pid]
     while waiting:
         try:
-            tasks = os.listdir(f"/proc/{waiting.pop()}/task")
+            tasks = [task.name for task in Path(f"/proc/{waiting.pop()}/task").iterdir()]
         except OSError:
             continue
         for task in tasks:

@@ -27,7 +27,7 @@ __all__ = ["ProcessSandbox"]
 
 _NOTES: Final = (
     "the process sandbox isolates nothing but the process: each execution has its own, so globals never meet,",
-    "but code can read this machine's files and processes and reach its network; "
+    "but code can read this machine's files and processes and reach its network;",
     "time, memory, output and results are limited. For development and for one customer only.",
 )
 

@@ -106,6 +106,6 @@ def _frames(stack: str, places: _Places) -> list[str]:
 def _inline(directory: str) -> Mapping[str, Inline]:
     """A bundle never changes: read once."""
     try:
-        return msgspec.json.decode((Path(directory) / "bundle.json").read_bytes(), type=_BundleFile).inline
+        return msgspec.json.decode((Path(directory) / ".bundle.json").read_bytes(), type=_BundleFile).inline
     except (OSError, msgspec.DecodeError):
         return {}

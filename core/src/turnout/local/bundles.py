@@ -1,0 +1,214 @@
+"""Code bundles: an integration version as an immutable directory named by its content.
+
+    <directory>/bundles/<hash>/definition.json      the definition, canonical
+    <directory>/bundles/<hash>/code/                sources, and inline code as modules beside them
+    <directory>/bundles/<hash>/code/.bundle.json    where inline code stands in the definition
+    <directory>/bundles/<hash>/code/node_modules -> <directory>/npm/<layer>/node_modules
+
+Executions name the bundle that they run by its hash, so that a resumed one finds the code it began with. The hash
+covers the definition, every source and the npm layer; the path of the machine is not in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from turnout.definition.codec import dump, parse
+from turnout.errors import BackendError, DefinitionError, NotFound, Problem
+from turnout.interfaces.sandbox import CodeBundle
+from turnout.local.npm import Lockfile, install, read_lockfile
+from turnout.local.sources import gather, inside
+from turnout.model.definition import CodeStep, Integration, Position, walk
+
+__all__ = ["Bundle", "BundleStore"]
+
+_FORMAT: Final = b"turnout-bundle-1\0"
+_INLINE_FILE: Final = ".bundle.json"
+_PLAIN: Final = re.compile(r"^[A-Za-z0-9_-]{1,80}$")
+_HASH: Final = re.compile(r"^[0-9a-f]{64}$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """One integration version, ready to run."""
+
+    hash: str
+    integration: Integration
+    code: CodeBundle
+
+    def module_of(self, flow: str, step: CodeStep) -> str:
+        """The module that a code step runs, relative to `code.directory`."""
+        return _module_of(flow, step)
+
+
+class BundleStore:
+    """Builds and finds bundles below `directory`. Several processes may use one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._bundles = directory / "bundles"
+        self._layers = directory / "npm"
+        self._installing = asyncio.Lock()
+
+    async def build(self, integration: Integration) -> Bundle:
+        """The integration's bundle, made if it is not there yet; cheap if it is.
+
+        `DefinitionError` if a source or the lockfile cannot be taken in; `BackendError` if npm or the disk fails.
+        """
+        contents, lock = await asyncio.to_thread(_assemble, integration)
+        digest = _digest(contents, lock)
+        target = self._bundles / digest
+        if not target.is_dir() or (lock and not (self._layers / lock.layer).is_dir()):
+            layer = None
+            if lock:
+                async with self._installing:
+                    layer = await install(lock, self._layers)
+            await asyncio.to_thread(self._write, target, contents, layer)
+        return _bundle(integration, target)
+
+    def load(self, digest: str) -> Bundle:
+        """The bundle of that hash. `NotFound` if it was never built here."""
+        target = self._bundles / digest
+        try:
+            if not _HASH.match(digest):
+                raise FileNotFoundError(digest)
+            definition = (target / "definition.json").read_bytes()
+        except FileNotFoundError as error:
+            raise NotFound("bundle", digest, hint="it was built elsewhere or removed") from error
+        except OSError as error:
+            raise BackendError(f"the bundle {digest} cannot be read: {error.strerror}") from error
+        return _bundle(parse(definition, directory=str(target / "code")), target)
+
+    def _write(self, target: Path, contents: Mapping[str, bytes], layer: Path | None) -> None:
+        """Write beside and rename, so that a bundle is there as a whole or not at all."""
+        if target.is_dir():
+            return
+        try:
+            self._bundles.mkdir(parents=True, exist_ok=True)
+            work = Path(tempfile.mkdtemp(prefix=".building-", dir=self._bundles))
+            try:
+                for name, content in contents.items():
+                    _write_file(work / name, content)
+                (work / "code").mkdir(exist_ok=True)
+                if layer is not None:
+                    modules = work / "code" / "node_modules"
+                    modules.symlink_to(Path(os.path.relpath(layer, target / "code")) / "node_modules")
+                work.chmod(0o755)
+                _rename(work, target)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+        except OSError as error:
+            raise BackendError(f"the bundle cannot be written to {self._bundles}: {error.strerror}") from error
+
+
+def _assemble(integration: Integration) -> tuple[dict[str, bytes], Lockfile | None]:
+    """Every file of the bundle by its path, and the lockfile if there is one."""
+    contents = {"definition.json": dump(integration)}
+    steps = list(_code_steps(integration))
+    if not steps:
+        return contents, None
+    sources = (
+        gather(Path(integration.directory), [step for _, step in steps if step.file]) if integration.directory else {}
+    )
+    if not sources and any(step.file for _, step in steps):
+        raise DefinitionError([Problem(message="an integration without a directory cannot have code steps with files")])
+    sources["package.json"] = _manifest(sources.get("package.json"))
+    inline: dict[str, dict[str, Any]] = {}
+    relative = parse(contents["definition.json"])
+    for flow, step in _code_steps(relative):
+        if not step.file:
+            module = _module_of(flow, step)
+            sources[module] = step.source.encode()
+            inline[module] = _place(step.source_position or step.position)
+    contents |= {f"code/{name}": content for name, content in sources.items()}
+    contents[f"code/{_INLINE_FILE}"] = msgspec.json.encode({"inline": inline}, order="sorted")
+    return contents, _lockfile(integration)
+
+
+def _lockfile(integration: Integration) -> Lockfile | None:
+    name = integration.code.dependencies
+    if not name:
+        return None
+    root = Path(integration.directory).resolve()
+    try:
+        return read_lockfile(root / inside(root, name), name)
+    except ValueError as error:
+        raise DefinitionError([Problem(message=f"code.dependencies: {error}")]) from error
+
+
+def _manifest(given: bytes | None) -> bytes:
+    """A package.json that says what `.js` files are: ES modules, unless the author's own says otherwise."""
+    manifest: dict[str, Any] = {}
+    if given is not None:
+        try:
+            manifest = msgspec.json.decode(given, type=dict[str, Any])
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise DefinitionError([Problem(message=f"not a JSON object: {error}", file="package.json")]) from error
+    manifest.setdefault("type", "module")
+    return msgspec.json.encode(manifest, order="sorted")
+
+
+def _place(position: Position | None) -> dict[str, Any]:
+    if position is None:
+        return {"file": "definition", "line": 1, "column": 1}
+    return {"file": position.file, "line": position.line, "column": position.column}
+
+
+def _module_of(flow: str, step: CodeStep) -> str:
+    """Inline code stands beside the files of the definition's directory, so that its relative imports find them."""
+    if step.file:
+        return Path(os.path.normpath(step.file)).as_posix()
+    return f"{_plain(flow)}.{_plain(step.id)}.inline.mjs"
+
+
+def _plain(name: str) -> str:
+    return name if _PLAIN.match(name) else f"{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def _code_steps(integration: Integration) -> Iterator[tuple[str, CodeStep]]:
+    for flow in integration.flows.values():
+        for step in walk(flow.steps):
+            if isinstance(step, CodeStep):
+                yield flow.name, step
+
+
+def _digest(contents: Mapping[str, bytes], lock: Lockfile | None) -> str:
+    digest = hashlib.sha256(_FORMAT + (lock.layer.encode() if lock else b""))
+    for name, content in sorted(contents.items()):
+        digest.update(f"\0{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _bundle(integration: Integration, target: Path) -> Bundle:
+    modules = dict.fromkeys(_module_of(flow, step) for flow, step in _code_steps(integration))
+    code = CodeBundle(hash=target.name, directory=str((target / "code").absolute()), modules=tuple(modules))
+    return Bundle(hash=target.name, integration=integration, code=code)
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    """On the disk before the bundle gets its name: after a power cut an execution must find what it resumes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _rename(work: Path, target: Path) -> None:
+    """Whoever comes second finds the same content there."""
+    with contextlib.suppress(OSError):
+        work.rename(target)
+    if not target.is_dir():
+        work.rename(target)
