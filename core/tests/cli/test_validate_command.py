@@ -93,7 +93,7 @@ def test_a_report_for_programs_has_every_problem_with_its_place(tmp_path: Path, 
     assert (status, err, report["valid"]) == (2, "", False)
     assert (found["integration"], found["flows"]) == ("bad", ["main"])
     assert found["problems"][0]["severity"] == "error"
-    assert (found["problems"][0]["line"], found["problems"][0]["column"]) == (8, 25)
+    assert (found["problems"][0]["line"], found["problems"][0]["column"]) == (8, 29)
 
 
 def test_two_integrations_of_one_name_are_refused(tmp_path: Path, validate: Validate) -> None:

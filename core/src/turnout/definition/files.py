@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from turnout.definition.loader import load_yaml
+from turnout.definition.places import shown_path
 from turnout.definition.python_source import load_python
 from turnout.errors import DefinitionError, NotFound, Problem
 from turnout.model.definition import Integration
@@ -28,13 +30,20 @@ def load_integration(path: Path) -> Integration:
         raise _nothing_at(path)
     if not file.exists():
         raise NotFound("definition", str(path), hint="there is no such file or directory")
-    match file.suffix.lower():
-        case ".yaml" | ".yml":
-            return load_yaml(file)
-        case ".py":
-            return load_python(file)
-        case _:
-            raise NotFound("definition", str(path), hint="a definition is a .yaml, .yml or .py file")
+    try:
+        match file.suffix.lower():
+            case ".yaml" | ".yml":
+                return load_yaml(file)
+            case ".py":
+                return load_python(file)
+            case _:
+                raise NotFound("definition", str(path), hint="a definition is a .yaml, .yml or .py file")
+    except DefinitionError as error:
+        # Positions name the file alone, so that a bundle says the same everywhere; a person needs the way to it.
+        shown = shown_path(file)
+        raise DefinitionError(
+            [replace(problem, file=shown) if problem.file == file.name else problem for problem in error.problems]
+        ) from error
 
 
 def find_integrations(path: Path) -> list[Path]:
