@@ -32,12 +32,13 @@ COMMANDS: Mapping[str, _Entry] = {
     "completion": _Entry("completion", "Print the script that makes a shell complete commands."),
     "connectors": _Entry("connectors", "List connectors, show what an action takes and returns."),
     "plugins": _Entry("plugins", "List what is installed and what it provides."),
+    "schema": _Entry("schema", "Print the JSON Schema of integration.yaml, for editors."),
     "validate": _Entry("validate", "Check definitions without running anything."),
     "version": _Entry("version", "Print versions, for a report of a fault."),
 }
 """The help lines stand here a second time, so that `turnout --help` imports no command; a test compares them."""
 
-RESERVED = frozenset({*COMMANDS, "demo", "dev", "executions", "new", "resume", "run", "schema"})
+RESERVED = frozenset({*COMMANDS, "demo", "dev", "executions", "new", "resume", "run"})
 """Names that a plugin's command cannot take."""
 
 
