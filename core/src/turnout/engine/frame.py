@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from turnout.engine.content import Content
@@ -56,11 +56,11 @@ class Frame:
 class Renderer:
     """Evaluates expressions of one execution. Time and ids are functions of the step, so that they never change."""
 
-    def __init__(self, content: Content, key: bytes, execution: str, functions: Mapping[str, Any]) -> None:
+    def __init__(self, content: Content, key: bytes, execution: str, callback_url: Callable[[str, str], str]) -> None:
         self._files = content
         self._key = key
         self._execution = execution
-        self._functions = functions
+        self._callback_url = callback_url
         self._read: dict[str, bytes] = {}
 
     def _scope(self, frame: Frame, path: str, now: float) -> Scope:
@@ -72,7 +72,8 @@ class Renderer:
             digest = hmac.digest(self._key, f"id\0{self._execution}\0{path}\0{counter}".encode(), hashlib.sha256)
             return str(uuid.UUID(bytes=digest[:16], version=4))
 
-        return Scope(roots=frame.roots, now=now, unique=unique, content=self._read, functions=self._functions)
+        functions = {"callback_url": lambda id: self._callback_url(frame.prefix, id)}
+        return Scope(roots=frame.roots, now=now, unique=unique, content=self._read, functions=functions)
 
     async def render(self, template: Template, frame: Frame, path: str, now: float) -> Value:
         """The template's value. Files whose content it asks for are read, up to 64 MiB each."""

@@ -5,7 +5,7 @@ Nothing is replayed. A step with an end is not run again; its output is taken fr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from turnout.codec import decode_event
@@ -97,6 +97,16 @@ class History:
                 self.ended = event
             case StepRunning() | Logged():
                 pass
+
+    def payloads(self) -> Iterator[str]:
+        """The hashes of all stored content that the rows name."""
+        trigger = [self.info.trigger] if self.info is not None else []
+        outputs = [end.output for end in self.ends.values() if end.output is not None]
+        chosen = [output for output in self.decisions.values() if output is not None]
+        for encoded in (*trigger, *outputs, *self.signals.values(), *chosen):
+            if encoded.stored is not None:
+                yield encoded.stored.sha256
+            yield from (file.sha256 for _, file in encoded.files if file.data is None)
 
     def restarts(self, path: str) -> int:
         """How often a person let this step, or one that it is in, begin again."""

@@ -5,11 +5,12 @@ A plan is shared by all executions of a flow and never changes. It mirrors `turn
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from turnout.errors import SettingsError
+from turnout.errors import SettingsError, StepError
 from turnout.expressions import Condition, Template, compile_condition, compile_template
 from turnout.interfaces.connector import Action, Connector
 from turnout.model.definition import (
@@ -136,6 +137,17 @@ class FlowPlan:
     steps: Steps
     ids: tuple[str, ...]
     modules: tuple[str, ...] = ()
+    paths: Mapping[str, str]
+    """Where each step stands, loops' items left open: `each[].approve`."""
+
+    def path_of(self, id: str, prefix: str) -> str:
+        """The path of a step as seen from a place inside the flow, whose loop items it takes. `StepError` if there is no
+        such step, or it stands in a loop that the place is not in."""
+        parts = self.paths.get(id, "[]").split("[]")
+        items = re.findall(r"\[[0-9]+\]", prefix)
+        if id not in self.paths or len(items) < len(parts) - 1:
+            raise StepError(f"there is no step {id!r} whose callback could be meant here", kind="expression")
+        return "".join(part + item for part, item in zip(parts, [*items, ""], strict=False))
 
 
 def plan_flow(
@@ -151,6 +163,7 @@ def plan_flow(
         flow=flow,
         steps=steps,
         ids=tuple(_ids(steps)),
+        paths=dict(_paths(steps, "")),
         modules=tuple(dict.fromkeys(modules[plan.step.id] for plan in _code_steps(steps))),
     )
 
@@ -251,33 +264,37 @@ def _ids(steps: Steps) -> Iterator[str]:
     """The ids that are visible beside and after these steps: into branches and arms, not into loops."""
     for plan in steps:
         yield plan.step.id
-        match plan:
-            case BranchPlan():
-                for _, arm in plan.arms:
-                    yield from _ids(arm)
-            case ParallelPlan():
-                for inner in plan.arms.values():
-                    yield from _ids(inner)
-            case _:
-                pass
-        if plan.handler:
-            yield from _ids(plan.handler)
+        for between, inner in _below(plan):
+            if between != "[]":
+                yield from _ids(inner)
+
+
+def _below(plan: StepPlan) -> Iterator[tuple[str, Steps]]:
+    """The steps inside a step, with what their paths have between its own and theirs."""
+    match plan:
+        case BranchPlan():
+            yield from (("", arm) for _, arm in plan.arms)
+        case LoopPlan():
+            yield "[]", plan.body
+        case ParallelPlan():
+            yield from ((f".{name}", inner) for name, inner in plan.arms.items())
+        case _:
+            pass
+    if plan.handler:
+        yield "", plan.handler
+
+
+def _paths(steps: Steps, prefix: str) -> Iterator[tuple[str, str]]:
+    for plan in steps:
+        path = prefix + plan.step.id
+        yield plan.step.id, path
+        for between, inner in _below(plan):
+            yield from _paths(inner, f"{path}{between}.")
 
 
 def _code_steps(steps: Steps) -> Iterator[CodePlan]:
     for plan in steps:
-        match plan:
-            case CodePlan():
-                yield plan
-            case BranchPlan():
-                for _, arm in plan.arms:
-                    yield from _code_steps(arm)
-            case LoopPlan():
-                yield from _code_steps(plan.body)
-            case ParallelPlan():
-                for inner in plan.arms.values():
-                    yield from _code_steps(inner)
-            case _:
-                pass
-        if plan.handler:
-            yield from _code_steps(plan.handler)
+        if isinstance(plan, CodePlan):
+            yield plan
+        for _, inner in _below(plan):
+            yield from _code_steps(inner)

@@ -6,11 +6,9 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
-
-from pydantic import ValidationError
 
 from turnout.engine.backends import Backends, Bundle, InstanceSettings
+from turnout.engine.connections import connect
 from turnout.engine.content import Content
 from turnout.engine.frame import Frame, Renderer
 from turnout.engine.history import History
@@ -18,7 +16,7 @@ from turnout.engine.lanes import Lanes
 from turnout.engine.pen import Pen
 from turnout.engine.plan import FlowPlan
 from turnout.engine.resources import Resources
-from turnout.errors import NotFound, SettingsError, StepError
+from turnout.errors import StepError
 from turnout.interfaces.connector import ConnectionType
 from turnout.masking import Mask
 from turnout.model.events import Logged
@@ -70,7 +68,7 @@ class Session:
             self.content,
             backends.key,
             info.id,
-            {"callback_url": lambda step: backends.callback_url(info.id, str(step))},
+            lambda prefix, id: backends.callback_url(info.id, plan.path_of(id, prefix)),
         )
         self.lanes = Lanes(
             backends.sandbox, info.tenant, bundle.code, backends.settings.limits, backends.settings.lanes
@@ -113,35 +111,12 @@ class Session:
         `StepError` of kind `connection` says what is missing and never what is there.
         """
         if slot not in self._connections:
-            made = await self._connect(slot)
+            backends = self.backends
+            made = await connect(self.bundle.integration, backends.connectors, self._settings, backends.secret, slot)
             self._secrets += made.secrets()
             self.mask = _mask(self._secrets)
             self._connections[slot] = made
         return self._connections[slot]
-
-    async def _connect(self, slot: str) -> ConnectionType:
-        declared = self.bundle.integration.connections[slot]
-        connector = self.backends.connectors[declared.connector]
-        if not declared.type and len(connector.connections) != 1:
-            raise _broken(slot, f"say its `type` in the definition: one of {', '.join(connector.connections)}")
-        fields = connector.connections[declared.type or next(iter(connector.connections))]
-        written = self._settings.connections.get(slot)
-        if written is None:
-            raise _broken(slot, f"instance {self.info.instance!r} has no values for it")
-        try:
-            resolved = {name: await self._resolve(value) for name, value in written.items()}
-            return fields.model_validate(resolved)
-        except (NotFound, SettingsError) as error:
-            raise _broken(slot, str(error)) from error
-        except ValidationError as error:
-            # The values of a connection are secret: neither pydantic's text nor its inputs may be shown.
-            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-            raise _broken(slot, faults) from None
-
-    async def _resolve(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return (await self.backends.secret(value)).reveal()
-        return value
 
     def failure(self, error: StepError, path: str) -> ErrorInfo:
         """What may be kept and shown of an error."""
@@ -180,7 +155,3 @@ class Session:
 def _mask(secrets: tuple[str, ...]) -> Mask:
     """Executions of one instance share a mask: making one costs more than most steps."""
     return Mask(secrets)
-
-
-def _broken(slot: str, why: str) -> StepError:
-    return StepError(f"connection {slot!r} cannot be used: {why}", kind="connection", retryable=False)

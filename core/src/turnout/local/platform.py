@@ -1,0 +1,248 @@
+"""A whole platform in one process: the embedded stores, the engine, the services, for one project."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from turnout.config import JournalMode, Settings
+from turnout.definition import resolve_config
+from turnout.engine.backends import Backends, EngineSettings
+from turnout.engine.connections import connection_type
+from turnout.engine.engine import Engine
+from turnout.engine.history import History
+from turnout.errors import BackendError, SettingsError
+from turnout.interfaces.clock import Clock, SystemClock
+from turnout.interfaces.queue import Message
+from turnout.interfaces.sandbox import Limits
+from turnout.interfaces.service import Service
+from turnout.local.instances import LocalInstances
+from turnout.local.operations import Operations
+from turnout.local.retention import Retention
+from turnout.local.stores import Stores
+from turnout.local.workers import WorkerLock, is_alive, sweep
+from turnout.model.definition import Integration
+from turnout.model.durability import Durability
+from turnout.model.events import Event
+from turnout.model.execution import ExecutionRecord
+from turnout.plugins import Registry
+from turnout.plugins.contracts import Kind
+from turnout.services.executions import Executions
+from turnout.services.ingress import CallbackUrls, Ingress
+from turnout.services.metadata import Metadata
+from turnout.services.runner import Runner
+from turnout.services.submission import Instance, Submission
+from turnout.services.waiting import Endings
+from turnout.values import Value
+
+__all__ = ["LOCAL_TENANT", "Platform"]
+
+LOCAL_TENANT = "local"
+"""The customer whom instances on one machine belong to, until they are deployed to others."""
+
+_HOLD_S = 60.0
+_log = logging.getLogger("turnout.platform")
+
+Observer = Callable[[str, Event], None]
+
+
+class Platform:
+    """Open it with `Platform.open`; close it at the end. Nothing runs until `start` or `run`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        stores: Stores,
+        *,
+        public_url: str,
+        observers: tuple[Observer, ...],
+    ) -> None:
+        self.settings = settings
+        self.stores = stores
+        self._workers = stores.directory / "workers"
+        self._lock = WorkerLock(self._workers)
+        self._observers = (*registry.observers, *observers)
+        self._sandbox = registry.find(Kind.SANDBOXES, settings.runner.sandbox)()
+        self.instances = LocalInstances(stores.secrets, stores.keys.derive("instances"))
+        self.endings = Endings()
+        self.metadata = Metadata(stores.journal, stores.records, stores.clock)
+        callbacks = CallbackUrls(public_url, stores.keys.derive("callbacks"))
+        self.backends = Backends(
+            journal=stores.journal,
+            payloads=stores.payloads,
+            state=stores.state,
+            sandbox=self._sandbox,
+            connectors=registry.connectors,
+            bundles=stores.bundles,
+            instances=self.instances,
+            clock=stores.clock,
+            key=stores.keys.derive("executions"),
+            secret=stores.secret,
+            observe=self._observe,
+            callback_url=callbacks.url,
+            settings=_engine_settings(settings),
+        )
+        self.engine = Engine(self.backends)
+        self.submission = Submission(
+            journal=stores.journal,
+            queue=stores.queue,
+            payloads=stores.payloads,
+            clock=stores.clock,
+            observe=self._observe,
+        )
+        self.runner = Runner(
+            self.engine,
+            stores.queue,
+            stores.journal,
+            stores.clock,
+            worker=self._lock.name,
+            concurrency=settings.runner.concurrency,
+        )
+        self.operations = Operations(stores, self.submission, self.metadata, self.runner)
+        self.ingress = Ingress(
+            self.backends, self.submission, stores.queue, self.endings, callbacks, self.instances.get
+        )
+        self.retention = Retention(stores, self.metadata, settings.storage.retention)
+        self._started: list[Service] = []
+
+    @classmethod
+    def open(
+        cls,
+        settings: Settings,
+        registry: Registry,
+        *,
+        clock: Clock | None = None,
+        public_url: str = "http://127.0.0.1:8400",
+        observers: tuple[Observer, ...] = (),
+    ) -> Platform:
+        """Open the project's stores. `BackendError`, `SettingsError`, `NotFound` say what is wrong."""
+        full = settings.storage.durability is Durability.HOST
+        stores = Stores.open(settings.storage_directory, clock or SystemClock(), full=full)
+        return cls(settings, registry, stores, public_url=public_url, observers=observers)
+
+    def _observe(self, execution: str, event: Event) -> None:
+        self.endings.observe(execution, event)
+        self.metadata.nudge()
+        for observer in self._observers:
+            observer(execution, event)
+
+    def services(self) -> tuple[Service, ...]:
+        """Everything that `turnout dev` serves, in the order of its start."""
+        executions = Executions(self.stores.records, self.stores.payloads, self.operations, self.metadata)
+        return self.metadata, self.retention, self.runner, self.ingress, executions
+
+    async def start_sandbox(self) -> tuple[str, ...]:
+        """Get the sandbox ready; what it does not isolate, for people."""
+        return tuple(await self._sandbox.start())
+
+    async def deploy(
+        self,
+        integration: Integration,
+        *,
+        config: Mapping[str, Any],
+        connections: Mapping[str, Mapping[str, Any]],
+        name: str = "",
+    ) -> Instance:
+        """Make an instance of the integration, of its own name unless `name` is given.
+
+        `SettingsError` names every config value and connection that is missing or wrong. Connections that flows use and
+        that have no values are found when a step needs them.
+        """
+        for slot in connections:
+            if slot not in integration.connections:
+                known = ", ".join(integration.connections) or "none"
+                raise SettingsError(f"connection {slot!r} is not one of {integration.name!r}: {known}", setting=slot)
+        for slot in integration.connections:
+            connection_type(integration, self.backends.connectors, slot)
+        resolved = resolve_config(integration, config)
+        bundle = await self.stores.bundles.build(integration)
+        instance = Instance(
+            name=name or integration.name,
+            tenant=LOCAL_TENANT,
+            integration=bundle.integration,
+            bundle=bundle.hash,
+            settings=await self.instances.save(resolved, connections),
+        )
+        for flow in integration.flows:
+            self.engine.plan(bundle, flow)
+        self.instances.deploy(instance)
+        return instance
+
+    async def run(self, instance: Instance, flow: str, trigger: Value) -> str:
+        """Run a flow here and now until it ends, is parked, or cannot go on; its id.
+
+        Waits are waited out here. The execution is in the queue all the while: if this process dies, `turnout resume`
+        or `turnout dev` goes on with it.
+        """
+        id = await self.submission.accept(instance, flow, trigger, hold_s=_HOLD_S)
+        await self.follow(id)
+        return id
+
+    async def follow(self, id: str) -> None:
+        """Run an execution that is in the queue until it ends or is parked."""
+        queue, clock = self.stores.queue, self.stores.clock
+        while True:
+            lease = await queue.claim(self._lock.name, id)
+            if lease is not None:
+                await self.runner.run(lease)
+            history = History.of(await self.stores.journal.rows(id))
+            if history.info is None or history.ended is not None:
+                return
+            pause = history.waits.get("")
+            left = _HOLD_S if pause is None or pause.until is None else pause.until - clock.now()
+            await clock.sleep(min(max(left, 0.05), 0.5))
+
+    async def recover(self) -> int:
+        """Take back what dead workers held, and queue again what was accepted but not queued; how many there were."""
+        sweep(self._workers)
+        dead = await self.stores.queue.reap_dead(lambda worker: is_alive(self._workers, worker))
+        for lease in dead:
+            await self.stores.journal.fence(lease.message.id, lease.token)
+        again = 0
+        for id in await self.stores.journal.unfinished():
+            info = History.of((await self.stores.journal.rows(id))[:1]).info
+            if info is not None and not info.parent:
+                again += await self.stores.queue.put(Message(id=id, tenant=info.tenant))
+        return len(dead) + again
+
+    async def record(self, id: str) -> ExecutionRecord | None:
+        """The record as of now."""
+        await self.metadata.catch_up()
+        return await self.stores.records.get(id)
+
+    async def drained(self) -> None:
+        """Return once the queue has nothing more that is due or running."""
+        while True:
+            stats = await self.stores.queue.stats()
+            if not stats.ready and not stats.leased:
+                return
+            await self.stores.clock.sleep(0.05)
+
+    async def start(self, *services: Service) -> None:
+        for service in services:
+            self._started.append(service)
+            await service.start()
+
+    async def close(self) -> None:
+        """Stop what runs, the last started first, and let go of everything."""
+        for service in reversed(self._started):
+            await service.stop()
+        self._started.clear()
+        try:
+            await self.metadata.catch_up()
+        except BackendError as error:
+            _log.warning("records are behind; the next start goes on: %s", error)
+        await self.engine.close()
+        await self._sandbox.close()
+        self._lock.release()
+        await self.stores.close()
+
+
+def _engine_settings(settings: Settings) -> EngineSettings:
+    limits = settings.limits
+    return EngineSettings(
+        strict=settings.runner.journal is JournalMode.STRICT,
+        limits=Limits(memory_bytes=limits.memory_bytes, result_bytes=limits.result_bytes, log_bytes=limits.log_bytes),
+    )

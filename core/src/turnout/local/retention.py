@@ -1,0 +1,79 @@
+"""Retention: history and content that nobody needs any more make room, so that they never fill the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from turnout.config import RetentionSettings
+from turnout.engine.history import History
+from turnout.errors import BackendError
+from turnout.interfaces.service import Service
+from turnout.local.stores import Stores
+from turnout.services.metadata import Metadata
+
+__all__ = ["Retention"]
+
+_DAY_S = 86_400.0
+_YOUNG_S = 3600.0
+"""Content younger than this is never removed: an execution may be about to name it."""
+
+_log = logging.getLogger("turnout.retention")
+
+
+class Retention(Service):
+    """Prunes once at the start, then every `every_s`."""
+
+    name = "retention"
+
+    def __init__(
+        self, stores: Stores, metadata: Metadata, settings: RetentionSettings, *, every_s: float = 600.0
+    ) -> None:
+        self._stores = stores
+        self._metadata = metadata
+        self._settings = settings
+        self._every_s = every_s
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.ensure_future(self._run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def prune(self) -> int:
+        """Remove records beyond the settings, then content that nothing names; how many executions went."""
+        await self._metadata.catch_up()
+        now = self._stores.clock.now()
+        days = self._settings.days
+        removed = await self._stores.records.prune(
+            ended_before=None if days is None else now - days * _DAY_S, keep_bytes=self._settings.size_bytes
+        )
+        await self._sweep(now)
+        return len(removed)
+
+    async def _sweep(self, now: float) -> None:
+        named = await self._stores.records.references() | await self._in_hand()
+        async for tenant, ref in self._stores.payloads.listing(older_than=now - _YOUNG_S):
+            if (tenant, ref.sha256) not in named:
+                await self._stores.payloads.delete(tenant, ref.sha256)
+
+    async def _in_hand(self) -> set[tuple[str, str]]:
+        """Content that unfinished executions name in their journals."""
+        named: set[tuple[str, str]] = set()
+        for id in await self._stores.journal.unfinished():
+            history = History.of(await self._stores.journal.rows(id))
+            if history.info is not None:
+                named |= {(history.info.tenant, sha256) for sha256 in history.payloads()}
+        return named
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.prune()
+            except BackendError as error:
+                _log.warning("cannot prune, trying again later: %s", error)
+            await self._stores.clock.sleep(self._every_s)
