@@ -1,0 +1,113 @@
+"""How requests prove who sends them: nothing, a bearer token, user and password, or an API key."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator
+from turnout.connectors import ConnectionType
+
+__all__ = ["ApiKey", "Basic", "Bearer", "HttpConnection", "NoCredentials"]
+
+
+class HttpConnection(ConnectionType):
+    """What all types share.
+
+    With a `base_url`, relative URLs are appended to it and credentials are sent to its origin alone. Without one they are
+    sent to the origin that a step's `url` names. They never follow a redirect or a next page to another origin.
+    """
+
+    base_url: str | None = Field(
+        default=None, description="URL that relative ones are appended to, and whose origin alone gets the credentials"
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_base(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("must be an http:// or https:// URL without query and fragment")
+        if "@" in parts.netloc:
+            raise ValueError("must not hold credentials: use the type `basic`")
+        return url
+
+    def header(self) -> tuple[str, str] | None:
+        """Name and value of the header with the credentials."""
+        return None
+
+    def parameter(self) -> tuple[str, str] | None:
+        """Name and value of the query parameter with the credentials."""
+        return None
+
+
+class NoCredentials(HttpConnection):
+    """A base URL alone."""
+
+
+class Bearer(HttpConnection):
+    """A token in the header `Authorization: Bearer …` (RFC 6750)."""
+
+    token: SecretStr = Field(description="The token")
+
+    def header(self) -> tuple[str, str]:
+        return "Authorization", f"Bearer {self.token.get_secret_value()}"
+
+    @field_validator("token")
+    @classmethod
+    def _fits(cls, token: SecretStr) -> SecretStr:
+        return _header_text(token)
+
+
+class Basic(HttpConnection):
+    """User and password in the header `Authorization: Basic …` (RFC 7617)."""
+
+    username: str = Field(description="The user's name, without a colon")
+    password: SecretStr = Field(description="The password")
+
+    def header(self) -> tuple[str, str]:
+        return "Authorization", f"Basic {self._encoded()}"
+
+    def secrets(self) -> tuple[str, ...]:
+        return (*super().secrets(), self._encoded())
+
+    def _encoded(self) -> str:
+        return b64encode(f"{self.username}:{self.password.get_secret_value()}".encode()).decode()
+
+    @field_validator("username")
+    @classmethod
+    def _has_no_colon(cls, username: str) -> str:
+        if ":" in username:
+            raise ValueError("must not hold a colon (RFC 7617)")
+        return username
+
+
+class ApiKey(HttpConnection):
+    """A key in a header or a query parameter."""
+
+    key: SecretStr = Field(description="The key")
+    name: str = Field(default="X-API-Key", description="Name of the header or parameter", pattern=r"^[!-9;-~]+$")
+    location: Literal["header", "query"] = Field(
+        default="header", alias="in", description="Where it goes: `header` or `query` (a header is seldom logged)"
+    )
+
+    def header(self) -> tuple[str, str] | None:
+        return (self.name, self.key.get_secret_value()) if self.location == "header" else None
+
+    def parameter(self) -> tuple[str, str] | None:
+        return (self.name, self.key.get_secret_value()) if self.location == "query" else None
+
+    @field_validator("key")
+    @classmethod
+    def _fits(cls, key: SecretStr) -> SecretStr:
+        return _header_text(key)
+
+
+def _header_text(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    if not text or not all("!" <= character <= "~" for character in text):
+        raise ValueError("must be visible ASCII characters without spaces or line breaks")
+    return secret
