@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint format
+.PHONY: help setup demo test lint format bench
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -14,16 +14,22 @@ help: ## List the targets
 setup: ## Make .venv from the lock; does nothing when nothing changed
 	@$(PYTHON) tools/setup.py
 
+demo: setup ## Run the 6-step integration against stand-ins, and show it; ARGS=--keep leaves it up
+	@$(BIN)/python -m examples.orders.demo $(ARGS)
+
 test: setup ## Run every test
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: setup ## Check style, types, layers and the length of modules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy core plugins tests tools
+	$(BIN)/mypy core plugins tests tools examples benchmarks
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_sizes.py
 
 format: setup ## Put the code into its form
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format .
+
+bench: setup ## Measure the standard workloads against the inline-Node floor, e.g. ARGS="--only w1 --quick"
+	@$(BIN)/python -m benchmarks.bench $(ARGS)
