@@ -99,7 +99,7 @@ class Inputs(BaseModel):
 class ConnectionType(BaseModel):
     """Base of a connection's fields. Fields of type `SecretStr` are kept secret: masked wherever text leaves us."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     def secrets(self) -> tuple[str, ...]:
         """The texts that must never be seen; a type that derives more of them (a basic header) adds them here."""

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic_core import CoreSchema
 
 __all__ = ["INLINE_BYTES", "Encoded", "File"]
 
@@ -49,6 +53,17 @@ class File:
 
     def __repr__(self) -> str:
         return f"File(name={self.name!r}, size={self.size}, sha256={self.sha256[:12]}…)"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> CoreSchema:
+        """As a field of an action's inputs or output, a `File` takes files alone."""
+        from pydantic_core import core_schema
+
+        return core_schema.is_instance_schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: object, handler: object) -> dict[str, Any]:
+        return {"title": "File", "description": "A file, which JSON cannot hold: it comes from an expression"}
 
     @property
     def _identity(self) -> tuple[str, int, str, str]:
