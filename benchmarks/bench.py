@@ -33,7 +33,7 @@ from examples.orders.make_orders import orders
 PARTS = (*WORKLOADS, "memory", "help")
 
 
-def _orders_setup(work: Path) -> dict[str, Any]:
+def orders_setup(work: Path) -> dict[str, Any]:
     """The orders document of W1 and, computed here on its own, what of it the sink must receive."""
     text = "".join(orders(200))
     file = work / "orders.xml"
@@ -101,7 +101,7 @@ def run(results: Results, say: Callable[[str], None]) -> None:
         work = Path(folder)
         scripts = systems.install_packages(work)
         with (
-            systems.harness(scripts, _orders_setup(work)) as world,
+            systems.harness(scripts, orders_setup(work)) as world,
             systems.floor(scripts, world) as floor,
             systems.turnout(work, world) as turnout,
         ):
