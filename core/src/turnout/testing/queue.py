@@ -83,7 +83,7 @@ class QueueContract(LeaseContract):
         await clock.settle()
 
         await queue.put(message("e1"))
-        lease = await asyncio.wait_for(taking, timeout=5)
+        lease = await asyncio.wait_for(taking, timeout=self.patience_s)
 
         assert lease is not None
         assert lease.message.id == "e1"
@@ -94,7 +94,7 @@ class QueueContract(LeaseContract):
 
         for n in range(3):
             await queue.put(message(f"e{n}"))
-        leases = await asyncio.wait_for(asyncio.gather(*takers), timeout=5)
+        leases = await asyncio.wait_for(asyncio.gather(*takers), timeout=self.patience_s)
 
         assert sorted(lease.message.id for lease in leases if lease) == ["e0", "e1", "e2"]
 
@@ -109,7 +109,7 @@ class QueueContract(LeaseContract):
         outcomes = await asyncio.gather(leaving, return_exceptions=True)
         if isinstance(outcomes[0], Lease):
             await queue.release(outcomes[0])
-        lease = await asyncio.wait_for(staying, timeout=5)
+        lease = await asyncio.wait_for(staying, timeout=self.patience_s)
 
         assert lease is not None
 
@@ -122,7 +122,7 @@ class QueueContract(LeaseContract):
         await clock.run(9.9, step=3.3)
         early = taking.done()
         await clock.run(0.3)
-        lease = await asyncio.wait_for(taking, timeout=5)
+        lease = await asyncio.wait_for(taking, timeout=self.patience_s)
 
         assert early is False
         assert lease is not None
@@ -135,7 +135,7 @@ class QueueContract(LeaseContract):
         await clock.run(0.3)
 
         assert early is False
-        assert await asyncio.wait_for(taking, timeout=5) is None
+        assert await asyncio.wait_for(taking, timeout=self.patience_s) is None
 
     async def test_of_one_tenant_the_message_due_first_comes_first(self, queue: Queue, clock: ManualClock) -> None:
         await queue.put(message("third"), delay_s=3)
@@ -207,7 +207,7 @@ class QueueContract(LeaseContract):
         await queue.close()
         await queue.close()
 
-        assert await asyncio.wait_for(taking, timeout=5) is None
+        assert await asyncio.wait_for(taking, timeout=self.patience_s) is None
 
     async def test_a_durable_queue_shows_its_messages_to_another_one(
         self, queue: Queue, make_queue: MakeQueue, clock: ManualClock

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Final
+from typing import ClassVar, Final
 
 import pytest
 import pytest_asyncio
@@ -44,6 +44,9 @@ async def order(queue: Queue) -> list[str]:
 
 class QueueFixtures:
     """Fixtures, and checks that several tests need."""
+
+    patience_s: ClassVar[float] = 5.0
+    """Real seconds within which a waiting taker must be woken; a test that fails takes this long."""
 
     @pytest.fixture
     def make_queue(self) -> MakeQueue:

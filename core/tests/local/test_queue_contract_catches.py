@@ -1,0 +1,417 @@
+"""Queues that each break a promise, and the tests of the contract that must notice it."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+
+import pytest
+from turnout.errors import Unsupported
+from turnout.interfaces.queue import LeaseState, QueueStats
+from turnout.local.memory_queue import MemoryQueue
+from turnout.model.durability import Durability
+from turnout.testing.clock import ManualClock
+from turnout.testing.queue import LEASE_S, MAX_ATTEMPTS, QueueContract
+
+
+class HandsOutTwice(MemoryQueue):
+    async def take(self, worker, *, wait_s):
+        lease = await super().take(worker, wait_s=wait_s)
+        if lease is not None:
+            self._line_up(self._entries[lease.message.id], self._clock.now())
+        return lease
+
+
+class AddsAgain(MemoryQueue):
+    async def put(self, message, *, delay_s=0.0):
+        await self.drop(message.id)
+        return await super().put(message, delay_s=delay_s)
+
+
+class ForgetsTokens(MemoryQueue):
+    async def complete(self, lease):
+        self._tokens = itertools.count(1)
+        return await super().complete(lease)
+
+
+class KeepsTokens(MemoryQueue):
+    def _lease(self, entry, worker):
+        self._tokens = iter([7])
+        return super()._lease(entry, worker)
+
+    def _end_leases(self, entries):
+        self._tokens = iter([8] * len(entries))
+        return super()._end_leases(entries)
+
+
+class KeepsTokensAtReap(MemoryQueue):
+    def _end_leases(self, entries):
+        self._tokens = iter([entry.token for entry in entries])
+        return super()._end_leases(entries)
+
+
+class IgnoresDelays(MemoryQueue):
+    async def put(self, message, *, delay_s=0.0):
+        return await super().put(message)
+
+    async def release(self, lease, *, delay_s=0.0):
+        return await super().release(lease)
+
+    async def fail(self, lease, *, reason, delay_s=0.0):
+        return await super().fail(lease, reason=reason)
+
+
+class WakesNobody(MemoryQueue):
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self._takers.wake = lambda: None
+
+
+class WakesTheFirstOnly(MemoryQueue):
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        wakes = [self._takers.wake]
+        self._takers.wake = lambda: wakes and wakes.pop()()
+
+
+class SwallowsWakeUps(MemoryQueue):
+    async def put(self, message, *, delay_s=0.0):
+        added = await super().put(message, delay_s=delay_s)
+        self._takers.wake = lambda: None  # the taker that was woken and is cancelled cannot pass it on
+        return added
+
+
+class ForgetsAlarms(MemoryQueue):
+    def _next_due(self):
+        return float("inf")
+
+
+class WaitsTooLong(MemoryQueue):
+    async def take(self, worker, *, wait_s):
+        return await super().take(worker, wait_s=wait_s * 100)
+
+
+class GivesUpEarly(MemoryQueue):
+    async def take(self, worker, *, wait_s):
+        return await super().take(worker, wait_s=wait_s / 2)
+
+
+class LastInFirstOut(MemoryQueue):
+    def _line_up(self, entry, due_at, *, rank=None):
+        super()._line_up(entry, due_at, rank=-entry.order if rank is None else rank)
+
+
+class NeverTakesOver(MemoryQueue):
+    def _hold(self, entry, expires_at):
+        super()._hold(entry, expires_at)
+        self._expiries.clear()
+
+
+class LeasesTooLong(MemoryQueue):
+    def __init__(self, **settings):
+        super().__init__(**{**settings, "lease_s": LEASE_S * 3})
+
+
+class DoesNotRenew(MemoryQueue):
+    def _extend_one(self, lease):
+        entry = self._held(lease)
+        at, hold = (entry.at if entry else 0), self._hold
+        self._hold = lambda entry, expires_at: hold(entry, at)
+        return super()._extend_one(lease)
+
+
+class AnswersInItsOwnOrder(MemoryQueue):
+    async def extend(self, leases):
+        return sorted(await super().extend(leases))
+
+
+class NeverLosesALease(MemoryQueue):
+    async def extend(self, leases):
+        return [LeaseState.HELD if state is LeaseState.LOST else state for state in await super().extend(leases)]
+
+
+class KeepsCompleted(MemoryQueue):
+    async def complete(self, lease):
+        return self._held(lease) is not None
+
+
+class CountsReleases(MemoryQueue):
+    async def release(self, lease, *, delay_s=0.0):
+        entry = self._held(lease)
+        attempts = entry.attempts if entry else 0
+        released = await super().release(lease, delay_s=delay_s)
+        if entry is not None:
+            entry.attempts = attempts
+        return released
+
+
+class WakesByItself(MemoryQueue):
+    async def release(self, lease, *, delay_s=0.0):
+        return await super().release(lease, delay_s=1000 if delay_s is None else delay_s)
+
+
+class IgnoresWakes(MemoryQueue):
+    async def wake(self, id):
+        return True
+
+
+class RemembersWakesForEver(MemoryQueue):
+    def _lease(self, entry, worker):
+        woken = entry.woken
+        lease = super()._lease(entry, worker)
+        entry.woken = woken
+        return lease
+
+
+class ForgetsFailures(MemoryQueue):
+    async def fail(self, lease, *, reason, delay_s=0.0):
+        return await self.release(lease, delay_s=delay_s)
+
+
+class LosesReasons(MemoryQueue):
+    def _bury(self, entry, reason):
+        super()._bury(entry, "failed")
+
+
+class OldestDeadFirst(MemoryQueue):
+    async def dead(self, *, limit=100):
+        return list(reversed(await super().dead()))
+
+
+class RevivesTired(MemoryQueue):
+    async def revive(self, id):
+        attempts = self._entries[id].attempts
+        revived = await super().revive(id)
+        self._entries[id].attempts = attempts
+        return revived
+
+
+class RevivesTheLiving(MemoryQueue):
+    async def revive(self, id):
+        await super().revive(id)
+        return True
+
+
+class CancelsNothing(MemoryQueue):
+    async def cancel(self, id):
+        return True
+
+
+class CancelsOneLease(MemoryQueue):
+    def _lease(self, entry, worker):
+        entry.cancelled = False
+        return super()._lease(entry, worker)
+
+
+class CancelsOnceOnly(MemoryQueue):
+    def _extend_one(self, lease):
+        state = super()._extend_one(lease)
+        self._entries[lease.message.id].cancelled = False
+        return state
+
+
+class DropsCancelledLeases(MemoryQueue):
+    def _extend_one(self, lease):
+        entry = self._held(lease)
+        if entry is not None and entry.cancelled:
+            return LeaseState.CANCELLED
+        return super()._extend_one(lease)
+
+
+class CancelsLater(MemoryQueue):
+    async def cancel(self, id):
+        entry = self._entries.get(id)
+        if entry is not None:
+            entry.cancelled = True
+        return entry is not None
+
+
+class ReapsAgain(MemoryQueue):
+    ended = ()
+
+    async def reap(self):
+        self.ended = [*self.ended, *await super().reap()]
+        return self.ended
+
+
+class ReapsTheLiving(MemoryQueue):
+    async def reap(self):
+        return self._end_leases(list(self._leased.values()))
+
+
+class ReapsToTheTail(MemoryQueue):
+    def _line_up(self, entry, due_at, *, rank=None):
+        super()._line_up(entry, due_at, rank=1000 if rank is not None else None)
+
+
+class NeverBuries(MemoryQueue):
+    def _bury(self, entry, reason):
+        self._line_up(entry, self._clock.now())
+
+
+class DropsTheWaitingOnly(MemoryQueue):
+    async def drop(self, id):
+        entry = self._entries.get(id)
+        return entry is not None and entry.state in ("ready", "delayed") and await super().drop(id)
+
+
+class CountsNothing(MemoryQueue):
+    async def stats(self):
+        return QueueStats(ready=1, delayed=1, leased=1, dead=1, oldest_ready_s=1)
+
+
+class ClosesQuietly(MemoryQueue):
+    async def close(self):
+        pass
+
+
+class OnlySaysItIsDurable(MemoryQueue):
+    durability = Durability.PROCESS
+
+
+class ServesTheFirstTenant(MemoryQueue):
+    def _lease(self, entry, worker):
+        self._lines.move_to_end(entry.message.tenant, last=False)
+        return super()._lease(entry, worker)
+
+
+class ServesWhoPutLast(MemoryQueue):
+    async def put(self, message, *, delay_s=0.0):
+        added = await super().put(message, delay_s=delay_s)
+        self._lines.move_to_end(message.tenant, last=False)
+        return added
+
+
+class IgnoresPriorities(MemoryQueue):
+    def _line_up(self, entry, due_at, *, rank=None):
+        super()._line_up(entry, due_at, rank=0 if rank is None else rank)
+
+
+class ClaimsUndeclared(MemoryQueue):
+    capabilities = frozenset()
+
+
+class ClaimsTheDueOnly(MemoryQueue):
+    async def claim(self, worker, id):
+        return await super().claim(worker, id) if self._entries[id].state == "ready" else None
+
+
+class ClaimsTheLeased(MemoryQueue):
+    async def claim(self, worker, id):
+        return self._lease(self._entries[id], worker) if id in self._entries else None
+
+
+CAUGHT = {
+    HandsOutTwice: [
+        "a_message_is_handed_out_to_one_worker_at_a_time",
+        "extend_renews_a_lease_from_now",
+        "a_cancelled_lease_is_still_renewed",
+    ],
+    AddsAgain: ["a_message_that_is_there_already_is_not_added_again", "a_dead_message_is_not_added_again"],
+    ForgetsTokens: ["a_completed_message_can_be_put_again_and_its_token_still_rises"],
+    KeepsTokens: ["tokens_rise_with_every_lease", "a_claim_after_a_reap_has_a_token_above_the_raised_one"],
+    KeepsTokensAtReap: ["reap_returns_each_expired_lease_once_with_a_raised_token"],
+    IgnoresDelays: [
+        "a_delayed_message_is_handed_out_when_due_and_not_before",
+        "a_waiting_taker_gets_a_delayed_message_when_it_is_due",
+        "a_released_message_is_due_after_its_delay_and_its_attempts_start_over",
+        "a_failed_message_is_due_after_its_delay_and_its_attempt_counts",
+    ],
+    WakesNobody: ["a_waiting_taker_gets_a_message_as_soon_as_it_is_put"],
+    WakesTheFirstOnly: ["each_of_several_waiting_takers_gets_one"],
+    SwallowsWakeUps: ["a_taker_that_gives_up_does_not_swallow_a_message"],
+    ForgetsAlarms: ["a_waiting_taker_gets_a_delayed_message_when_it_is_due"],
+    WaitsTooLong: ["take_returns_none_after_its_waiting_time"],
+    GivesUpEarly: ["take_returns_none_after_its_waiting_time"],
+    LastInFirstOut: ["of_one_tenant_the_message_due_first_comes_first"],
+    NeverTakesOver: ["an_expired_message_comes_before_those_waiting"],
+    LeasesTooLong: ["a_lease_says_when_it_runs_out"],
+    DoesNotRenew: ["extend_renews_a_lease_from_now"],
+    AnswersInItsOwnOrder: ["extend_answers_in_the_order_of_the_leases"],
+    NeverLosesALease: [
+        "a_lease_is_lost_once_its_message_was_leased_again",
+        "a_lease_is_lost_once_it_was_reaped_and_stays_so",
+        "a_lease_is_lost_once_its_message_was_dropped",
+        "a_lease_is_lost_once_its_message_was_completed",
+    ],
+    KeepsCompleted: ["complete_removes_the_message"],
+    CountsReleases: ["a_released_message_is_due_after_its_delay_and_its_attempts_start_over"],
+    WakesByItself: ["a_message_released_without_a_time_waits_until_it_is_woken"],
+    IgnoresWakes: [
+        "wake_makes_a_delayed_message_due",
+        "wake_says_whether_the_message_is_there",
+        "a_message_woken_during_its_lease_is_due_at_once_when_it_is_released",
+    ],
+    RemembersWakesForEver: ["a_message_woken_during_its_lease_is_due_at_once_when_it_is_released"],
+    ForgetsFailures: [
+        "a_failed_message_is_due_after_its_delay_and_its_attempt_counts",
+        "after_its_last_attempt_a_failed_message_is_a_dead_letter",
+    ],
+    LosesReasons: ["after_its_last_attempt_a_failed_message_is_a_dead_letter"],
+    OldestDeadFirst: ["dead_letters_come_newest_first_and_no_more_than_asked_for"],
+    RevivesTired: ["a_revived_message_is_due_and_its_attempts_start_over"],
+    RevivesTheLiving: ["only_a_dead_message_can_be_revived"],
+    CancelsNothing: ["cancel_reaches_the_holder_of_the_lease", "cancel_of_an_unknown_message_is_false"],
+    CancelsOneLease: ["cancel_extends_to_later_leases"],
+    CancelsOnceOnly: ["cancel_reaches_the_holder_of_the_lease"],
+    DropsCancelledLeases: ["a_cancelled_lease_is_still_renewed"],
+    CancelsLater: ["a_cancelled_message_that_waits_is_due_at_once"],
+    ReapsAgain: ["reap_returns_each_expired_lease_once_with_a_raised_token"],
+    ReapsTheLiving: ["reap_returns_each_expired_lease_once_with_a_raised_token"],
+    ReapsToTheTail: ["a_reaped_message_goes_to_the_head_of_its_tenants_line"],
+    NeverBuries: ["reap_sends_a_message_without_attempts_left_to_the_dead_letters"],
+    DropsTheWaitingOnly: ["drop_removes_a_message_wherever_it_is"],
+    CountsNothing: [
+        "stats_count_and_know_the_age_of_the_oldest_that_is_due",
+        "an_empty_queue_has_nothing_to_tell",
+    ],
+    ClosesQuietly: ["close_wakes_takers_and_may_be_called_twice"],
+    OnlySaysItIsDurable: ["a_durable_queue_shows_its_messages_to_another_one"],
+    ServesTheFirstTenant: ["tenants_take_turns_whatever_each_has_waiting"],
+    ServesWhoPutLast: ["a_tenant_cannot_get_ahead_by_putting_one_at_a_time"],
+    IgnoresPriorities: ["within_a_tenant_a_higher_priority_comes_first"],
+    ClaimsUndeclared: ["a_message_can_be_claimed_by_its_id_due_or_not"],
+    ClaimsTheDueOnly: ["a_message_can_be_claimed_by_its_id_due_or_not"],
+    ClaimsTheLeased: ["a_leased_or_unknown_message_cannot_be_claimed"],
+}
+
+
+class ImpatientContract(QueueContract):
+    patience_s = 0.05
+
+
+async def check(queue_class, name):
+    """Run one test of the contract on a queue of this class."""
+    clock = ManualClock()
+
+    def make_queue(clock):
+        return queue_class(clock=clock, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS)
+
+    queue = make_queue(clock)
+    fixtures = {"queue": queue, "make_queue": make_queue, "clock": clock}
+    test = getattr(ImpatientContract(), f"test_{name}")
+    try:
+        await test(**{name: fixtures[name] for name in inspect.signature(test).parameters})
+    finally:
+        await MemoryQueue.close(queue)
+
+
+@pytest.mark.parametrize(
+    ("broken", "name"),
+    [(broken, name) for broken, names in CAUGHT.items() for name in names],
+    ids=lambda part: part if isinstance(part, str) else part.__name__,
+)
+async def test_the_contract_catches(broken, name):
+    with pytest.raises((AssertionError, TimeoutError, pytest.fail.Exception, Unsupported)):
+        await check(broken, name)
+
+
+@pytest.mark.parametrize("name", sorted({name for names in CAUGHT.values() for name in names}))
+async def test_a_whole_queue_passes_where_a_broken_one_fails(name):
+    await check(MemoryQueue, name)
+
+
+def test_every_promise_has_a_broken_queue():
+    promises = {name.removeprefix("test_") for name in dir(QueueContract) if name.startswith("test_")}
+
+    assert promises - {name for names in CAUGHT.values() for name in names} == set()
