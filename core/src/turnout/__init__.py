@@ -9,11 +9,59 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from turnout.definition.authoring import (
+        action,
+        branch,
+        call,
+        code,
+        connection,
+        expr,
+        flow,
+        loop,
+        on,
+        otherwise,
+        parallel,
+        retry,
+        schedule,
+        stop,
+        variable,
+        wait,
+        webhook,
+        when,
+    )
     from turnout.hookspecs import hookimpl
+    from turnout.model.definition import CodeSettings, Integration
 
-__all__ = ["hookimpl"]
+__all__ = [
+    "CodeSettings",
+    "Integration",
+    "action",
+    "branch",
+    "call",
+    "code",
+    "connection",
+    "expr",
+    "flow",
+    "hookimpl",
+    "loop",
+    "on",
+    "otherwise",
+    "parallel",
+    "retry",
+    "schedule",
+    "stop",
+    "variable",
+    "wait",
+    "webhook",
+    "when",
+]
 
-_HOMES = {"hookimpl": "turnout.hookspecs"}
+_HOMES = {
+    **dict.fromkeys(__all__, "turnout.definition.authoring"),
+    "CodeSettings": "turnout.model.definition",
+    "Integration": "turnout.model.definition",
+    "hookimpl": "turnout.hookspecs",
+}
 """Where each public name lives. `turnout --help` and a plugin's module load no more than they name."""
 
 

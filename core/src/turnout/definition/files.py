@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -44,6 +45,13 @@ def load_integration(path: Path) -> Integration:
         raise DefinitionError(
             [replace(problem, file=shown) if problem.file == file.name else problem for problem in error.problems]
         ) from error
+
+
+_LOADERS: Final[Mapping[str, Callable[[Path], Integration]]] = {
+    ".yaml": load_yaml,
+    ".yml": load_yaml,
+    ".py": load_python,
+}
 
 
 def find_integrations(path: Path) -> list[Path]:

@@ -120,7 +120,7 @@ class _DefinitionReading(Reading):
 
     def _trigger_options(self, name: str, node: Node) -> Any:
         if name == "schedule" and isinstance(node, ScalarNode) and node.value is not None:
-            return {"every": node.text} if _is_duration(node.text) else {"cron": node.text}
+            return {"every": parse_duration(node.text)} if _is_duration(node.text) else {"cron": node.text}
         options = self.read(node, TRIGGERS[name], f"`{name}`")
         if name == "schedule" and isinstance(options, dict) and ("cron" in options) == ("every" in options):
             return self.problem(node.position, "a schedule needs `cron` or `every`, one of them")

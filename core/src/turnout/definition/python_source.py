@@ -52,8 +52,10 @@ def _run(path: Path) -> ModuleType:
         code = compile(path.read_bytes(), str(path), "exec")
         with _importable(module, path.parent):
             exec(code, module.__dict__)  # noqa: S102 - that is what a definition in Python is
-    except DefinitionError:
-        raise
+    except DefinitionError as error:
+        # Builders name the file that calls them in full, wherever it is.
+        own = (replace(item, file=path.name) if item.file == str(path) else item for item in error.problems)
+        raise DefinitionError(list(own)) from error
     except OSError as error:
         if error.filename == str(path):
             raise _failed(path, f"it cannot be read: {error.strerror}", 0, 0) from error

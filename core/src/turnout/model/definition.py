@@ -7,10 +7,10 @@ Values only: frozen, compared by content, importing the standard library alone. 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 __all__ = [
     "ActionStep",
@@ -252,7 +252,7 @@ class Flow:
     position: Position | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Integration:
     """A versioned definition. `directory` is where its files are; it does not count in comparisons."""
 
@@ -264,6 +264,51 @@ class Integration:
     code: CodeSettings = CodeSettings()
     flows: Mapping[str, Flow] = field(default_factory=dict)
     directory: str = field(default="", compare=False)
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        version: str = "0.0.0",
+        description: str = "",
+        config: Mapping[str, ConfigVariable] | Iterable[ConfigVariable] = (),
+        connections: Mapping[str, ConnectionSlot] | Iterable[ConnectionSlot] = (),
+        code: CodeSettings = CodeSettings(),
+        flows: Mapping[str, Flow] | Iterable[Flow] = (),
+        directory: str = "",
+    ) -> None:
+        """What has names may come as a mapping by name or one after the other. `ValueError` if two have one name."""
+        values = {
+            "name": name,
+            "version": version,
+            "description": description,
+            "config": _by_name("config variable", config),
+            "connections": _by_name("connection", connections),
+            "code": code,
+            "flows": _by_name("flow", flows),
+            "directory": directory,
+        }
+        for key, value in values.items():
+            object.__setattr__(self, key, value)
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_N = TypeVar("_N", bound=_Named)
+
+
+def _by_name(what: str, items: Mapping[str, _N] | Iterable[_N]) -> Mapping[str, _N]:
+    if isinstance(items, Mapping):
+        return items
+    named: dict[str, _N] = {}
+    for item in items:
+        if item.name in named:
+            raise ValueError(f"there are two of {what} {item.name!r}")
+        named[item.name] = item
+    return named
 
 
 def walk(steps: tuple[Step, ...]) -> Iterator[Step]:

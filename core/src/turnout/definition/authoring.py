@@ -1,0 +1,323 @@
+"""Definitions in Python: functions that make the same model as YAML does.
+
+    from turnout import Integration, action, code, connection, expr, flow, variable, webhook
+
+    integration = Integration(
+        name="orders",
+        connections=[connection("files", "dropbox")],
+        flows=[
+            flow(
+                "sync",
+                webhook(),
+                steps=[
+                    action("fetch", "dropbox.download", connection="files", path="/orders.xml"),
+                    code("parse", file="parse.js", xml=expr("steps.fetch.text")),
+                ],
+            )
+        ],
+    )
+
+Every step takes `when`, `retry`, `timeout`, `on_error`, `on_crash` and `description`; durations are `5m`, seconds, or a
+`timedelta`. What is wrong is a `DefinitionError` that names the line of the call.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, TypedDict, Unpack, cast
+
+from turnout.definition.construct import config_variable, connection_slot, retry_of, step_of
+from turnout.definition.nearest import hint_for
+from turnout.errors import DefinitionError, Problem
+from turnout.model.definition import (
+    BranchArm,
+    ConfigVariable,
+    ConnectionSlot,
+    Flow,
+    Position,
+    Retry,
+    Step,
+    Trigger,
+)
+from turnout.model.duration import parse_duration
+
+__all__ = [
+    "action",
+    "branch",
+    "call",
+    "code",
+    "connection",
+    "expr",
+    "flow",
+    "loop",
+    "on",
+    "otherwise",
+    "parallel",
+    "retry",
+    "schedule",
+    "stop",
+    "variable",
+    "wait",
+    "webhook",
+    "when",
+]
+
+Duration = str | int | float | timedelta
+
+
+class Options(TypedDict, total=False):
+    """What every step takes."""
+
+    when: str | bool
+    retry: Retry | int
+    timeout: Duration
+    on_error: str | Sequence[Step]
+    on_crash: str
+    description: str
+
+
+_OPTIONS: Final = tuple(Options.__annotations__)
+
+
+def expr(text: str) -> str:
+    """An expression: `expr("steps.fetch.text")` is `${{ steps.fetch.text }}`."""
+    return f"${{{{ {text.strip()} }}}}"
+
+
+def action(
+    id: str, action: str, *, connection: str = "", inputs: Mapping[str, Any] | None = None, **named: Any
+) -> Step:
+    """A step that runs an action, `connector.action`. Inputs go by name; those whose name is taken, into `inputs`."""
+    return _step("action", id, {"action": action, "connection": connection, **_with(inputs, named)}, named)
+
+
+def code(id: str, source: str = "", *, file: str = "", inputs: Mapping[str, Any] | None = None, **named: Any) -> Step:
+    """A step that runs JavaScript: the text of an ES module, or a `file` with one. Inputs as for `action`."""
+    written: dict[str, Any] = {"file": file} if file else {}
+    if source:
+        written |= {"source": source, "source_position": _position()}
+    return _step("code", id, {**written, **_with(inputs, named)}, named)
+
+
+def call(id: str, flow: str, *, inputs: Any = None, **named: Any) -> Step:
+    """A step that runs another flow of the integration; what is given by name, or `inputs`, is its `trigger.body`."""
+    given = _with(inputs, named) if inputs is None or isinstance(inputs, Mapping) else {"with": inputs}
+    return _step("call", id, {"flow": flow, **(given if given["with"] or inputs is not None else {})}, named)
+
+
+def when(condition: str | bool, steps: Sequence[Step]) -> BranchArm:
+    """An arm of a branch."""
+    return BranchArm(when=_condition(condition), steps=tuple(steps))
+
+
+def otherwise(steps: Sequence[Step]) -> BranchArm:
+    """The last arm of a branch: what to do where no other holds."""
+    return BranchArm(steps=tuple(steps))
+
+
+def branch(id: str, *arms: BranchArm, **options: Unpack[Options]) -> Step:
+    """The first arm that holds runs: `branch("size", when("…", [...]), otherwise([...]))`."""
+    return _step("branch", id, {"arms": arms}, options)
+
+
+def loop(
+    id: str,
+    over: Any = None,
+    *,
+    steps: Sequence[Step],
+    as_: str = "item",
+    while_: str | bool = "",
+    limit: int = 0,
+    concurrency: int = 1,
+    collect: Any = None,
+    **options: Unpack[Options],
+) -> Step:
+    """The steps for each item of `over`, or as long as `while_` holds, `limit` times at most."""
+    values = {
+        "over": over,
+        "as": as_,
+        "while": _condition(while_),
+        "limit": limit,
+        "concurrency": concurrency,
+        "collect": collect,
+        "steps": tuple(steps),
+    }
+    return _step("loop", id, values, options)
+
+
+def parallel(id: str, arms: Mapping[str, Sequence[Step]], **options: Unpack[Options]) -> Step:
+    """Named arms that run at the same time."""
+    return _step("parallel", id, {"arms": {name: tuple(steps) for name, steps in arms.items()}}, options)
+
+
+def wait(
+    id: str,
+    for_: Duration | None = None,
+    *,
+    until: str | datetime | None = None,
+    callback: bool = False,
+    **options: Unpack[Options],
+) -> Step:
+    """Leave the worker for a time, until a time, or until something is posted to the step's callback URL."""
+    values = {
+        "for": for_.total_seconds() if isinstance(for_, timedelta) else for_,
+        "until": until.isoformat() if isinstance(until, datetime) else until,
+        "callback": callback,
+    }
+    return _step("wait", id, values, options)
+
+
+def stop(id: str, *, output: Any = None, error: str = "", **options: Unpack[Options]) -> Step:
+    """End the flow with `output`, or fail it with `error`."""
+    return _step("stop", id, {"output": output, "error": error}, options)
+
+
+def retry(
+    attempts: int = 3,
+    *,
+    delay: Duration | None = None,
+    backoff: str = "",
+    max_delay: Duration | None = None,
+    jitter: float | None = None,
+    errors: Sequence[str] = (),
+) -> Retry:
+    """Try again: `attempts` in all, the first one included. What is left out is as in YAML."""
+    values: dict[str, Any] = {"attempts": attempts, "errors": errors}
+    values |= {} if delay is None else {"delay": _seconds(delay, "delay")}
+    values |= {} if max_delay is None else {"max_delay": _seconds(max_delay, "max_delay")}
+    values |= {} if jitter is None else {"jitter": jitter}
+    try:
+        return retry_of({**values, "backoff": backoff} if backoff else values)
+    except ValueError as error:
+        raise _refused(f"retry: {error}") from error
+
+
+def webhook(**options: Any) -> Trigger:
+    """Started by a POST to the flow's address."""
+    return Trigger(type="webhook", options=options)
+
+
+def schedule(cron: str = "", *, every: Duration | None = None, timezone: str = "") -> Trigger:
+    """Started by the clock: five fields of cron, or `every` so often."""
+    options: dict[str, Any] = {"cron": cron} if cron else {}
+    options |= {} if every is None else {"every": _seconds(every, "every")}
+    return Trigger(type="schedule", options={**options, "timezone": timezone} if timezone else options)
+
+
+def on(trigger: str, *, connection: str = "", inputs: Mapping[str, Any] | None = None, **named: Any) -> Trigger:
+    """Started by a connector's trigger, `connector.trigger`; inputs as for `action`."""
+    return Trigger(type=trigger, connection=connection, options=_data({**(inputs or {}), **named}, trigger))
+
+
+def flow(
+    name: str,
+    trigger: Trigger | None = None,
+    *,
+    steps: Sequence[Step],
+    timeout: Duration | None = None,
+    description: str = "",
+) -> Flow:
+    """A flow; without a trigger it is called by other flows, or by hand."""
+    return Flow(
+        name=name,
+        trigger=trigger or Trigger(),
+        steps=tuple(steps),
+        timeout_s=None if timeout is None else _seconds(timeout, "timeout"),
+        description=description,
+        position=_position(),
+    )
+
+
+def variable(
+    name: str,
+    type: str = "string",
+    *,
+    description: str = "",
+    default: Any = None,
+    required: bool | None = None,
+    choices: Sequence[Any] = (),
+) -> ConfigVariable:
+    """A config variable: a value that each instance sets, required unless it has a default."""
+    values = {"type": type, "description": description, "default": default, "choices": choices}
+    try:
+        return config_variable(name, values if required is None else {**values, "required": required})
+    except ValueError as error:
+        raise _refused(f"config variable {name!r}: {error}") from error
+
+
+def connection(name: str, connector: str, type: str = "", *, description: str = "") -> ConnectionSlot:
+    """A connection that each instance fills."""
+    return connection_slot(name, {"connector": connector, "type": type, "description": description})
+
+
+def _with(inputs: Mapping[str, Any] | None, named: Mapping[str, Any]) -> dict[str, Any]:
+    own = {name: value for name, value in named.items() if name not in _OPTIONS}
+    return {"with": {**(inputs or {}), **own}}
+
+
+def _step(kind: str, id: str, values: Mapping[str, Any], given: Mapping[str, Any] | Options) -> Step:
+    options = cast("Mapping[str, Any]", given)
+    if "with" not in values:
+        for name in options:
+            if name not in _OPTIONS:
+                hint = hint_for(name, _OPTIONS)
+                raise _refused(f"step {id!r}: a {kind} step takes no {name!r}" + (f" ({hint})" if hint else ""))
+    common: dict[str, Any] = {"id": id, **{name: options[name] for name in _OPTIONS if name in options}}
+    if "when" in common:
+        common["when"] = _condition(common["when"])
+    if isinstance(common.get("retry"), int):
+        common["retry"] = Retry(attempts=common["retry"])
+    if common.get("timeout") is not None:
+        common["timeout"] = _seconds(common["timeout"], "timeout")
+    if not isinstance(common.get("on_error", ""), str):
+        common["on_error"] = tuple(common["on_error"])
+    plain = {name: _data(item, f"step {id!r}") if name in _DATA else item for name, item in values.items()}
+    try:
+        return step_of(kind, {**common, **plain}, _position())
+    except ValueError as error:
+        raise _refused(f"step {id!r}: {error}") from error
+
+
+_DATA: Final = frozenset({"with", "over", "collect", "output"})
+
+
+def _condition(condition: str | bool) -> str:
+    return str(condition).lower() if isinstance(condition, bool) else condition
+
+
+def _seconds(duration: Duration, what: str) -> float:
+    try:
+        return parse_duration(duration.total_seconds() if isinstance(duration, timedelta) else duration)
+    except ValueError as error:
+        raise _refused(f"`{what}`: {error}") from error
+
+
+def _data(value: Any, who: str) -> Any:
+    """JSON-like data: tuples become lists; what JSON does not have is refused here, where the line is known."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case Mapping():
+            if wrong := [key for key in value if not isinstance(key, str)]:
+                raise _refused(f"{who}: the key {wrong[0]!r} is not text")
+            return {key: _data(item, who) for key, item in value.items()}
+        case list() | tuple():
+            return [_data(item, who) for item in value]
+        case _:
+            hint = " (write it as ISO 8601 text)" if isinstance(value, datetime) else ""
+            raise _refused(f"{who}: a {type(value).__name__} is not JSON-like data{hint}")
+
+
+def _position() -> Position:
+    """The line of the author's call: the nearest one outside this module."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return Position(file=frame.f_code.co_filename, line=frame.f_lineno, column=1)
+
+
+def _refused(message: str) -> DefinitionError:
+    at = _position()
+    return DefinitionError([Problem(message=message, file=at.file, line=at.line, column=at.column)])
