@@ -31,14 +31,18 @@ class _Entry(NamedTuple):
 COMMANDS: Mapping[str, _Entry] = {
     "completion": _Entry("completion", "Print the script that makes a shell complete commands."),
     "connectors": _Entry("connectors", "List connectors, show what an action takes and returns."),
+    "dev": _Entry("dev", "Serve the project on this machine: webhooks, the runner, records."),
+    "new": _Entry("new", "Make a project, an integration or a connector."),
     "plugins": _Entry("plugins", "List what is installed and what it provides."),
+    "resume": _Entry("resume", "Go on with everything that a process left behind when it died."),
+    "run": _Entry("run", "Run a flow here and now, and print its record."),
     "schema": _Entry("schema", "Print the JSON Schema of integration.yaml, for editors."),
     "validate": _Entry("validate", "Check definitions without running anything."),
     "version": _Entry("version", "Print versions, for a report of a fault."),
 }
 """The help lines stand here a second time, so that `turnout --help` imports no command; a test compares them."""
 
-RESERVED = frozenset({*COMMANDS, "demo", "dev", "executions", "new", "resume", "run"})
+RESERVED = frozenset({*COMMANDS, "demo", "dev", "executions", "resume", "run"})
 """Names that a plugin's command cannot take."""
 
 

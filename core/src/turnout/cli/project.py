@@ -15,10 +15,15 @@ __all__ = ["blocked_plugins", "load_project", "load_registry"]
 
 
 def load_project(start: Path | None = None, *, environment: str | None = None) -> Settings:
-    """The settings of the project around `start`, or around the working directory. `SettingsError` as they have it."""
-    from turnout.config import find_project, load_settings
+    """The settings of the project around `start`, or around the working directory. `SettingsError` as they have it.
 
-    return load_settings(find_project(start or Path.cwd()), environment=environment)
+    Where no `turnout.toml` is around, the working directory is the project: `turnout run examples/orders` and
+    `turnout executions list` then mean the same `.turnout`.
+    """
+    from turnout.config import FILE_NAME, find_project, load_settings
+
+    root = find_project(start or Path.cwd())
+    return load_settings(root if (root / FILE_NAME).is_file() else Path.cwd(), environment=environment)
 
 
 def load_registry(settings: Settings) -> Registry:

@@ -12,6 +12,7 @@ from turnout.engine.backends import Backends, EngineSettings
 from turnout.engine.connections import connection_type
 from turnout.engine.engine import Engine
 from turnout.engine.history import History
+from turnout.engine.outcome import Finished, Suspended
 from turnout.errors import BackendError, SettingsError
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.queue import Message
@@ -42,6 +43,7 @@ LOCAL_TENANT = "local"
 """The customer whom instances on one machine belong to, until they are deployed to others."""
 
 _HOLD_S = 60.0
+_POLL_S = 0.2
 _log = logging.getLogger("turnout.platform")
 
 Observer = Callable[[str, Event], None]
@@ -181,18 +183,30 @@ class Platform:
         return id
 
     async def follow(self, id: str) -> None:
-        """Run an execution that is in the queue until it ends or is parked."""
-        queue, clock = self.stores.queue, self.stores.clock
+        """Run an execution that is in the queue until it ends or is parked, or is seen to have ended elsewhere."""
         while True:
-            lease = await queue.claim(self._lock.name, id)
-            if lease is not None:
-                await self.runner.run(lease)
-            history = History.of(await self.stores.journal.rows(id))
-            if history.info is None or history.ended is not None:
+            lease = await self.stores.queue.claim(self._lock.name, id)
+            outcome = None if lease is None else await self.runner.run(lease)
+            match outcome:
+                case Finished():
+                    return
+                case Suspended(until=until):
+                    await self._sleep(id, until)
+                case None:
+                    history = History.of(await self.stores.journal.rows(id))
+                    if history.info is None or history.ended is not None:
+                        return
+                    await self.stores.clock.sleep(_POLL_S)
+
+    async def _sleep(self, id: str, until: float | None) -> None:
+        """Until the time has come, or something from outside is new in the journal."""
+        clock, journal = self.stores.clock, self.stores.journal
+        known = len(await journal.rows(id))
+        while until is None or clock.now() < until:
+            left = _POLL_S if until is None else min(_POLL_S, until - clock.now())
+            await clock.sleep(max(left, 0.001))
+            if len(await journal.rows(id)) != known:
                 return
-            pause = history.waits.get("")
-            left = _HOLD_S if pause is None or pause.until is None else pause.until - clock.now()
-            await clock.sleep(min(max(left, 0.05), 0.5))
 
     async def recover(self) -> int:
         """Take back what dead workers held, and queue again what was accepted but not queued; how many there were."""

@@ -1,0 +1,133 @@
+"""Services' routes over HTTP on one machine: Starlette on uvicorn. The only module that knows a web server."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import Response as StarletteResponse
+from starlette.responses import StreamingResponse
+from starlette.routing import Route as StarletteRoute
+
+from turnout.errors import BackendError
+from turnout.interfaces.service import Request, Response, Route
+
+__all__ = ["HttpServer", "application"]
+
+
+def application(routes: Sequence[Route], *, request_bytes: int) -> Starlette:
+    """The routes as an ASGI application; a body above `request_bytes` is answered with 413."""
+    return Starlette(
+        routes=[
+            StarletteRoute(route.path, _endpoint(route.handle, request_bytes), methods=[route.method])
+            for route in routes
+        ]
+    )
+
+
+class _TooLarge(Exception):
+    pass
+
+
+def _endpoint(
+    handle: Callable[[Request], Awaitable[Response]], request_bytes: int
+) -> Callable[[StarletteRequest], Awaitable[StarletteResponse]]:
+    async def endpoint(incoming: StarletteRequest) -> StarletteResponse:
+        request = Request(
+            method=incoming.method,
+            path=incoming.url.path,
+            headers={name.lower(): value for name, value in incoming.headers.items()},
+            query=dict(incoming.query_params),
+            parameters={name: str(value) for name, value in incoming.path_params.items()},
+            body=_capped(incoming, request_bytes),
+            url=str(incoming.url),
+        )
+        try:
+            return _outgoing(await handle(request))
+        except _TooLarge:
+            return StarletteResponse(f'{{"error": "a body may have {request_bytes} bytes"}}', 413, _JSON)
+        except ClientDisconnect:
+            return StarletteResponse(status_code=400)
+        except BackendError as error:
+            # Nothing was promised: the sender must know, so that it sends again.
+            return StarletteResponse(f'{{"error": "not accepted, send it again: {type(error).__name__}"}}', 503, _JSON)
+
+    return endpoint
+
+
+_JSON = {"content-type": "application/json"}
+
+
+async def _capped(incoming: StarletteRequest, limit: int) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in incoming.stream():
+        size += len(chunk)
+        if size > limit:
+            raise _TooLarge
+        if chunk:
+            yield chunk
+
+
+def _outgoing(response: Response) -> StarletteResponse:
+    if isinstance(response.body, bytes):
+        return StarletteResponse(response.body, response.status, dict(response.headers))
+    return StreamingResponse(response.body, response.status, dict(response.headers))
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the caller's: it has executions to hand back as well."""
+        yield
+
+
+class HttpServer:
+    """An application on an address, in the caller's event loop; signals are the caller's to handle."""
+
+    def __init__(self, app: Any, *, host: str, port: int) -> None:
+        self._listener = _listen(host, port)
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5)
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; the one that the system chose where 0 was asked for."""
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    async def start(self) -> None:
+        """Returns once it answers."""
+        self._task = asyncio.ensure_future(self._server.serve(sockets=[self._listener]))
+        while not self._server.started:
+            if self._task.done():
+                self._task.result()
+                raise BackendError("the HTTP server ended as it started")
+            await asyncio.sleep(0.005)
+
+    async def stop(self) -> None:
+        """Answer what is under way, then end."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise BackendError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from error
+    listener.listen(2048)
+    listener.settimeout(0)
+    return listener
