@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from turnout.interfaces.queue import LeaseState
+from turnout.local import sqlite_queue as sql
+from turnout.local.database import Database
+from turnout.local.sqlite_queue import SQLiteQueue
+from turnout.model.durability import Durability
+from turnout.testing.clock import ManualClock
+from turnout.testing.queue import LEASE_S, MAX_ATTEMPTS
+from turnout.testing.queue_fixtures import message, taken
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def database(tmp_path):
+    opened = Database(tmp_path / "queue.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def other_database(database):
+    opened = database.another()
+    yield opened
+    opened.close()
+
+
+def make(database, clock):
+    return SQLiteQueue(database, clock=clock, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS)
+
+
+async def test_durability_is_that_of_the_database(database, tmp_path, clock):
+    full = Database(tmp_path / "full.db", full=True)
+    levels = [make(db, clock).durability for db in (database, full)]
+    full.close()
+
+    assert levels == [Durability.PROCESS, Durability.HOST]
+
+
+async def test_a_taker_sees_what_another_process_put_at_its_next_look(database, other_database, clock):
+    here, there = make(database, clock), make(other_database, clock)
+    taking = asyncio.create_task(here.take("host:1:a", wait_s=60))
+    await clock.settle()
+
+    await there.put(message("e1"))
+    await clock.settle()
+    before = taking.done()
+    await clock.run(0.1)
+    lease = await asyncio.wait_for(taking, timeout=5)
+
+    assert (before, lease.message.id) == (False, "e1")
+
+
+async def test_a_taker_sees_what_another_queue_on_the_same_database_put(database, clock):
+    here, there = make(database, clock), make(database, clock)
+    taking = asyncio.create_task(here.take("host:1:a", wait_s=60))
+    await clock.settle()
+
+    await there.put(message("e1"))
+    await clock.run(0.1)
+
+    assert (await asyncio.wait_for(taking, timeout=5)).message.id == "e1"
+
+
+async def test_a_taker_takes_over_a_lease_when_it_runs_out(database, other_database, clock):
+    here, there = make(database, clock), make(other_database, clock)
+    await there.put(message("e1"))
+    await taken(there)
+    taking = asyncio.create_task(here.take("host:1:a", wait_s=60))
+
+    await clock.run(LEASE_S + 0.1, step=0.5)
+    lease = await asyncio.wait_for(taking, timeout=5)
+
+    assert lease.attempt == 2
+
+
+async def test_a_cancel_survives_a_restart(database, clock):
+    queue = make(database, clock)
+    await queue.put(message("e1"))
+    await queue.cancel("e1")
+    await queue.close()
+    database.close()
+
+    reopened = Database(database.path)
+    queue = make(reopened, clock)
+    states = await queue.extend([await taken(queue)])
+    reopened.close()
+
+    assert list(states) == [LeaseState.CANCELLED]
+
+
+async def test_leases_of_dead_workers_end_at_once_and_those_of_the_living_stay(database, clock):
+    queue = make(database, clock)
+    for id, worker in (("e1", "host:1:dead"), ("e2", "host:2:alive"), ("e3", "host:1:dead")):
+        await queue.put(message(id))
+        await taken(queue, worker=worker)
+
+    ended = await queue.reap_dead(lambda worker: worker.endswith("alive"))
+    again = await queue.reap_dead(lambda worker: worker.endswith("alive"))
+
+    assert [(lease.message.id, lease.worker) for lease in ended] == [("e1", "host:1:dead"), ("e3", "host:1:dead")]
+    assert list(again) == []
+    assert [(await taken(queue)).message.id for _ in range(2)] == ["e1", "e3"]
+
+
+async def test_the_lease_of_a_dead_worker_on_its_last_attempt_is_a_dead_letter(database, clock):
+    queue = make(database, clock)
+    await queue.put(message("e1"))
+    for _ in range(MAX_ATTEMPTS):
+        await taken(queue)
+        await queue.reap_dead(lambda worker: False)
+
+    dead = await queue.dead()
+
+    assert [(letter.message.id, letter.reason) for letter in dead] == [
+        ("e1", f"its worker was lost {MAX_ATTEMPTS} times, the last was host:1:a")
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [sql._FIRST, sql._EXPIRED, sql._DUE, sql._NEXT_DELAYED, sql._NEXT_EXPIRY, sql._LEASED, sql._ANYTHING],
+)
+async def test_every_lookup_uses_an_index(database, clock, text):
+    make(database, clock)
+
+    plan = [row[3] for row in database.query(f"EXPLAIN QUERY PLAN {text}", [0] * text.count("?"))]
+
+    assert [step for step in plan if "TEMP B-TREE" in step or ("SCAN" in step and "queue_messages" in step)] == []
+
+
+async def test_what_one_tenant_has_waiting_costs_another_nothing(database, clock):
+    queue = make(database, clock)
+    with database.transaction() as connection:
+        connection.executemany(sql._INSERT, [(f"g{n}", "greedy", 0, "ready", 1.0, 0) for n in range(10_000)])
+        connection.execute(sql._JOIN_RING, ("greedy",))
+    for n in range(5):
+        await queue.put(message(f"m{n}", tenant="modest"))
+    steps = 0
+
+    def count():
+        nonlocal steps
+        steps += 1
+        return 0
+
+    database._connection.set_progress_handler(count, 100)
+    tenants = [(await taken(queue)).message.tenant for _ in range(10)]
+    database._connection.set_progress_handler(None, 0)
+
+    assert tenants.count("modest") == 5
+    assert steps < 200  # 2,000 instructions of SQLite's a take; a scan would need 10,000s
+
+
+async def test_a_full_queue_hands_the_message_back_when_its_taker_is_cancelled_meanwhile(tmp_path, clock):
+    full = Database(tmp_path / "full.db", full=True)
+    queue = make(full, clock)
+    await queue.put(message("e1"))
+    blocker = full.another()
+
+    with blocker.transaction():  # the committing thread waits for its turn to write
+        taking = asyncio.create_task(queue.take("host:1:a", wait_s=0))
+        await clock.settle()
+        taking.cancel()
+        await clock.settle()
+    outcome = (await asyncio.gather(taking, return_exceptions=True))[0]
+    lease = await taken(queue)
+    blocker.close()
+    full.close()
+
+    assert isinstance(outcome, asyncio.CancelledError)
+    assert lease.attempt == 1
+
+
+async def test_waiting_takers_cost_next_to_no_cpu(database):
+    queue = SQLiteQueue(database)
+    takers = [asyncio.create_task(queue.take(f"host:{n}:a", wait_s=60)) for n in range(20)]
+    await asyncio.sleep(0)
+
+    before = time.process_time()
+    await asyncio.wait(takers, timeout=1)
+    used = time.process_time() - before
+    await queue.close()
+    leases = await asyncio.gather(*takers)
+
+    assert used < 0.1
+    assert leases == [None] * 20
+
+
+async def test_more_messages_due_at_once_than_one_take_moves_come_in_their_order(database, clock):
+    queue = make(database, clock)
+    with database.transaction() as connection:
+        rows = [(f"e{n}", "acme", 0, "delayed", clock.now() + 1 + n / 1e6, 0) for n in range(2500)]
+        connection.executemany(sql._INSERT, rows)
+    clock.advance(10)
+
+    ids = [(await taken(queue)).message.id for _ in range(2500)]
+
+    assert ids == [f"e{n}" for n in range(2500)]

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from turnout.errors import BackendError
+from turnout.local.workers import WorkerLock, is_alive, sweep
+
+
+@pytest.fixture
+def stranger(tmp_path):
+    """A worker in a process of its own: the process and the worker's name."""
+    script = (
+        "import sys; from pathlib import Path; from turnout.local.workers import WorkerLock\n"
+        "lock = WorkerLock(Path(sys.argv[1])); print(lock.name, flush=True); sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "workers")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process, process.stdout.readline().strip()
+        process.kill()
+
+
+def test_a_worker_lives_until_its_process_is_killed(tmp_path, stranger):
+    process, name = stranger
+
+    before = is_alive(tmp_path / "workers", name)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    assert (before, is_alive(tmp_path / "workers", name)) == (True, False)
+    assert list((tmp_path / "workers").iterdir()) == []
+
+
+def test_its_name_says_host_and_process(stranger):
+    process, name = stranger
+
+    assert name.startswith(f"{socket.gethostname()}:{process.pid}:")
+
+
+def test_a_worker_lives_until_it_releases_its_lock_and_leaves_no_file(tmp_path):
+    lock = WorkerLock(tmp_path)
+
+    before = is_alive(tmp_path, lock.name)
+    lock.release()
+    lock.release()
+
+    assert (before, is_alive(tmp_path, lock.name)) == (True, False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_with_the_id_of_a_dead_worker_is_not_taken_for_it(tmp_path):
+    dead = f"{socket.gethostname()}:{os.getpid()}:0123456789abcdef"
+
+    assert is_alive(tmp_path, dead) is False
+
+
+@pytest.mark.parametrize("name", ["elsewhere.example:1:0123456789abcdef", "no name of ours", "", "::../../etc/passwd"])
+def test_nothing_is_known_of_workers_elsewhere(tmp_path, name):
+    assert is_alive(tmp_path, name) is True
+
+
+def test_a_child_process_does_not_keep_its_parents_lock(tmp_path):
+    lock = WorkerLock(tmp_path)
+    command = [sys.executable, "-c", "print('started', flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False) as child:
+        child.stdout.readline()
+        os.close(lock._file)
+        lock._file = None
+
+        alive = is_alive(tmp_path, lock.name)
+        child.communicate(b"\n")
+
+    assert alive is False
+
+
+def test_sweep_removes_what_the_killed_left_behind_and_nothing_else(tmp_path, stranger):
+    (tmp_path / "workers" / "0000.lock").touch()
+
+    sweep(tmp_path / "workers")
+
+    assert is_alive(tmp_path / "workers", stranger[1])
+    assert len(list((tmp_path / "workers").iterdir())) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(BackendError, match="a worker's lock cannot be made there"):
+        WorkerLock(tmp_path / "file" / "workers")
