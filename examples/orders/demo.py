@@ -90,11 +90,11 @@ async def _follow(client: httpx.AsyncClient, execution: str) -> dict[str, Any]:
         ended = [step for step in record["steps"] if step["status"] not in ("running", "waiting")]
         fresh = [step for step in ended if step["path"] not in shown]
         if fresh:
-            logs = (await client.get(f"/api/executions/{execution}/logs")).raise_for_status().json()
+            logs = (await client.get(f"/api/executions/{execution}/logs")).raise_for_status().json()["logs"]
             longest = max(step["duration_ms"] or 0 for step in ended)
             for step in fresh:
                 shown.add(step["path"])
-                _print_step(step, [line for line in logs if line["path"] == step["path"]], longest)
+                _print_step(step, [line for line in logs if line["step"] == step["path"]], longest)
         if record["status"] in ("succeeded", "failed", "cancelled", "parked"):
             return record
         await asyncio.sleep(_POLL_S)
