@@ -4,7 +4,6 @@ from importlib.metadata import entry_points
 
 import pytest
 from turnout.testing.connectors import ConnectorContract
-
 from turnout_connectors.plugin import turnout_connectors
 
 

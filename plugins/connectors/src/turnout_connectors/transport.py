@@ -25,7 +25,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 from turnout.connectors import ActionContext, StepError, StepTimeout
 
-__all__ = ["USER_AGENT", "content", "masked_url", "open_pool", "retry_after_s", "send", "within"]
+__all__ = ["USER_AGENT", "content", "describe", "masked_url", "open_pool", "retry_after_s", "send", "within"]
 
 USER_AGENT: Final = "turnout-connectors/0.1"
 
@@ -55,18 +55,21 @@ async def send(pool: httpx.AsyncBaseTransport, request: httpx.Request, *, timeou
         "read": _least(_IDLE_S, timeout_s),
         "pool": timeout_s,
     }
+    request.headers.encoding = (
+        "utf-8"  # as they were written; finding it out takes longer than the rest of this function
+    )
     with _failures(request):
         return await pool.handle_async_request(request)
 
 
 @asynccontextmanager
-async def within(timeout_s: float | None, what: str) -> AsyncIterator[None]:
-    """Bound the whole block. `StepTimeout` names what took too long."""
+async def within(timeout_s: float | None, method: str, url: httpx.URL) -> AsyncIterator[None]:
+    """Bound the whole block. `StepTimeout` names the request that took too long."""
     try:
         async with asyncio.timeout(timeout_s):
             yield
     except TimeoutError:
-        raise StepTimeout(f"{what}: not done within {timeout_s:g} s") from None
+        raise StepTimeout(f"{method} {masked_url(url)}: not done within {timeout_s:g} s") from None
 
 
 async def content(response: httpx.Response, *, limit_bytes: int) -> AsyncIterator[bytes]:

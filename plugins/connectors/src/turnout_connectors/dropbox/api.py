@@ -97,7 +97,7 @@ class Dropbox:
     @asynccontextmanager
     async def _answer(self, request: httpx.Request) -> AsyncIterator[httpx.Response]:
         remaining = self._context.remaining_s
-        async with transport.within(remaining, f"dropbox {request.url.path}"):
+        async with transport.within(remaining, "POST", request.url):
             response = await transport.send(self._pool, request, timeout_s=remaining)
             try:
                 if response.status_code != 200:

@@ -56,7 +56,7 @@ async def request(context: ActionContext, inputs: RequestInputs) -> Answer:
     remaining = context.remaining_s
     limits = [limit for limit in (inputs.timeout, remaining) if limit is not None]
     timeout_s = min(limits) if limits else None
-    async with transport.within(timeout_s, f"{inputs.method} {transport.masked_url(exchange.first.url)}"):
+    async with transport.within(timeout_s, inputs.method, exchange.first.url):
         if inputs.paginate is None:
             answer, _, _ = await _one(context, inputs, exchange, exchange.first, timeout_s)
             return answer
