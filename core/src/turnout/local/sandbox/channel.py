@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from typing import Final
+from typing import Final, cast
 
 from turnout.local.sandbox.frames import Frame, FrameParser, FrameType, ProtocolBroken, head
 
@@ -73,8 +73,7 @@ class Channel(asyncio.Protocol):
         self._end(ChannelClosed())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
 
     def data_received(self, data: bytes) -> None:
         try:

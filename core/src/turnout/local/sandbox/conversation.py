@@ -13,7 +13,8 @@ from turnout.interfaces.sandbox import CodeBundle, Failure, Job, Outcome, Succes
 from turnout.local.sandbox.channel import ChannelClosed
 from turnout.local.sandbox.frames import Frame, FrameType, ProtocolBroken
 from turnout.local.sandbox.process import NodeProcess
-from turnout.local.sandbox.stacks import Thrown, stack_of, syntax_place
+from turnout.local.sandbox.stacks import Thrown, relative, stack_of, syntax_place
+from turnout.local.sandbox.syntax import find_syntax_error
 from turnout.model.payload import Encoded, File
 
 __all__ = ["Conversation"]
@@ -143,7 +144,7 @@ class Conversation:
                 case FrameType.RESULT:
                     return self._succeeded(_result(frame.meta), frame.body)
                 case FrameType.ERROR:
-                    return self._failed(_report(frame.meta))
+                    return await self._failed(_report(frame.meta))
                 case _:
                     raise ProtocolBroken(f"a {frame.type.name} frame where none belongs")
 
@@ -198,24 +199,26 @@ class Conversation:
             output=Encoded(json=text, files=tuple(files)), cpu_ms=max(0.0, result.cpu_ms), network=result.network
         )
 
-    def _failed(self, report: _Report) -> Failure:
+    async def _failed(self, report: _Report) -> Failure:
         self.usable = not report.last
         thrown = report.error
         if thrown is None:
             return Failure(kind=report.kind, message=report.message, network=report.network)
-        kind, message = report.kind or thrown.name, thrown.message
+        kind, message, place = report.kind or thrown.name, thrown.message, ""
         if kind == "RangeError" and message == "Array buffer allocation failed":
             kind, message = "memory", self._memory_message()
         elif kind == "import":
-            place = syntax_place(thrown, self._bundle)
-            message = f"{self._job.module} cannot be loaded: {thrown.name}: {self._relative(message)}"
+            place = syntax_place(thrown.stack, self._bundle)
+            if not place and thrown.name == "SyntaxError":
+                place = await find_syntax_error(self._bundle, self._job.module)
+            message = f"{self._job.module} cannot be loaded: {thrown.name}: {relative(message, self._bundle)}"
             message += f" ({place})" if place else ""
         elif report.message:
             message = f"{report.message}: {message}"
-        return Failure(kind=kind, message=message, stack=stack_of(thrown, self._bundle), network=report.network)
-
-    def _relative(self, message: str) -> str:
-        return message.replace(f"file://{self._bundle.directory}/", "").replace(f"{self._bundle.directory}/", "")
+        stack = stack_of(thrown, self._bundle)
+        if kind == "import" and place and place not in stack:
+            stack += f"\n    at {place}"
+        return Failure(kind=kind, message=message, stack=stack, network=report.network)
 
     def _memory_message(self) -> str:
         return f"the code needed more than the {self._process.limits.memory_bytes // (1024 * 1024)} MB that it may use"

@@ -12,6 +12,7 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from turnout.errors import BackendError
 from turnout.interfaces.sandbox import CodeBundle, Limits
@@ -28,13 +29,14 @@ class PoolSizes:
     """`floor` generic processes are kept warm, at most `ceiling` of both kinds; at most `running` are in use at once.
 
     `makers` start at the same time for those who wait; one at a time for the shelf, so that running code keeps its
-    processors. `keys` tenants' bundles at most are kept specialised, each for `expire_s` after its last use.
+    processors, and only after `patience_s` if anything runs. `keys` tenants' bundles at most are kept specialised, each for `expire_s` after its last use.
     """
 
     floor: int
     ceiling: int
     running: int
     makers: int
+    patience_s: float = 0.03
     keys: int = 8
     expire_s: float = 60.0
 
@@ -77,6 +79,8 @@ class Pool:
         self._making_for_shelf = 0
         self._failed = False
         self._closed = False
+        self._shelf_due = 0.0
+        self._shelf_timer: asyncio.TimerHandle | None = None
 
     @property
     def warm(self) -> int:
@@ -97,6 +101,9 @@ class Pool:
         except BaseException:
             self._free_place()
             raise
+        now = asyncio.get_running_loop().time()
+        if now >= self._shelf_due:
+            self._shelf_due = now + self._sizes.patience_s
         self._running[process] = key
         self._remember(key, bundle)
         self._balance()
@@ -119,24 +126,27 @@ class Pool:
         for task in self._makers:
             task.cancel()
         await asyncio.gather(*self._makers, return_exceptions=True)
+        self._turn_away()
         ended = [*self._generic, *self._running]
-        for shelf in self._shelves.values():
-            ended += shelf.ready
-            if shelf.expiry:
-                shelf.expiry.cancel()
-        for waiter in self._waiters:
-            if not waiter.process.done():
-                waiter.process.set_exception(BackendError("the sandbox has been closed"))
-        for queue in self._queues.values():
-            for place in queue:
-                if not place.done():
-                    place.set_exception(BackendError("the sandbox has been closed"))
+        for key in tuple(self._shelves):
+            ended += self._shelves[key].ready
+            self._forget(key)
         for process in ended:
             process.kill()
         await asyncio.gather(*(process.exited for process in ended))
         self._generic.clear()
-        self._shelves.clear()
         self._running.clear()
+
+    def _turn_away(self) -> None:
+        """Tell who still waits, for a place or a process."""
+        if self._shelf_timer:
+            self._shelf_timer.cancel()
+        waiting: list[asyncio.Future[Any]] = [waiter.process for waiter in self._waiters]
+        for queue in self._queues.values():
+            waiting += queue
+        for future in waiting:
+            if not future.done():
+                future.set_exception(BackendError("the sandbox has been closed"))
 
     async def _place(self, tenant: str) -> None:
         """Wait for one of the places, behind this tenant's own calls but not behind another's backlog."""
@@ -219,7 +229,7 @@ class Pool:
                 waiter = self._waiters[self._making_generic]
                 self._making_generic += 1
                 self._start(self._make_for_waiter(waiter.key[2]))
-            elif self._making_for_shelf or self._failed:
+            elif self._making_for_shelf or self._failed or not self._may_fill_shelf():
                 return
             elif (key := self._wanted()) is not None:
                 self._start(self._make_special(key))
@@ -227,6 +237,15 @@ class Pool:
                 self._start(self._make_generic())
             else:
                 return
+
+    def _may_fill_shelf(self) -> bool:
+        """At once when nothing runs; otherwise after a moment, for a start takes a processor that running code could use."""
+        loop = asyncio.get_running_loop()
+        if not self._running or loop.time() >= self._shelf_due:
+            return True
+        if self._shelf_timer is None or self._shelf_timer.when() < self._shelf_due:
+            self._shelf_timer = loop.call_at(self._shelf_due, self._balance)
+        return False
 
     def _start(self, making: Awaitable[None]) -> None:
         task = asyncio.ensure_future(making)

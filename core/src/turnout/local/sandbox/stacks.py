@@ -12,7 +12,7 @@ import msgspec
 
 from turnout.interfaces.sandbox import CodeBundle
 
-__all__ = ["Inline", "Thrown", "stack_of", "syntax_place"]
+__all__ = ["Inline", "Thrown", "relative", "stack_of", "syntax_place"]
 
 _FRAME: Final = re.compile(r"^\s+at (?:(?P<what>.*?) \()?(?P<place>[^()]*?):(?P<line>\d+):(?P<column>\d+)\)?$")
 _FILE_LINE: Final = re.compile(r"^(?:file://)?(?P<place>/.*?):(?P<line>\d+)$", re.MULTILINE)
@@ -47,10 +47,15 @@ def stack_of(thrown: Thrown, bundle: CodeBundle) -> str:
     return "\n".join(_lines(thrown, places))
 
 
-def syntax_place(thrown: Thrown, bundle: CodeBundle) -> str:
-    """`file:line` of source that could not be compiled, or empty: V8 writes it above the message."""
+def relative(text: str, bundle: CodeBundle) -> str:
+    """Text with paths of the bundle's files made relative."""
+    return _Places(bundle.directory, {}).relative(text)
+
+
+def syntax_place(text: str, bundle: CodeBundle) -> str:
+    """`file:line` of source that could not be compiled or linked, or empty: Node writes it above the message."""
     places = _Places(bundle.directory, _inline(bundle.directory))
-    found = _FILE_LINE.search(thrown.stack.partition("\n    at ")[0])
+    found = _FILE_LINE.search(text.partition("\n    at ")[0])
     return "" if found is None else places.shown(found["place"], int(found["line"]), 0) or ""
 
 
@@ -60,6 +65,12 @@ class _Places:
     def __init__(self, directory: str, inline: Mapping[str, Inline]) -> None:
         self._roots = tuple({f"{directory}/", f"{Path(directory).resolve()}/"})
         self._inline = inline
+
+    def relative(self, text: str) -> str:
+        """A message of Node's own names files with their whole paths: shorten those of the bundle."""
+        for root in self._roots:
+            text = text.replace(f"file://{root}", "").replace(root, "")
+        return text
 
     def shown(self, place: str, line: int, column: int) -> str | None:
         """`file:line[:column]`, or None where the place is not the customer's own source."""
@@ -78,7 +89,7 @@ class _Places:
 
 
 def _lines(thrown: Thrown, places: _Places) -> list[str]:
-    heading = f"{thrown.name}: {thrown.message}" if thrown.message else thrown.name
+    heading = places.relative(f"{thrown.name}: {thrown.message}" if thrown.message else thrown.name)
     lines = [heading, *_frames(thrown.stack, places)]
     for number, inner in enumerate(thrown.errors, 1):
         first, *rest = _lines(inner, places)

@@ -1,0 +1,50 @@
+"""Where a syntax error is. `import()` tells it to nobody but the terminal, so a second Node is asked: on the error's way only."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from turnout.interfaces.sandbox import CodeBundle
+from turnout.local.sandbox.node import environment, node_binary
+from turnout.local.sandbox.stacks import syntax_place
+
+__all__ = ["find_syntax_error"]
+
+_CHECK_S: Final = 5
+_MOST_FILES: Final = 10
+
+
+async def find_syntax_error(bundle: CodeBundle, module: str) -> str:
+    """`file:line`, looked for in `module` and then in the bundle's other sources, without running any; empty if not found."""
+    root = Path(bundle.directory)
+    others = sorted(path.name for path in root.glob("*.*js") if path.name != module)
+    for name in (module, *others[:_MOST_FILES]):
+        place = syntax_place(await _checked(root / name), bundle)
+        if place:
+            return place
+    return ""
+
+
+async def _checked(path: Path) -> str:
+    process = await asyncio.create_subprocess_exec(
+        node_binary(),
+        "--check",
+        str(path),
+        cwd=path.parent,
+        env=environment(),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(_CHECK_S):
+            _, said = await process.communicate()
+    except TimeoutError:
+        return ""
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return said.decode("utf-8", "replace")
