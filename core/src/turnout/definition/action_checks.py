@@ -25,7 +25,7 @@ class _Place:
     """Who has the problem, and where: the mapping that stands at `below`, and ways from there."""
 
     who: str
-    below: Position | None
+    below: Position | Flow | None
     ways: tuple[Way, ...] = ((),)
 
     def at(self, *ways: Way) -> _Place:
@@ -58,6 +58,7 @@ class ActionChecks:
                 yield self._places.problem(
                     f"connection {name!r} is used by no step",
                     ways=(("connections", name),),
+                    at_key=True,
                     hint="remove it, or name it in the `connection` of a step",
                 )
 
@@ -75,8 +76,9 @@ class ActionChecks:
                 hint_for(slot.type, connector.connections),
             )
 
-    def _problem(self, place: _Place, message: str, hint: str = "") -> Problem:
-        return self._places.problem(f"{place.who}: {message}", below=place.below, ways=place.ways, hint=hint)
+    def _problem(self, place: _Place, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
+        text = f"{place.who}: {message}"
+        return self._places.problem(text, below=place.below, ways=place.ways, hint=hint, at_key=at_key)
 
     def _no_connector(self, name: str, place: _Place) -> Problem:
         hint = hint_for(name, self._connectors, there_are="installed are")
@@ -88,7 +90,7 @@ class ActionChecks:
         trigger = flow.trigger
         if trigger.type in _BUILT_IN:
             return
-        place = _Place(f"flow {flow.name!r}", flow.position, (("trigger",),))
+        place = _Place(f"flow {flow.name!r}", flow, (("trigger",),))
         name, _, short = trigger.type.partition(".")
         connector = self._connectors.get(name)
         if connector is None:
@@ -146,10 +148,10 @@ class ActionChecks:
             deeper = (*((*way, *location) for way in ways), *((*way, *location[:1]) for way in ways))
             name = ".".join(str(part) for part in location)
             if kind == "missing":
-                yield self._problem(place, f"{of} needs the input {name!r}")
+                yield self._problem(place, f"{of} needs the input {name!r}", at_key=True)
             elif kind == "extra_forbidden":
                 hint = hint_for(name, _input_names(model)) if len(location) == 1 else ""
-                yield self._problem(place.at(*deeper, *place.ways), f"{of} has no input {name!r}", hint)
+                yield self._problem(place.at(*deeper, *place.ways), f"{of} has no input {name!r}", hint, at_key=True)
             else:
                 what = f"input {name!r} of {of}" if name else f"the inputs of {of}"
                 yield self._problem(place.at(*deeper, *place.ways), f"{what}: {message}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from turnout.definition.nodes import ListNode, MapNode, Node, ScalarNode
 from turnout.definition.yaml_source import read_file
 from turnout.errors import DefinitionError, Problem
-from turnout.model.definition import Integration, Position
+from turnout.model.definition import Flow, Integration, Position
 
 __all__ = ["Places", "shown_path"]
 
@@ -41,18 +41,30 @@ class Places:
         self,
         message: str,
         *,
-        below: Position | None = None,
+        below: Position | Flow | None = None,
         ways: Sequence[Way] = ((),),
         offset: int | None = None,
         find: str = "",
+        at_key: bool = False,
         hint: str = "",
         severity: str = "error",
     ) -> Problem:
-        """A problem at the first of `ways` that there is, each the keys and numbers from the mapping that stands at
-        `below` (from the top without it). `offset` counts characters in the text there, `find` is looked for in it."""
+        """A problem at the first of `ways` that there is, each the keys and numbers from `below`: the step that stands
+        there, or a flow, or the whole definition.
+
+        `offset` counts characters in the text at that place, `find` is looked for in it; `at_key` means the key and not
+        its value.
+        """
+        if isinstance(below, Flow):
+            ways = [("flows", below.name, *way) for way in ways]
+            start, below = None, below.position
+        else:
+            start = below
         at = below or Position(file=self._file, line=0, column=0)
-        node, key = self._follow(at, ways)
-        if isinstance(node, ScalarNode):
+        node, key = self._follow(at.file, start, ways)
+        if at_key and key is not None:
+            at = key
+        elif isinstance(node, ScalarNode):
             if offset is None and find and find in node.text:
                 offset = node.text.index(find)
             at = _inside(node, offset) if offset is not None else node.position
@@ -61,9 +73,9 @@ class Places:
         file = shown_path(Path(self._directory, at.file)) if self._directory and at.file else at.file
         return Problem(message=message, hint=hint, severity=severity, file=file, line=at.line, column=at.column)
 
-    def _follow(self, below: Position, ways: Sequence[Way]) -> tuple[Node | None, Position | None]:
-        tree = self._tree(below.file)
-        start = _mapping_at(tree, below) if below.line and tree is not None else tree
+    def _follow(self, file: str, step: Position | None, ways: Sequence[Way]) -> tuple[Node | None, Position | None]:
+        tree = self._tree(file)
+        start = _mapping_at(tree, step) if step and tree is not None else tree
         for way in ways:
             node, key = start, None
             for part in way:
@@ -99,19 +111,16 @@ def _child(node: Node | None, part: str | int) -> tuple[Node | None, Position | 
 
 
 def _mapping_at(tree: Node, at: Position) -> Node | None:
-    """The mapping that begins at this place, or the value of the key that stands there."""
+    """The mapping that begins at this place, as steps do."""
     pending: list[Node] = [tree]
     while pending:
         node = pending.pop()
         if isinstance(node, ListNode):
             pending.extend(node.items)
         elif isinstance(node, MapNode):
-            if node.position == at and node is not tree:
+            if node.position == at:
                 return node
-            for entry in node.entries.values():
-                if entry.position == at and node.position != at:
-                    return entry.value
-                pending.append(entry.value)
+            pending.extend(entry.value for entry in node.entries.values())
     return None
 
 

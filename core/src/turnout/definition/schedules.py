@@ -29,7 +29,7 @@ def schedule_faults(flow: Flow, places: Places) -> Iterator[Problem]:
 
     def problem(key: str, message: str, hint: str = "") -> Problem:
         ways: tuple[Way, ...] = (("trigger", "schedule", key), ("trigger", "schedule"), ("trigger",))
-        return places.problem(f"flow {flow.name!r}: {message}", below=flow.position, ways=ways, hint=hint)
+        return places.problem(f"flow {flow.name!r}: {message}", below=flow, ways=ways, hint=hint)
 
     if ("cron" in options) == ("every" in options):
         yield problem("cron", "a schedule needs `cron` or `every`, one of them")

@@ -47,10 +47,10 @@ class Structure:
     def check(self, flow: Flow) -> Iterator[Problem]:
         """The problems of a flow and its steps."""
         if not flow.steps:
-            yield self._places.problem(f"flow {flow.name!r} has no steps", below=flow.position)
+            yield self._places.problem(f"flow {flow.name!r} has no steps", below=flow)
         if flow.timeout_s is not None and flow.timeout_s <= 0:
             message = f"flow {flow.name!r}: `timeout` must be longer than nothing"
-            yield self._places.problem(message, below=flow.position, ways=(("timeout",),))
+            yield self._places.problem(message, below=flow, ways=(("timeout",),))
         first: dict[str, Step] = {}
         for step in walk(flow.steps):
             yield from self._id(step, first)

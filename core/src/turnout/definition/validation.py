@@ -38,7 +38,10 @@ def validate(integration: Integration, connectors: Mapping[str, Connector]) -> l
     problems += structure.calls()
     problems += [
         places.problem(
-            f"config variable {name!r} is read by no expression", ways=(("config", name),), severity="warning"
+            f"config variable {name!r} is read by no expression",
+            ways=(("config", name),),
+            at_key=True,
+            severity="warning",
         )
         for name in integration.config
         if name not in references.config_used
