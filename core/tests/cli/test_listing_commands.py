@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, SecretStr
 from turnout.cli import main
 from turnout.cli.commands import connectors as connectors_command
 from turnout.cli.commands import plugins as plugins_command
-from turnout.cli.schemas import FILE_SCHEMA, input_schema, output_schema
+from turnout.cli.schemas import input_schema, output_schema
 from turnout.connectors import ActionContext, AfterCrash, ConnectionType, Connector, Effect, File, Inputs, Value
 from turnout.hookspecs import hookimpl
 from turnout.plugins import Plugin, Registry, load_plugins
@@ -30,6 +30,10 @@ class Create(Inputs):
     color: str = "red"
     picture: File | None = None
     more: Value = Value(None)
+
+
+class NoType:
+    """A class that pydantic knows nothing of."""
 
 
 class Created(BaseModel):
@@ -154,18 +158,16 @@ def test_an_unknown_environment_is_refused(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_types_of_ours_have_schemas() -> None:
-    assert output_schema(File) == FILE_SCHEMA
-    assert output_schema(list[File]) == {"type": "array", "items": FILE_SCHEMA}
+    assert output_schema(File)["title"] == "File"
+    assert output_schema(list[File])["items"]["title"] == "File"
     assert output_schema(Value) == output_schema(Any) == {}
     assert output_schema(Created)["required"] == ["id"]
     assert input_schema(Create)["properties"]["more"] == {"title": "More", "default": None}
 
 
 def test_a_type_without_a_schema_says_why_and_hides_nothing_else() -> None:
-    class Strange(BaseModel):
-        inner: "Missing"  # type: ignore[name-defined]  # noqa: F821, UP037
-
-    assert output_schema(Strange)["$comment"].startswith("no schema: ")
+    assert "NoType" in output_schema(NoType)["$comment"]
+    assert "NoType" in output_schema(dict[str, NoType])["$comment"]
 
 
 def test_a_plugin_is_listed_with_its_distributions_version(

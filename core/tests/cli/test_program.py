@@ -165,11 +165,10 @@ def test_help_lists_every_command_and_the_plugins_beside(
     act(lambda: None)
     assert main(["--help"]) == 0
 
-    shown = capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
     for name, entry in COMMANDS.items():
-        assert f"{name} " in shown
-        assert entry.help in shown
-    assert "Commands of plugins:\n  act  Act." in shown
+        assert f"{name} {entry.help}" in shown
+    assert "Commands of plugins: act Act." in shown
 
 
 def test_the_table_says_what_each_command_says_of_itself() -> None:

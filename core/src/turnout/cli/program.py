@@ -31,7 +31,11 @@ class _Entry(NamedTuple):
 COMMANDS: Mapping[str, _Entry] = {
     "completion": _Entry("completion", "Print the script that makes a shell complete commands."),
     "connectors": _Entry("connectors", "List connectors, show what an action takes and returns."),
-    "dev": _Entry("dev", "Serve the project on this machine: webhooks, the runner, records."),
+    "dev": _Entry(
+        "dev",
+        "Serve the project on this machine: webhooks, the runner, records; definitions are reloaded as they change.",
+    ),
+    "executions": _Entry("executions", "List, show, cancel, resume and replay executions."),
     "new": _Entry("new", "Make a project, an integration or a connector."),
     "plugins": _Entry("plugins", "List what is installed and what it provides."),
     "resume": _Entry("resume", "Go on with everything that a process left behind when it died."),
