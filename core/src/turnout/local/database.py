@@ -56,8 +56,10 @@ class Database:
         self._lock = threading.RLock()
         self._closed = False
         self._group: GroupCommit | None = None
-        with self._translating():
+        try:
             self._connection = self._open()
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise self._translated(error) from error
 
     @property
     def durability(self) -> Durability:
@@ -91,45 +93,53 @@ class Database:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A write transaction: committed at the end of the block, rolled back if it raises. Does not nest."""
-        with self._lock, self._translating():
+        with self._lock:
             connection = self._connection
-            connection.execute("BEGIN IMMEDIATE")
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:  # a full disk makes SQLite roll back by itself
-                    connection.execute("ROLLBACK")
+            except BaseException as error:
+                self._roll_back()
+                if isinstance(error, sqlite3.DatabaseError):
+                    raise self._translated(error) from error
                 raise
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
         """A read transaction: every statement of the block sees the same state. Does not nest."""
-        with self._lock, self._translating():
-            self._connection.execute("BEGIN")
+        with self._lock:
             try:
+                self._connection.execute("BEGIN")
                 yield self._connection
+            except sqlite3.DatabaseError as error:
+                raise self._translated(error) from error
             finally:
-                self._connection.execute("ROLLBACK")
+                self._roll_back()
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one reading statement, within the running transaction of this thread if there is one."""
-        with self._lock, self._translating():
-            return self._connection.execute(sql, parameters).fetchall()
+        with self._lock:
+            try:
+                return self._connection.execute(sql, parameters).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise self._translated(error) from error
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Run one writing statement, committed by itself outside a transaction; returns how many rows it changed."""
-        with self._lock, self._translating():
-            return self._connection.execute(sql, parameters).rowcount
+        with self._lock:
+            try:
+                return self._connection.execute(sql, parameters).rowcount
+            except sqlite3.DatabaseError as error:
+                raise self._translated(error) from error
 
     def change_mark(self) -> tuple[int, int]:
         """Differs from an earlier mark if anybody (this connection, another, another process) has written since.
 
         Takes a few microseconds and reads no table: for watching another process's work cheaply.
         """
-        with self._lock, self._translating():
-            version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
-            return version, self._connection.total_changes
+        version: int = self.query("PRAGMA data_version")[0][0]
+        return version, self._connection.total_changes
 
     def migrate(self, component: str, migrations: Sequence[Migration]) -> None:
         """Bring a component's tables to version `len(migrations)`, each migration once, all or nothing.
@@ -164,12 +174,14 @@ class Database:
         )
         return (pages - free) * page_bytes
 
-    def reclaim(self) -> None:
-        """After rows were removed: give free pages above a small reserve back to the file system, in small steps."""
-        while (free := int(self.query("PRAGMA freelist_count")[0][0])) > _KEEP_FREE_PAGES:
-            self.query(f"PRAGMA incremental_vacuum({min(_RECLAIM_PAGES, free - _KEEP_FREE_PAGES)})")
-            if int(self.query("PRAGMA freelist_count")[0][0]) >= free:
-                return
+    def reclaim(self) -> bool:
+        """After rows were removed: give some free pages back to the file system, as long as there is more than a small
+        reserve. A step takes milliseconds; True if it is worth calling again."""
+        free = int(self.query("PRAGMA freelist_count")[0][0])
+        if free <= _KEEP_FREE_PAGES:
+            return False
+        self.query(f"PRAGMA incremental_vacuum({min(_RECLAIM_PAGES, free - _KEEP_FREE_PAGES)})")
+        return _KEEP_FREE_PAGES < int(self.query("PRAGMA freelist_count")[0][0]) < free
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the file and cut it, as far as no reader needs it."""
@@ -226,15 +238,14 @@ class Database:
                     raise BackendError(f"{self.path}: the file system does not allow write-ahead logging ({mode})")
                 return
 
-    @contextlib.contextmanager
-    def _translating(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.DatabaseError, OSError) as error:
-            reason = "it is closed" if self._closed else _explain(error, self.busy_timeout_s)
-            if reason is None:  # a constraint or a wrong statement: our own mistake, not the backend's
-                raise
-            raise BackendError(f"{self.path}: {reason}") from error
+    def _roll_back(self) -> None:
+        if not self._closed and self._connection.in_transaction:  # a full disk makes SQLite roll back by itself
+            self._connection.execute("ROLLBACK")
+
+    def _translated(self, error: sqlite3.DatabaseError | OSError) -> Exception:
+        """What to raise instead: `BackendError`, or the error itself if it is our own mistake (a wrong statement)."""
+        reason = "it is closed" if self._closed else _explain(error, self.busy_timeout_s)
+        return error if reason is None else BackendError(f"{self.path}: {reason}")
 
 
 def _primary_code(error: BaseException) -> int:

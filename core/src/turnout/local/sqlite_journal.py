@@ -10,6 +10,7 @@ through the database's group commit: `append` only sends, `barrier` waits.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -100,6 +101,9 @@ class SQLiteJournal(Journal):
             await self.barrier(execution, token)
 
     async def barrier(self, execution: str, token: int) -> None:
+        if not self._database.full:
+            _check_owner(self._database.query(_EXECUTION, (execution,)), execution, token)
+            return
         # Rows sent earlier are in this transaction or in one before it: its own commit has nothing to wait for.
         await self._database.write(partial(_owned, execution=execution, token=token), durable=False)
         self._raise_failure(execution, token)
@@ -125,7 +129,9 @@ class SQLiteJournal(Journal):
     async def forget(self, executions: Sequence[str]) -> None:
         for execution in executions:  # one transaction each: removing a long history does not hold up the others
             await self._database.write(partial(_forget, execution=execution))
-        self._database.reclaim()
+            await asyncio.sleep(0)
+        while self._database.reclaim():
+            await asyncio.sleep(0)
 
     async def close(self) -> None:
         """As promised; the database stays open, it belongs to the caller."""
@@ -170,10 +176,13 @@ def _take_ownership(connection: sqlite3.Connection, execution: str, token: int) 
 
 def _owned(connection: sqlite3.Connection, execution: str, token: int) -> tuple[int, int | None, int]:
     """The execution's key, first position and whether it has ended, if `token` may write."""
-    known = connection.execute(_EXECUTION, (execution,)).fetchone()
-    if known is None:
+    return _check_owner(connection.execute(_EXECUTION, (execution,)).fetchall(), execution, token)
+
+
+def _check_owner(rows: Sequence[tuple[Any, ...]], execution: str, token: int) -> tuple[int, int | None, int]:
+    if not rows:
         raise BackendError(f"execution {execution} is not in the journal: it was forgotten, or never opened")
-    key, fence, first, ended = known
+    key, fence, first, ended = rows[0]
     if fence > token:
         raise Fenced(execution, token=token, current=fence)
     return key, first, ended
