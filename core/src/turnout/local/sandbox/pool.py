@@ -243,9 +243,13 @@ class Pool:
         loop = asyncio.get_running_loop()
         if not self._running or loop.time() >= self._shelf_due:
             return True
-        if self._shelf_timer is None or self._shelf_timer.when() < self._shelf_due:
-            self._shelf_timer = loop.call_at(self._shelf_due, self._balance)
+        if self._shelf_timer is None:
+            self._shelf_timer = loop.call_at(self._shelf_due, self._fill_shelf)
         return False
+
+    def _fill_shelf(self) -> None:
+        self._shelf_timer = None
+        self._balance()
 
     def _start(self, making: Awaitable[None]) -> None:
         task = asyncio.ensure_future(making)

@@ -1,0 +1,50 @@
+"""The `process` sandbox keeps the contract, on asyncio and on uvloop."""
+
+import asyncio
+
+import pytest
+import uvloop
+from turnout.interfaces.sandbox import Limits
+from turnout.local.sandbox import ProcessSandbox
+from turnout.testing.sandbox import SandboxContract, bundle_of, job
+
+
+class TestProcessSandbox(SandboxContract):
+    @pytest.fixture
+    async def sandbox(self):
+        sandbox = ProcessSandbox(warm_floor=1, warm_ceiling=3)
+        await sandbox.start()
+        yield sandbox
+        await sandbox.close()
+
+
+async def test_start_says_what_is_not_isolated():
+    sandbox = ProcessSandbox(warm_floor=0)
+
+    notes = await sandbox.start()
+
+    assert "isolates nothing but the process" in " ".join(notes)
+    assert sandbox.isolates == frozenset()
+    await sandbox.close()
+
+
+def test_it_runs_on_uvloop_too(tmp_path):
+    bundle = bundle_of(tmp_path, {"step.js": "export default (text) => { console.log('seen'); return text }"})
+    lines = []
+
+    async def run():
+        sandbox = ProcessSandbox(warm_floor=1)
+        await sandbox.start()
+        outcomes = []
+        for _ in range(3):
+            handle = await sandbox.acquire("acme", bundle, Limits())
+            outcomes.append(await handle.run(job("step.js", "x" * 1_000_000, log=lines.append)))
+            await handle.release()
+        await sandbox.close()
+        return outcomes
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        outcomes = runner.run(run())
+
+    assert [len(outcome.output.json) for outcome in outcomes] == [1_000_002] * 3
+    assert [line.message for line in lines] == ["seen"] * 3
