@@ -1,0 +1,174 @@
+"""The record store in memory: for tests, and for what nobody looks at afterwards."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from turnout.codec import pack_info
+from turnout.errors import BackendError
+from turnout.interfaces.records import ExecutionChange, ExecutionQuery, RecordBatch, RecordStore
+from turnout.local.records.schema import packed, packed_error, payloads
+from turnout.model.execution import ErrorInfo, ExecutionRecord, LogLine, Status, StepRecord
+from turnout.model.payload import Encoded
+
+__all__ = ["MemoryRecords"]
+
+
+@dataclass(slots=True)
+class _Held:
+    record: ExecutionRecord
+    steps: dict[str, StepRecord] = field(default_factory=dict)
+    logs: list[LogLine] = field(default_factory=list)
+
+    def parts(self) -> Iterator[ExecutionRecord | StepRecord]:
+        yield self.record
+        yield from self.steps.values()
+
+    def values(self) -> Iterator[bytes | None]:
+        yield pack_info(self.record.info)
+        for part in self.parts():
+            yield packed(part.output)
+            yield packed_error(part.error)
+
+
+class MemoryRecords(RecordStore):
+    """Records of one process."""
+
+    def __init__(self) -> None:
+        self._executions: dict[str, _Held] = {}
+        self._order: list[tuple[float, str]] = []
+        self._position = 0
+        self._closed = False
+
+    async def apply(self, batch: RecordBatch) -> bool:
+        self._check()
+        if batch.position <= self._position:
+            return False
+        for change in batch.executions:
+            _refuse_unkept(change.output, change.error)
+        for _, step in batch.steps:
+            _refuse_unkept(step.output, step.error)
+        for change in batch.executions:
+            self._change(change)
+        for id, step in batch.steps:
+            if id in self._executions:
+                self._executions[id].steps[step.path] = step
+        for id, line in batch.logs:
+            if id in self._executions:
+                self._executions[id].logs.append(line)
+        self._position = batch.position
+        return True
+
+    async def position(self) -> int:
+        self._check()
+        return self._position
+
+    async def get(self, id: str) -> ExecutionRecord | None:
+        self._check()
+        held = self._executions.get(id)
+        if held is None:
+            return None
+        return replace(held.record, steps=tuple(sorted(held.steps.values(), key=lambda step: step.started_at)))
+
+    async def search(self, query: ExecutionQuery) -> Sequence[ExecutionRecord]:
+        self._check()
+        last = len(self._order)
+        if query.before:
+            if query.before not in self._executions:
+                return []
+            last = bisect.bisect_left(self._order, self._place(query.before))
+        records = (self._executions[id].record for _, id in reversed(self._order[:last]))
+        matching = (record for record in records if _matches(record, query))
+        return [record for _, record in zip(range(query.limit), matching, strict=False)]
+
+    async def logs(self, id: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, LogLine]]:
+        self._check()
+        held = self._executions.get(id)
+        lines = list(enumerate(held.logs, start=1)) if held else []
+        return lines[max(after, 0) :][: max(limit, 0)]
+
+    async def prune(self, *, ended_before: float | None = None, keep_bytes: int | None = None) -> Sequence[str]:
+        self._check()
+        final = [id for _, id in self._order if self._executions[id].record.status.final]
+        removed = [id for id in final if ended_before is not None and (self._ended(id) or 0) < ended_before]
+        for id in removed:
+            self._remove(id)
+        size = await self.size_bytes()
+        for id in final:
+            if keep_bytes is not None and size > keep_bytes and id in self._executions:
+                size -= _size(self._executions[id])
+                self._remove(id)
+                removed.append(id)
+        return removed
+
+    async def references(self) -> set[tuple[str, str]]:
+        self._check()
+        return {
+            (held.record.info.tenant, sha256)
+            for held in self._executions.values()
+            for part in held.parts()
+            for sha256 in payloads(held.record.info.trigger, part.output, part.error)
+        }
+
+    async def size_bytes(self) -> int:
+        self._check()
+        return sum(map(_size, self._executions.values()))
+
+    async def close(self) -> None:
+        self._closed = True
+
+    def _check(self) -> None:
+        if self._closed:
+            raise BackendError("the record store is closed")
+
+    def _change(self, change: ExecutionChange) -> None:
+        if change.info is not None and change.id not in self._executions:
+            self._executions[change.id] = _Held(ExecutionRecord(info=change.info, status=Status.QUEUED))
+            bisect.insort(self._order, self._place(change.id))
+        held = self._executions.get(change.id)
+        if held is None:
+            return
+        if change.reopened:
+            held.record = replace(held.record, ended_at=None, output=None, error=None)
+        for dropped in change.dropped:
+            below = (f"{dropped}.", f"{dropped}[")
+            held.steps = {
+                path: step for path, step in held.steps.items() if path != dropped and not path.startswith(below)
+            }
+        names = ("status", "attempts", "started_at", "ended_at", "output", "error")
+        changed = {name: getattr(change, name) for name in names if getattr(change, name) is not None}
+        held.record = replace(held.record, **changed)
+
+    def _place(self, id: str) -> tuple[float, str]:
+        return self._executions[id].record.info.created_at, id
+
+    def _ended(self, id: str) -> float | None:
+        return self._executions[id].record.ended_at
+
+    def _remove(self, id: str) -> None:
+        del self._order[bisect.bisect_left(self._order, self._place(id))]
+        del self._executions[id]
+
+
+def _refuse_unkept(output: Encoded | None, error: ErrorInfo | None) -> None:
+    """Raise what a store that writes bytes would raise, before anything of the batch is applied."""
+    packed(output)
+    packed_error(error)
+
+
+def _size(held: _Held) -> int:
+    return sum(len(value) for value in held.values() if value) + sum(len(line.message) for line in held.logs)
+
+
+def _matches(record: ExecutionRecord, query: ExecutionQuery) -> bool:
+    info = record.info
+    return (
+        all(getattr(query, name) in ("", getattr(info, name)) for name in ("tenant", "instance", "integration", "flow"))
+        and (not query.statuses or record.status in query.statuses)
+        and (query.parent is None or info.parent == query.parent)
+        and (query.since is None or info.created_at >= query.since)
+        and (query.until is None or info.created_at < query.until)
+        and (not query.text or (record.error is not None and query.text.casefold() in record.error.message.casefold()))
+    )

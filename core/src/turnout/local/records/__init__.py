@@ -1,0 +1,1 @@
+"""The parts of the local record stores: tables, writing, reading, removing."""

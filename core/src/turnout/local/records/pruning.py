@@ -1,0 +1,50 @@
+"""Removing old records in small transactions, and giving the space back to the file system."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from turnout.local.database import Database
+from turnout.local.records.schema import FINAL
+
+__all__ = ["prune"]
+
+_CHUNK: Final = 200
+"""Executions removed in one transaction at most, so that a large clean-up keeps no writer waiting."""
+
+
+def prune(database: Database, *, ended_before: float | None, keep_bytes: int | None) -> list[str]:
+    """The ids of the executions removed: by age, then, as far as the store is still too large, the oldest."""
+    removed: list[str] = []
+    if ended_before is not None:
+        condition = f"ended_at < ? AND status IN {FINAL} ORDER BY ended_at LIMIT ?"
+        while ids := _remove(database, condition, (ended_before, _CHUNK)):
+            removed += ids
+    if keep_bytes is not None:
+        condition = f"status IN {FINAL} ORDER BY created_at, id LIMIT ?"
+        while (excess := _excess(database, keep_bytes)) and (ids := _remove(database, condition, (excess,))):
+            removed += ids
+    if removed:
+        while database.reclaim():
+            pass  # in steps, between which others write
+        database.checkpoint()
+    return removed
+
+
+def _excess(database: Database, keep_bytes: int) -> int:
+    """How many executions to remove next: half of what the average says is too much, at least one; 0 if none is."""
+    size = database.size_bytes()
+    if size <= keep_bytes:
+        return 0
+    count = int(database.query("SELECT count(*) FROM executions")[0][0])
+    return max(1, min(_CHUNK, (size - keep_bytes) * count // (2 * size)))
+
+
+def _remove(database: Database, condition: str, values: tuple[float | int, ...]) -> list[str]:
+    with database.transaction() as connection:
+        rows = connection.execute(f"SELECT number, id FROM executions WHERE {condition}", values).fetchall()  # noqa: S608 - the conditions are those above
+        numbers = [(number,) for number, _ in rows]
+        for table in ("steps", "logs", "record_payloads"):
+            connection.executemany(f"DELETE FROM {table} WHERE execution = ?", numbers)  # noqa: S608
+        connection.executemany("DELETE FROM executions WHERE number = ?", numbers)
+    return [id for _, id in rows]

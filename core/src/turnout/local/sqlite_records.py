@@ -1,0 +1,77 @@
+"""The record store in SQLite, in a file of its own, so that a large batch never holds up the journal.
+
+Everything runs on threads. Reading has a connection of its own: it goes on while a batch is written, here and in other
+processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from sqlite3 import Connection
+from typing import TypeVar
+
+from turnout.interfaces.records import ExecutionQuery, RecordBatch, RecordStore
+from turnout.local.database import Database
+from turnout.local.records import reading, writing
+from turnout.local.records.pruning import prune
+from turnout.local.records.schema import MIGRATIONS
+from turnout.model.execution import ExecutionRecord, LogLine
+
+__all__ = ["SQLiteRecords"]
+
+T = TypeVar("T")
+
+
+class SQLiteRecords(RecordStore):
+    """Records in the SQLite file `path`, made if absent. Safe for several processes."""
+
+    def __init__(self, path: str | Path | Database) -> None:
+        """Of a path, or of a database, which then belongs to the store."""
+        self._database = path if isinstance(path, Database) else Database(path)
+        self._database.migrate("records", MIGRATIONS)
+        self._reader = self._database.another()
+
+    async def apply(self, batch: RecordBatch) -> bool:
+        def apply() -> bool:
+            with self._database.transaction() as connection:
+                return writing.apply(connection, batch)
+
+        return await asyncio.to_thread(apply)
+
+    async def position(self) -> int:
+        return await self._read(lambda connection: _one(connection, "SELECT position FROM record_position"))
+
+    async def get(self, id: str) -> ExecutionRecord | None:
+        return await self._read(lambda connection: reading.get(connection, id))
+
+    async def search(self, query: ExecutionQuery) -> Sequence[ExecutionRecord]:
+        return await self._read(lambda connection: reading.search(connection, query))
+
+    async def logs(self, id: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, LogLine]]:
+        return await self._read(lambda connection: reading.logs(connection, id, after, limit))
+
+    async def prune(self, *, ended_before: float | None = None, keep_bytes: int | None = None) -> Sequence[str]:
+        return await asyncio.to_thread(prune, self._database, ended_before=ended_before, keep_bytes=keep_bytes)
+
+    async def references(self) -> set[tuple[str, str]]:
+        return await self._read(reading.references)
+
+    async def size_bytes(self) -> int:
+        return await asyncio.to_thread(self._database.size_bytes)
+
+    async def close(self) -> None:
+        self._reader.close()
+        self._database.close()
+
+    async def _read(self, read: Callable[[Connection], T]) -> T:
+        def snapshot() -> T:
+            with self._reader.snapshot() as connection:
+                return read(connection)
+
+        return await asyncio.to_thread(snapshot)
+
+
+def _one(connection: Connection, sql: str) -> int:
+    return int(connection.execute(sql).fetchone()[0])
