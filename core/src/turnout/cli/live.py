@@ -83,7 +83,7 @@ class LiveView:
                 note = "for a callback" if event.callback else ""
                 self._going[event.path] = _Going(StepStatus.WAITING, event.started_at or event.at, note)
             case Attempted():
-                self._attempted(event)
+                self._going[event.path] = _Going(StepStatus.RUNNING, event.next_at, f"attempt {event.attempt + 1}")
             case StepEnded(kind="item"):
                 self._items[event.path.rpartition("[")[0]] += 1
             case StepEnded():
@@ -121,14 +121,6 @@ class LiveView:
                 if line.strip() and line.strip() not in error.message:
                     self._print(Text(f"      {line.strip()}", style="dim"))
 
-    def _attempted(self, event: Attempted) -> None:
-        wait = duration(max(event.next_at - event.at, 0) * 1000)
-        self._going[event.path] = _Going(StepStatus.RUNNING, event.next_at, f"attempt {event.attempt + 1}")
-        self._print(
-            Text(f"  {one_line(event.path)}: attempt {event.attempt} failed, the next one in {wait}", style="yellow")
-        )
-        self._print(Text(f"    {error_line(event.error)}", style="dim"))
-
     def _logged(self, event: Logged) -> None:
         self._logs += 1
         if self._logs > _SHOWN_LOGS:
@@ -137,7 +129,8 @@ class LiveView:
             return
         style = {"error": "red", "warning": "yellow", "debug": "dim"}.get(event.level, "")
         first, *others = lines(event.message, limit=_LOG_LINES)
-        self._print(Text.assemble("    ", (f"{one_line(event.level)[:8]:<8}", style), first))
+        where = f"{one_line(event.path)}: " if event.path else ""
+        self._print(Text.assemble("    ", (f"{one_line(event.level)[:8]:<8}", style), where, first))
         for line in others:
             self._print(Text(f"            {line}"))
 
@@ -156,7 +149,7 @@ class LiveView:
         now, room = self._now(), max(self._console.height - 2, 1)
         shown = list(self._going.items())[:room]
         rows = [
-            self._line(path, going.status, duration((now - going.started_at) * 1000), note=going.note)
+            self._line(path, going.status, duration(max(now - going.started_at, 0) * 1000), note=going.note)
             for path, going in shown
         ]
         rows += [

@@ -18,6 +18,7 @@ _MAX_INDENT = 8
 _STACK_LINES = 12
 _STATUS, _TRIES, _START, _DURATION = 9, 4, 8, 8
 _NARROWEST_BAR = 8
+_CLOCK_SKEW_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +95,10 @@ class _Waterfall:
         self._rows = rows
         self._layout = layout
         steps = [row for row in rows if isinstance(row, Line)]
+        # Steps that an earlier run of a resumed execution, or the origin of a replay, made lie before the start.
         self._from = min([step.started_at for step in steps], default=0.0)
         if record.started_at is not None:
-            self._from = min(self._from, record.started_at)
+            self._from = record.started_at
         ends = [layout.now if step.ended_at is None else step.ended_at for step in steps]
         self._until = max([record.ended_at or 0.0, *ends])
         self._columns = _columns(steps, layout)
@@ -140,15 +142,22 @@ class _Waterfall:
         return line
 
     def _offset(self, row: Line) -> str:
-        return "" if row.status is StepStatus.SKIPPED else f"+{duration((row.started_at - self._from) * 1000)}"
+        if row.status is StepStatus.SKIPPED:
+            return ""
+        if self._before(row):
+            return "earlier"
+        return f"+{duration((row.started_at - self._from) * 1000)}"
+
+    def _before(self, row: Line) -> bool:
+        return row.started_at < self._from - _CLOCK_SKEW_S
 
     def _bar(self, row: Line, width: int) -> str:
         """Where in the execution's time the step lies; every step has at least one cell."""
-        if row.status is StepStatus.SKIPPED:
+        if row.status is StepStatus.SKIPPED or self._before(row):
             return ""
         span = max(self._until - self._from, 0.000_001)
         ended = self._layout.now if row.ended_at is None else row.ended_at
-        left = min(int((row.started_at - self._from) / span * width), width - 1)
+        left = min(max(int((row.started_at - self._from) / span * width), 0), width - 1)
         right = min(max(round((ended - self._from) / span * width), left + 1), width)
         full, waiting = ("█", "░") if self._layout.unicode else ("#", ".")
         return " " * left + (waiting if row.status is StepStatus.WAITING else full) * (right - left)

@@ -16,13 +16,12 @@ from turnout.cli.options import environment_option, json_option
 from turnout.cli.output import console, emit
 from turnout.cli.project import load_project
 from turnout.cli.session import platform_of, run_async
-from turnout.cli.timeline import Layout, timeline
-from turnout.cli.wording import speaks_unicode
+from turnout.cli.watching import print_record
 from turnout.config import Settings
 from turnout.definition import find_integrations
 from turnout.errors import BackendError, UserError
 from turnout.model.events import Event
-from turnout.model.execution import ExecutionRecord, Status
+from turnout.model.execution import Status
 from turnout.services.record_json import record_json
 from turnout.values import Value
 
@@ -92,7 +91,8 @@ async def _run(
         if as_json:
             emit(await record_json(record, platform.stores.payloads), as_json=True)
         else:
-            _show(record)
+            click.echo()
+            print_record(record, now=time.time(), outputs=True)
     return 0 if record.status is Status.SUCCEEDED else FAILED
 
 
@@ -102,11 +102,3 @@ def _only(path: Path) -> Path:
         names = ", ".join(str(file) for file in files)
         raise UserError(f"{path} holds several integrations; give one of them: {names}")
     return files[0]
-
-
-def _show(record: ExecutionRecord) -> None:
-    out = console()
-    layout = Layout(width=out.width, unicode=speaks_unicode(out), outputs=True, now=time.time())
-    out.print()
-    for line in timeline(record, layout):
-        out.print(line)

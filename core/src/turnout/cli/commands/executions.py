@@ -1,0 +1,215 @@
+"""`turnout executions`: look at what ran, and change its course."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from turnout.cli.commands.execution_changes import cancel, replay, resume
+from turnout.cli.executions_table import executions_table
+from turnout.cli.options import environment_option, json_option
+from turnout.cli.output import console, emit, print_table
+from turnout.cli.project import load_project
+from turnout.cli.session import platform_of, run_async
+from turnout.cli.watching import print_record
+from turnout.cli.wording import clock_time, duration, error_line, lines, one_line, speaks_unicode
+from turnout.errors import NotFound
+from turnout.interfaces.records import ExecutionQuery
+from turnout.model.execution import ExecutionRecord, LogLine, Status
+
+if TYPE_CHECKING:
+    from turnout.config import Settings
+    from turnout.local.platform import Platform
+
+__all__ = ["command"]
+
+_LOG_PAGE = 1000
+_FOLLOW_S = 0.5
+_AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+@click.group("executions")
+def command() -> None:
+    """List, show, cancel, resume and replay executions."""
+
+
+for _changing in (cancel, resume, replay):
+    command.add_command(_changing)
+
+
+def _since(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """Seconds since the epoch, of an age (`90m`, `2d`) or an ISO 8601 time, in UTC unless it says otherwise."""
+    if value is None:
+        return None
+    number, unit = value[:-1], value[-1:]
+    if number.isdecimal() and len(number) < 10 and unit in _AGES:
+        return datetime.now(UTC).timestamp() - int(number) * _AGES[unit]
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither an age such as 90m or 2d nor an ISO 8601 time") from None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+@command.command("list")
+@click.option(
+    "--status", "statuses", multiple=True, type=click.Choice([status.value for status in Status]), help="Only these."
+)
+@click.option("--instance", default="", metavar="NAME", help="Of this instance.")
+@click.option("--integration", default="", metavar="NAME", help="Of this integration.")
+@click.option("--flow", default="", metavar="NAME", help="Of this flow.")
+@click.option("--since", callback=_since, metavar="AGE|TIME", help="Made since: 90m, 2d, or an ISO 8601 time in UTC.")
+@click.option("--text", default="", metavar="TEXT", help="With this in the error's message.")
+@click.option("--before", default="", metavar="ID", help="The page after this execution.")
+@click.option("--limit", default=20, type=click.IntRange(1, 1000), show_default=True, help="At most so many.")
+@json_option
+@environment_option
+def list_executions(*, statuses: Sequence[str], as_json: bool, environment: str | None, **filters: Any) -> None:
+    """List executions, newest first."""
+    query = ExecutionQuery(statuses=tuple(Status(status) for status in statuses), **filters)
+    run_async(_list(load_project(environment=environment), query, as_json=as_json))
+
+
+@command.command("show")
+@click.argument("id", default="", metavar="[ID]")
+@click.option("--outputs", is_flag=True, help="Show what each step gave.")
+@json_option
+@environment_option
+def show(*, id: str, outputs: bool, as_json: bool, environment: str | None) -> None:
+    """Draw the timeline of an execution; of the newest one without ID."""
+    run_async(_show(load_project(environment=environment), id, outputs=outputs, as_json=as_json))
+
+
+@command.command("logs")
+@click.argument("id", default="", metavar="[ID]")
+@click.option("--follow", "-f", is_flag=True, help="Go on until the execution has ended.")
+@click.option("--step", default="", metavar="PATH", help="Of this step, and the steps in it.")
+@json_option
+@environment_option
+def logs(*, id: str, follow: bool, step: str, as_json: bool, environment: str | None) -> None:
+    """Print the log of an execution; of the newest one without ID. As JSON, one object a line."""
+    run_async(_logs(load_project(environment=environment), id, follow=follow, step=step, as_json=as_json))
+
+
+async def _list(settings: Settings, query: ExecutionQuery, *, as_json: bool) -> None:
+    found: Sequence[ExecutionRecord] = ()
+    listed: list[dict[str, Any]] = []
+    if settings.storage_directory.exists():
+        async with platform_of(settings) as platform:
+            await platform.metadata.catch_up()
+            found = await platform.stores.records.search(query)
+            if as_json:
+                listed = await _as_data(found, platform)
+    if as_json:
+        emit(listed, as_json=True)
+    elif not found:
+        click.echo("no executions" + (" match" if query != ExecutionQuery(limit=query.limit) else " yet"))
+    else:
+        _print_list(found, query)
+
+
+async def _as_data(records: Sequence[ExecutionRecord], platform: Platform) -> list[dict[str, Any]]:
+    """Records without their steps, which a search does not look up."""
+    from turnout.services.record_json import record_json
+
+    listed = [await record_json(record, platform.stores.payloads) for record in records]
+    return [{key: item for key, item in one.items() if key != "steps"} for one in listed]
+
+
+def _print_list(found: Sequence[ExecutionRecord], query: ExecutionQuery) -> None:
+    out = console()
+    if not out.is_terminal:
+        print_table(
+            ("EXECUTION", "STATUS", "INSTANCE", "FLOW", "STARTED_UTC", "TIME", "ERROR"), [_cells(one) for one in found]
+        )
+        return
+    for line in executions_table(found, width=out.width, unicode=speaks_unicode(out)):
+        out.print(line, soft_wrap=True)
+    if len(found) == query.limit:
+        out.print(f"more: turnout executions list --before {found[-1].info.id}", markup=False, style="dim")
+
+
+def _cells(record: ExecutionRecord) -> tuple[str, ...]:
+    info, error = record.info, record.error
+    return (
+        one_line(info.id),
+        record.status.value,
+        one_line(info.instance),
+        one_line(info.flow),
+        clock_time(record.started_at).replace(" ", "T"),
+        duration(record.duration_ms).replace(" ", ""),
+        error_line(error) if error is not None else "-",
+    )
+
+
+async def _show(settings: Settings, id: str, *, outputs: bool, as_json: bool) -> None:
+    _require_storage(settings, id)
+    async with platform_of(settings) as platform:
+        record = await _record(platform, id)
+        if as_json:
+            from turnout.services.record_json import record_json
+
+            emit(await record_json(record, platform.stores.payloads), as_json=True)
+        else:
+            print_record(record, now=platform.stores.clock.now(), outputs=outputs)
+
+
+async def _logs(settings: Settings, id: str, *, follow: bool, step: str, as_json: bool) -> None:
+    _require_storage(settings, id)
+    async with platform_of(settings) as platform:
+        id = (await _record(platform, id)).info.id
+        seen = 0
+        while True:
+            record = await _record(platform, id)
+            while page := await platform.stores.records.logs(id, after=seen, limit=_LOG_PAGE):
+                seen = page[-1][0]
+                for _, line in page:
+                    if not step or line.path == step or line.path.startswith((f"{step}.", f"{step}[")):
+                        _print_log(line, as_json=as_json)
+            if not follow or record.status.final:
+                return
+            await platform.stores.clock.sleep(_FOLLOW_S)
+
+
+def _print_log(line: LogLine, *, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        from turnout.services.record_json import time_text
+
+        data = {"at": time_text(line.at), "level": line.level, "message": line.message, "path": line.path}
+        click.echo(json.dumps(data))
+        return
+    at = clock_time(line.at, precise=True)[11:]
+    first, *others = lines(line.message, limit=200)
+    where = f"{one_line(line.path)}: " if line.path else ""
+    click.echo(f"{at} {one_line(line.level)[:8]:<8}{where}{first}")
+    for other in others:
+        click.echo(" " * 21 + other)
+
+
+async def _record(platform: Platform, id: str) -> ExecutionRecord:
+    """The record of that id, or the newest one. `NotFound` says how to list them."""
+    await platform.metadata.catch_up()
+    if not id:
+        newest = await platform.stores.records.search(ExecutionQuery(limit=1, parent=""))
+        if not newest:
+            raise _nothing(id)
+        id = newest[0].info.id
+    record = await platform.stores.records.get(id)
+    if record is None:
+        raise _nothing(id)
+    return record
+
+
+def _require_storage(settings: Settings, id: str) -> None:
+    """Looking does not make a storage directory where none is."""
+    if not settings.storage_directory.exists():
+        raise _nothing(id, hint=f"nothing has run yet in {settings.root}")
+
+
+def _nothing(id: str, *, hint: str = "`turnout executions list` shows those that are kept") -> NotFound:
+    return NotFound("execution", id or "at all", hint=hint)
