@@ -94,7 +94,8 @@ def _shape(shape: Shape) -> Schema:
         schema["patternProperties"] = {"^x-": {}}
     forms = [schema]
     if shape.short:
-        forms.append(_of(next(key.type for key in shape.keys if key.name == shape.short)))
+        short = _of(next(key.type for key in shape.keys if key.name == shape.short))
+        forms.append(short or {"type": ["string", "number", "boolean", "array"]})
     if shape.empty:
         forms.append({"type": "null"})
     return schema if len(forms) == 1 else {"anyOf": forms}
