@@ -118,8 +118,11 @@ class Engine(Caller):
         return await self._end(session, Status.CANCELLED, error=ErrorInfo(kind="cancelled", message=reason))
 
     async def _steps(self, session: Session) -> Outcome:
+        left = self._left(session)
+        if left == 0:
+            return await self._end(session, Status.FAILED, error=_late(session))
         try:
-            async with asyncio.timeout(self._left(session)) as limit:
+            async with asyncio.timeout(left) as limit:
                 output = await self._walk(session)
         except StepFailed as failed:
             return await self._end(session, Status.FAILED, error=failed.info)
