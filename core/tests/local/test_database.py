@@ -68,6 +68,16 @@ def test_a_file_of_a_newer_turnout_is_refused_and_left_alone(database):
         database.migrate("notes", NOTES)
 
 
+def test_opening_does_not_wait_for_another_that_writes(database):
+    with database.transaction():
+        other = database.another()
+        rows = other.query("SELECT text FROM notes")
+        other.migrate("notes", NOTES)
+        other.close()
+
+    assert rows == []
+
+
 def test_a_lock_held_too_long_is_a_clear_error(database):
     other = database.another()
 

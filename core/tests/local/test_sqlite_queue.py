@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from turnout.errors import BackendError
 from turnout.interfaces.queue import LeaseState
 from turnout.local import sqlite_queue as sql
 from turnout.local.database import Database
@@ -192,6 +193,18 @@ async def test_waiting_takers_cost_next_to_no_cpu(database):
 
     assert used < 0.1
     assert leases == [None] * 20
+
+
+async def test_a_waiting_taker_hears_of_a_database_that_fails(database, clock):
+    queue = make(database, clock)
+    taking = asyncio.create_task(queue.take("host:1:a", wait_s=60))
+    await clock.settle()
+
+    database.close()
+    await clock.run(0.1)
+
+    with pytest.raises(BackendError, match="it is closed"):
+        await asyncio.wait_for(taking, timeout=5)
 
 
 async def test_more_messages_due_at_once_than_one_take_moves_come_in_their_order(database, clock):

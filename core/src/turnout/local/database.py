@@ -31,6 +31,9 @@ Migration = Sequence[str]
 _WAL_LIMIT_BYTES: Final = 16 * 1024 * 1024
 """The write-ahead log is cut back to this after a checkpoint; without a limit it keeps its largest size for ever."""
 
+_INCREMENTAL: Final = 2
+"""What `PRAGMA auto_vacuum` answers where it is INCREMENTAL."""
+
 _KEEP_FREE_PAGES: Final = 2048
 """Free pages (8 MiB) that stay in the file: new rows reuse them without growing the file again."""
 
@@ -216,7 +219,9 @@ class Database:
     def _configure(self, connection: sqlite3.Connection) -> None:
         # Incremental: freed pages are reused by later rows and `reclaim` returns the rest. FULL would shuffle pages at
         # every commit, NONE would never shrink the file. It must be chosen before the first page is written.
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        # Setting it takes the write lock, so it is asked first: opening must not wait for another process's writes.
+        if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         self._enable_wal(connection)
         connection.execute(f"PRAGMA synchronous = {'FULL' if self.full else 'NORMAL'}")
         connection.execute("PRAGMA foreign_keys = ON")
