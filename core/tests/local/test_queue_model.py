@@ -3,7 +3,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
 from turnout.local.database import Database
 from turnout.local.memory_queue import MemoryQueue
 from turnout.local.sqlite_queue import SQLiteQueue
@@ -32,3 +34,20 @@ TestMemoryQueueModel.settings = settings(max_examples=100, stateful_step_count=6
 
 TestSQLiteQueueModel = queue_machine(OwnDatabase).TestCase
 TestSQLiteQueueModel.settings = settings(max_examples=30, stateful_step_count=60, deadline=None)
+
+
+class ForgetsWakes(MemoryQueue):
+    async def wake(self, id):
+        return id in self._entries
+
+
+def test_the_model_notices_a_queue_that_breaks_a_promise():
+    broken = queue_machine(lambda clock: ForgetsWakes(clock=clock, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS))
+
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(
+            broken,
+            settings=settings(
+                max_examples=200, stateful_step_count=30, deadline=None, derandomize=True, print_blob=False
+            ),
+        )
