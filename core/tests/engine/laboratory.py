@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +13,7 @@ from turnout.connectors import ActionContext, AfterCrash, Connector, Effect, Inp
 from turnout.definition.loader import load_yaml_text
 from turnout.engine.backends import Backends, EngineSettings, InstanceSettings
 from turnout.engine.engine import Engine, Running
-from turnout.engine.outcome import Outcome
-from turnout.interfaces.clock import Clock
+from turnout.interfaces.clock import SystemClock
 from turnout.interfaces.sandbox import Sandbox
 from turnout.interfaces.secrets import Secret
 from turnout.local.bundles import BundleStore
@@ -27,6 +27,20 @@ from turnout.services.submission import Instance, Submission
 KEY = b"k" * 32
 
 
+class SteppingClock(SystemClock):
+    """Time that stands still but for sleeps, which take none: a test of an hour's wait ends at once."""
+
+    def __init__(self) -> None:
+        self.at = 1_800_000_000.0
+
+    def now(self) -> float:
+        return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        self.at += max(0.0, seconds)
+        await asyncio.sleep(0)
+
+
 class Died(BaseException):
     """Stands for the death of the process: nothing may run after it. Raised where a test wants it."""
 
@@ -38,7 +52,7 @@ class World:
     calls: list[tuple[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     repeated: list[bool] = field(default_factory=list)
-    failures: dict[str, list[BaseException]] = field(default_factory=dict)
+    failures: dict[str, list[BaseException | None]] = field(default_factory=dict)
 
     def did(self, action: str, value: Any) -> None:
         failures = self.failures.get(action)
@@ -87,7 +101,7 @@ class Laboratory:
 
     directory: Path
     sandbox: Sandbox
-    clock: Clock
+    clock: SteppingClock
     engine: EngineSettings = field(default_factory=EngineSettings)
     world: World = field(default_factory=World)
     config: dict[str, Any] = field(default_factory=dict)
@@ -148,7 +162,7 @@ class Laboratory:
         )
         return await submission.accept(instance, flow, Value({"body": body}))
 
-    async def again(self, id: str, *, change: Callable[[Backends], Backends] = lambda backends: backends) -> Outcome:
+    async def again(self, id: str, *, change: Callable[[Backends], Backends] = lambda backends: backends) -> Any:
         """Run the execution with a new token, in an engine of its own, as a worker that has just started would."""
         self.token += 1
         engine = Engine(change(self.backends))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
-from laboratory import Died
 from turnout.codec import encode_event
 from turnout.connectors import StepError
+from turnout.engine.backends import Backends
 from turnout.engine.outcome import Finished, Suspended
 from turnout.errors import Fenced
 from turnout.interfaces.journal import Row
@@ -18,12 +19,18 @@ from turnout.model.events import CancelRequested, Ended, Intended, Resumed, Sign
 from turnout.model.execution import Status, StepStatus
 from turnout.values import Value
 
+from core.tests.engine.laboratory import Died, Laboratory
+
 HEAD = "integration: i\nversion: 1.0.0\nflows:\n  main:\n    trigger: {webhook: {}}\n"
 
 
 def flow(steps: str, timeout: str = "") -> str:
     limit = f"    timeout: {timeout}\n" if timeout else ""
     return HEAD + limit + "    steps:\n" + "".join(f"      {line}\n" for line in steps.strip("\n").splitlines())
+
+
+def with_journal(journal: Any, backends: Backends) -> Backends:
+    return replace(backends, journal=journal)
 
 
 class Dying:
@@ -79,14 +86,16 @@ OTHER = """  other:
 WANTED = [[10, 20], 5, "inside", "b"]
 
 
-async def death_points(lab) -> int:
-    counting = Dying(lab.journal, 10**9, after=True)
+async def death_points(lab: Laboratory) -> int:
+    counting: Any = Dying(lab.journal, 10**9, after=True)
     await lab.again(await lab.accept(flow(MIXED) + OTHER), change=lambda b: replace(b, journal=counting))
-    return counting.calls
+    return int(counting.calls)
 
 
 @pytest.mark.parametrize("after", [False, True])
-async def test_death_at_any_journal_call_loses_nothing_and_repeats_nothing_that_was_reported(lab, after):
+async def test_death_at_any_journal_call_loses_nothing_and_repeats_nothing_that_was_reported(
+    lab: Laboratory, after: bool
+) -> None:
     points = await death_points(lab)
     assert points > 20
 
@@ -94,9 +103,9 @@ async def test_death_at_any_journal_call_loses_nothing_and_repeats_nothing_that_
         lab.world.calls.clear()
         lab.events.clear()
         id = await lab.accept(flow(MIXED) + OTHER)
-        dying = Dying(lab.journal, at, after=after)
+        dying: Any = Dying(lab.journal, at, after=after)
         with pytest.raises(BaseException) as death:  # noqa: PT011 - Died may come inside a group of arms
-            await lab.again(id, change=lambda backends, dying=dying: replace(backends, journal=dying))
+            await lab.again(id, change=partial(with_journal, dying))
         assert isinstance(death.value, Died), death.value
         reported = set(lab.ended())
         before = [value for name, value in lab.world.calls if name in ("put", "keyed")]
@@ -115,7 +124,7 @@ async def test_death_at_any_journal_call_loses_nothing_and_repeats_nothing_that_
         assert repeated <= 2, (at, before, effects)
 
 
-async def test_an_effect_of_which_nobody_knows_parks_and_waits_for_a_person(lab):
+async def test_an_effect_of_which_nobody_knows_parks_and_waits_for_a_person(lab: Laboratory) -> None:
     lab.world.failures["note"] = [Died()]
     steps = """
 - {id: post, action: world.note, with: {value: 1}}
@@ -134,7 +143,7 @@ async def test_an_effect_of_which_nobody_knows_parks_and_waits_for_a_person(lab)
 
 
 @pytest.mark.parametrize(("output", "calls", "wanted"), [(None, 2, {"value": 1}), ("done by hand", 1, "done by hand")])
-async def test_a_person_decides_a_parked_effect(lab, output, calls, wanted):
+async def test_a_person_decides_a_parked_effect(lab: Laboratory, output: Any, calls: int, wanted: Any) -> None:
     lab.world.failures["note"] = [Died()]
     steps = '- {id: post, action: world.note, with: {value: 1}}\n- {id: done, stop: {output: "${{ steps.post }}"}}'
     id = await lab.accept(flow(steps))
@@ -150,7 +159,7 @@ async def test_a_person_decides_a_parked_effect(lab, output, calls, wanted):
 
 
 @pytest.mark.parametrize("options", ["retry: 2", "on_crash: retry"])
-async def test_an_effect_whose_author_allows_it_is_repeated(lab, options):
+async def test_an_effect_whose_author_allows_it_is_repeated(lab: Laboratory, options: str) -> None:
     lab.world.failures["note"] = [Died()]
     id = await lab.accept(flow(f"- {{id: post, action: world.note, {options}}}"))
     with pytest.raises(Died):
@@ -162,7 +171,7 @@ async def test_an_effect_whose_author_allows_it_is_repeated(lab, options):
     assert lab.world.repeated == [False, True]
 
 
-async def test_on_crash_park_parks_even_what_could_be_repeated(lab):
+async def test_on_crash_park_parks_even_what_could_be_repeated(lab: Laboratory) -> None:
     lab.world.failures["keyed"] = [Died()]
     id = await lab.accept(flow("- {id: post, action: world.keyed, on_crash: park}"))
     with pytest.raises(Died):
@@ -171,23 +180,18 @@ async def test_on_crash_park_parks_even_what_could_be_repeated(lab):
     assert (await lab.again(id)).status is Status.PARKED
 
 
-async def test_an_effect_is_announced_durably_before_it_happens(lab):
-    class Looking(MemoryJournal):
-        pass
-
-    seen: list[list[str]] = []
+async def test_an_effect_is_announced_durably_before_it_happens(lab: Laboratory) -> None:
     id = await lab.accept(flow("- {id: a, action: world.compute}\n- {id: post, action: world.note}"))
     lab.world.failures["note"] = [Died()]
     with pytest.raises(Died):
         await lab.again(id)
 
     history = await lab.history(id)
-    seen.append([type(event).__name__ for event in history])
-    assert seen[0][-2:] == ["StepEnded", "Intended"]
+    assert [type(event).__name__ for event in history][-2:] == ["StepEnded", "Intended"]
     assert next(event for event in history if isinstance(event, Intended)).key == lab.world.keys[-1]
 
 
-async def test_a_worker_whose_token_is_behind_writes_nothing_more(lab):
+async def test_a_worker_whose_token_is_behind_writes_nothing_more(lab: Laboratory) -> None:
     id = await lab.accept(flow("- {id: a, action: world.note}"))
     await lab.journal.fence(id, 99)
     before = await lab.history(id)
@@ -199,7 +203,7 @@ async def test_a_worker_whose_token_is_behind_writes_nothing_more(lab):
     assert lab.world.calls == []
 
 
-async def test_a_long_wait_leaves_the_worker_and_goes_on_at_its_time(lab):
+async def test_a_long_wait_leaves_the_worker_and_goes_on_at_its_time(lab: Laboratory) -> None:
     steps = "- {id: a, action: world.note}\n- {id: pause, wait: {for: 2h}}\n- {id: b, action: world.note}"
     id = await lab.accept(flow(steps))
     begun = lab.clock.now()
@@ -212,13 +216,13 @@ async def test_a_long_wait_leaves_the_worker_and_goes_on_at_its_time(lab):
     assert (finished.status, lab.world.count("note")) == (Status.SUCCEEDED, 2)
 
 
-async def test_a_wait_until_a_time_takes_iso_8601(lab):
+async def test_a_wait_until_a_time_takes_iso_8601(lab: Laboratory) -> None:
     id = await lab.accept(flow('- {id: pause, wait: {until: "${{ trigger.body }}"}}'), "2100-01-01T00:00:00Z")
 
     assert await lab.again(id) == Suspended(until=4102444800.0)
 
 
-async def test_a_callback_wakes_what_waits_for_it_and_is_its_output(lab):
+async def test_a_callback_wakes_what_waits_for_it_and_is_its_output(lab: Laboratory) -> None:
     steps = """
 - {id: tell, action: world.look, with: {value: "${{ callback_url('answer') }}"}}
 - {id: answer, wait: {callback: true, timeout: 1h}}
@@ -236,7 +240,7 @@ async def test_a_callback_wakes_what_waits_for_it_and_is_its_output(lab):
     assert finished.output.load() == "yes"
 
 
-async def test_a_callback_that_does_not_come_is_a_time_out(lab):
+async def test_a_callback_that_does_not_come_is_a_time_out(lab: Laboratory) -> None:
     id = await lab.accept(flow("- {id: answer, wait: {callback: true, timeout: 1h}}"))
     suspended = await lab.again(id)
 
@@ -246,7 +250,7 @@ async def test_a_callback_that_does_not_come_is_a_time_out(lab):
     assert (failed.status, failed.error.kind) == (Status.FAILED, "timeout")
 
 
-async def test_a_retry_after_a_long_delay_leaves_the_worker(lab):
+async def test_a_retry_after_a_long_delay_leaves_the_worker(lab: Laboratory) -> None:
     lab.world.failures["look"] = [StepError("no", kind="x")]
     id = await lab.accept(
         flow("- {id: a, action: world.look, retry: {attempts: 2, delay: 1h, jitter: 0, max_delay: 2h}}")
@@ -259,7 +263,7 @@ async def test_a_retry_after_a_long_delay_leaves_the_worker(lab):
     assert (await lab.again(id)).status is Status.SUCCEEDED
 
 
-async def test_a_waiting_arm_lets_the_other_go_on_first(lab):
+async def test_a_waiting_arm_lets_the_other_go_on_first(lab: Laboratory) -> None:
     steps = """
 - id: both
   parallel:
@@ -275,7 +279,7 @@ async def test_a_waiting_arm_lets_the_other_go_on_first(lab):
     assert lab.world.count("look") == 2
 
 
-async def test_a_wait_in_a_sub_execution_suspends_its_parent(lab):
+async def test_a_wait_in_a_sub_execution_suspends_its_parent(lab: Laboratory) -> None:
     text = flow('- {id: ask, call: {flow: other}}\n- {id: done, stop: {output: "${{ steps.ask }}"}}')
     text += "  other:\n    steps:\n      - {id: pause, wait: {for: 1h}}\n      - {id: back, stop: {output: late}}\n"
     id = await lab.accept(text)
@@ -285,7 +289,7 @@ async def test_a_wait_in_a_sub_execution_suspends_its_parent(lab):
     assert (await lab.again(id)).output.load() == "late"
 
 
-async def test_a_flow_that_takes_too_long_ends_at_its_deadline_waits_included(lab):
+async def test_a_flow_that_takes_too_long_ends_at_its_deadline_waits_included(lab: Laboratory) -> None:
     id = await lab.accept(flow("- {id: pause, wait: {for: 5h}}", timeout="1h"))
     begun = lab.clock.now()
 
@@ -296,7 +300,7 @@ async def test_a_flow_that_takes_too_long_ends_at_its_deadline_waits_included(la
     assert (failed.status, failed.error.kind) == (Status.FAILED, "timeout")
 
 
-async def test_cancelling_stops_a_running_step_at_once_and_its_sandbox(lab):
+async def test_cancelling_stops_a_running_step_at_once_and_its_sandbox(lab: Laboratory) -> None:
     id = await lab.accept(flow("- {id: spin, code: 'export default () => { for (;;); }'}"))
     task = asyncio.ensure_future(lab.again(id))
     while not (lab.running and lab.running._session and "spin" in lab.running._session.running):
@@ -310,7 +314,7 @@ async def test_cancelling_stops_a_running_step_at_once_and_its_sandbox(lab):
     assert [(event.path, event.status) for event in ends] == [("spin", StepStatus.CANCELLED)]
 
 
-async def test_a_cancellation_that_was_asked_for_while_nobody_ran_it_ends_it(lab):
+async def test_a_cancellation_that_was_asked_for_while_nobody_ran_it_ends_it(lab: Laboratory) -> None:
     id = await lab.accept(flow("- {id: a, action: world.note}"))
     await lab.journal.signal(id, Row(*encode_event(CancelRequested(at=1.0, reason="no longer needed"))))
 
@@ -319,9 +323,9 @@ async def test_a_cancellation_that_was_asked_for_while_nobody_ran_it_ends_it(lab
     assert (finished.status, lab.world.calls) == (Status.CANCELLED, [])
 
 
-async def test_leaving_writes_nothing_and_another_worker_goes_on(lab):
+async def test_leaving_writes_nothing_and_another_worker_goes_on(lab: Laboratory) -> None:
     steps = "- {id: a, action: world.note}\n- {id: slow, code: 'export default () => { for (;;); }', when: '${{ trigger.body }}'}"
-    id = await lab.accept(flow(steps), True)
+    id = await lab.accept(flow(steps), "go")
     task = asyncio.ensure_future(lab.again(id))
     while not (lab.running and lab.running._session and "slow" in lab.running._session.running):
         await asyncio.sleep(0)
@@ -333,7 +337,7 @@ async def test_leaving_writes_nothing_and_another_worker_goes_on(lab):
     assert not any(isinstance(event, Ended | Waiting) for event in await lab.history(id))
 
 
-async def test_time_and_ids_in_expressions_are_the_same_after_a_crash(lab):
+async def test_time_and_ids_in_expressions_are_the_same_after_a_crash(lab: Laboratory) -> None:
     lab.world.failures["keyed"] = [Died()]
     steps = '- {id: post, action: world.keyed, with: {value: ["${{ now() }}", "${{ uuid() }}"]}}'
     id = await lab.accept(flow(steps))
@@ -347,7 +351,7 @@ async def test_time_and_ids_in_expressions_are_the_same_after_a_crash(lab):
     assert first == second
 
 
-async def test_resuming_a_failed_execution_runs_the_failed_step_and_what_follows(lab):
+async def test_resuming_a_failed_execution_runs_the_failed_step_and_what_follows(lab: Laboratory) -> None:
     lab.world.failures["look"] = [StepError("no", kind="x")]
     id = await lab.accept(
         flow("- {id: a, action: world.note}\n- {id: b, action: world.look}\n- {id: c, action: world.note}")
@@ -361,11 +365,11 @@ async def test_resuming_a_failed_execution_runs_the_failed_step_and_what_follows
     assert [name for name, _ in lab.world.calls] == ["note", "look", "note"]
 
 
-async def test_strict_waits_for_every_step(lab):
+async def test_strict_waits_for_every_step(lab: Laboratory) -> None:
     lab.with_settings(strict=True)
     id = await lab.accept(flow("- {id: a, action: world.compute}\n- {id: b, action: world.compute}"))
 
-    counting = Dying(lab.journal, 10**9, after=True)
+    counting: Any = Dying(lab.journal, 10**9, after=True)
     await lab.again(id, change=lambda backends: replace(backends, journal=counting))
     strict = counting.calls
     lab.with_settings(strict=False)
@@ -376,7 +380,7 @@ async def test_strict_waits_for_every_step(lab):
     assert strict > counting.calls
 
 
-async def test_a_large_output_goes_through_the_payload_store_and_comes_back_after_a_crash(lab):
+async def test_a_large_output_goes_through_the_payload_store_and_comes_back_after_a_crash(lab: Laboratory) -> None:
     lab.world.failures["keyed"] = [Died()]
     steps = """
 - {id: big, code: "export default () => 'x'.repeat(1000000)"}
@@ -389,6 +393,8 @@ async def test_a_large_output_goes_through_the_payload_store_and_comes_back_afte
 
     assert (await lab.again(id)).output.load() == 1_000_000
     (stored,) = [
-        event.output.stored for event in await lab.history(id) if isinstance(event, StepEnded) and event.path == "big"
+        event.output and event.output.stored
+        for event in await lab.history(id)
+        if isinstance(event, StepEnded) and event.path == "big"
     ]
     assert stored is not None

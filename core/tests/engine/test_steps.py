@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from turnout.connectors import StepError
 from turnout.engine.outcome import Finished
 from turnout.model.events import Attempted, Ended, StepEnded
 from turnout.model.execution import Status, StepStatus
+
+from core.tests.engine.laboratory import Laboratory
 
 
 def flow(steps: str, more: str = "") -> str:
@@ -16,13 +20,13 @@ def flow(steps: str, more: str = "") -> str:
     )
 
 
-async def output(lab, steps: str, body=None):
+async def output(lab: Laboratory, steps: str, body: Any = None) -> Any:
     finished = await lab.run(flow(steps), body)
     assert finished.status is Status.SUCCEEDED, finished.error
     return None if finished.output is None else finished.output.load()
 
 
-async def test_an_action_gets_its_inputs_and_later_steps_its_output(lab):
+async def test_an_action_gets_its_inputs_and_later_steps_its_output(lab: Laboratory) -> None:
     steps = """
 - {id: look, action: world.look, with: {value: "${{ trigger.body.n }}"}}
 - {id: done, stop: {output: "${{ steps.look.value }}"}}
@@ -31,7 +35,7 @@ async def test_an_action_gets_its_inputs_and_later_steps_its_output(lab):
     assert await output(lab, steps, {"n": [1, {"deep": None}]}) == [1, {"deep": None}]
 
 
-async def test_code_gets_its_input_and_returns_what_later_steps_see(lab):
+async def test_code_gets_its_input_and_returns_what_later_steps_see(lab: Laboratory) -> None:
     steps = """
 - id: sum
   code: "export default async ({numbers}) => numbers.reduce((a, b) => a + b, 0)"
@@ -42,7 +46,7 @@ async def test_code_gets_its_input_and_returns_what_later_steps_see(lab):
     assert await output(lab, steps, [1, 2, 3]) == {"sum": 6}
 
 
-async def test_the_first_branch_whose_condition_holds_runs_alone(lab):
+async def test_the_first_branch_whose_condition_holds_runs_alone(lab: Laboratory) -> None:
     steps = """
 - id: which
   branch:
@@ -58,7 +62,7 @@ async def test_the_first_branch_whose_condition_holds_runs_alone(lab):
     assert lab.world.calls == [("note", "middle")]
 
 
-async def test_a_loop_collects_in_the_order_of_its_items_however_many_run_at_once(lab):
+async def test_a_loop_collects_in_the_order_of_its_items_however_many_run_at_once(lab: Laboratory) -> None:
     steps = """
 - id: each
   loop:
@@ -74,7 +78,7 @@ async def test_a_loop_collects_in_the_order_of_its_items_however_many_run_at_onc
     assert await output(lab, steps, [5, 6, 7, 8]) == [{"n": n, "at": at} for at, n in enumerate([5, 6, 7, 8])]
 
 
-async def test_a_loop_without_collect_gives_null_and_an_empty_one_an_empty_list(lab):
+async def test_a_loop_without_collect_gives_null_and_an_empty_one_an_empty_list(lab: Laboratory) -> None:
     steps = """
 - {id: plain, loop: {over: [1, 2], steps: [{id: a, action: world.note}]}}
 - {id: empty, loop: {over: [], collect: "${{ item }}", steps: [{id: b, action: world.note}]}}
@@ -85,7 +89,7 @@ async def test_a_loop_without_collect_gives_null_and_an_empty_one_an_empty_list(
     assert lab.world.count("note") == 2
 
 
-async def test_a_while_loop_ends_when_its_condition_does_and_fails_at_its_limit(lab):
+async def test_a_while_loop_ends_when_its_condition_does_and_fails_at_its_limit(lab: Laboratory) -> None:
     steps = """
 - id: until
   loop:
@@ -105,7 +109,7 @@ async def test_a_while_loop_ends_when_its_condition_does_and_fails_at_its_limit(
     assert lab.ended().count("until[2].count") == 1
 
 
-async def test_parallel_arms_all_run_and_their_outputs_are_seen_after(lab):
+async def test_parallel_arms_all_run_and_their_outputs_are_seen_after(lab: Laboratory) -> None:
     steps = """
 - id: both
   parallel:
@@ -118,7 +122,7 @@ async def test_parallel_arms_all_run_and_their_outputs_are_seen_after(lab):
     assert {"both.left.a", "both.right.b"} <= set(lab.ended())
 
 
-async def test_a_failing_arm_fails_the_step_and_cancels_the_others(lab):
+async def test_a_failing_arm_fails_the_step_and_cancels_the_others(lab: Laboratory) -> None:
     lab.world.failures["note"] = [StepError("no", kind="broken")]
     steps = """
 - id: both
@@ -133,7 +137,7 @@ async def test_a_failing_arm_fails_the_step_and_cancels_the_others(lab):
     assert lab.world.count("look") == 0
 
 
-async def test_a_call_runs_another_flow_and_gives_its_output(lab):
+async def test_a_call_runs_another_flow_and_gives_its_output(lab: Laboratory) -> None:
     text = (
         flow('- {id: ask, call: {flow: other, with: {x: 2}}}\n- {id: done, stop: {output: "${{ steps.ask }}"}}')
         + """  other:
@@ -150,7 +154,7 @@ async def test_a_call_runs_another_flow_and_gives_its_output(lab):
     assert len(children) == 1
 
 
-async def test_a_failed_sub_execution_fails_the_step_that_called_it(lab):
+async def test_a_failed_sub_execution_fails_the_step_that_called_it(lab: Laboratory) -> None:
     lab.world.failures["look"] = [StepError("gone", kind="http_404", retryable=False)]
     text = flow("- {id: ask, call: {flow: other}}") + "  other:\n    steps:\n      - {id: look, action: world.look}\n"
 
@@ -160,7 +164,7 @@ async def test_a_failed_sub_execution_fails_the_step_that_called_it(lab):
     assert "'other'" in failed.error.message
 
 
-async def test_stop_ends_the_flow_from_inside_a_loop(lab):
+async def test_stop_ends_the_flow_from_inside_a_loop(lab: Laboratory) -> None:
     steps = """
 - id: each
   loop:
@@ -175,24 +179,24 @@ async def test_stop_ends_the_flow_from_inside_a_loop(lab):
     assert (lab.world.count("look"), lab.world.count("note")) == (2, 0)
 
 
-async def test_stop_with_an_error_fails_the_flow(lab):
+async def test_stop_with_an_error_fails_the_flow(lab: Laboratory) -> None:
     failed = await lab.run(flow('- {id: no, stop: {error: "bad order ${{ trigger.body }}"}}'), 7)
 
     assert (failed.status, failed.error.kind, failed.error.message) == (Status.FAILED, "stopped", "bad order 7")
 
 
-async def test_a_step_whose_condition_does_not_hold_is_skipped_and_null(lab):
+async def test_a_step_whose_condition_does_not_hold_is_skipped_and_null(lab: Laboratory) -> None:
     steps = """
 - {id: maybe, when: "${{ trigger.body }}", action: world.note}
 - {id: done, stop: {output: "${{ steps.maybe }}"}}
 """
 
-    assert await output(lab, steps, False) is None
+    assert await output(lab, steps, {}) is None
     skipped = [event for _, event in lab.events if isinstance(event, StepEnded) and event.path == "maybe"]
     assert [event.status for event in skipped] == [StepStatus.SKIPPED]
 
 
-async def test_a_retry_tries_again_with_growing_delays_and_the_same_key(lab):
+async def test_a_retry_tries_again_with_growing_delays_and_the_same_key(lab: Laboratory) -> None:
     lab.world.failures["keyed"] = [StepError("busy", kind="http_503"), StepError("busy", kind="http_503")]
     steps = """
 - {id: post, action: world.keyed, with: {value: 1}, retry: {attempts: 3, delay: 2s, jitter: 0}}
@@ -206,7 +210,7 @@ async def test_a_retry_tries_again_with_growing_delays_and_the_same_key(lab):
     assert len(lab.world.keys) == 3
 
 
-async def test_a_retry_waits_as_long_as_the_other_side_asks(lab):
+async def test_a_retry_waits_as_long_as_the_other_side_asks(lab: Laboratory) -> None:
     lab.world.failures["look"] = [StepError("slow down", kind="http_429", retry_after_s=7.0)]
 
     await output(lab, "- {id: a, action: world.look, retry: {attempts: 2, delay: 1s, jitter: 0}}")
@@ -219,7 +223,7 @@ async def test_a_retry_waits_as_long_as_the_other_side_asks(lab):
     ("errors", "kind", "calls"),
     [("[http_5xx]", "http_503", 2), ("[http_5xx]", "http_404", 1), ("[timeout]", "http_503", 1)],
 )
-async def test_only_the_errors_that_are_named_are_retried(lab, errors, kind, calls):
+async def test_only_the_errors_that_are_named_are_retried(lab: Laboratory, errors: str, kind: str, calls: int) -> None:
     lab.world.failures["look"] = [StepError("no", kind=kind)] * 2
 
     await lab.run(flow(f"- {{id: a, action: world.look, retry: {{attempts: 2, delay: 1s, errors: {errors}}}}}"))
@@ -227,7 +231,7 @@ async def test_only_the_errors_that_are_named_are_retried(lab, errors, kind, cal
     assert len(lab.world.keys) == calls
 
 
-async def test_what_cannot_help_is_not_retried(lab):
+async def test_what_cannot_help_is_not_retried(lab: Laboratory) -> None:
     lab.world.failures["look"] = [StepError("wrong", kind="http_400", retryable=False)]
 
     failed = await lab.run(flow("- {id: a, action: world.look, retry: 5}"))
@@ -235,7 +239,7 @@ async def test_what_cannot_help_is_not_retried(lab):
     assert (failed.status, len(lab.world.keys)) == (Status.FAILED, 1)
 
 
-async def test_a_loop_that_is_retried_begins_anew(lab):
+async def test_a_loop_that_is_retried_begins_anew(lab: Laboratory) -> None:
     lab.world.failures["keyed"] = [None, StepError("no", kind="x")]
     steps = """
 - id: each
@@ -248,7 +252,7 @@ async def test_a_loop_that_is_retried_begins_anew(lab):
     assert [value for _, value in lab.world.calls] == [1, 1, 2]
 
 
-async def test_continue_on_error_goes_on_with_null(lab):
+async def test_continue_on_error_goes_on_with_null(lab: Laboratory) -> None:
     lab.world.failures["look"] = [StepError("no", kind="x")]
     steps = """
 - {id: a, action: world.look, on_error: continue}
@@ -258,7 +262,7 @@ async def test_continue_on_error_goes_on_with_null(lab):
     assert await output(lab, steps) == [None, "went on"]
 
 
-async def test_steps_on_error_see_what_happened(lab):
+async def test_steps_on_error_see_what_happened(lab: Laboratory) -> None:
     lab.world.failures["look"] = [StepError("gone", kind="http_404")]
     steps = """
 - id: a
@@ -271,7 +275,7 @@ async def test_steps_on_error_see_what_happened(lab):
     assert await output(lab, steps) == "http_404 in a: gone"
 
 
-async def test_a_step_that_takes_too_long_fails_with_its_time_out(lab):
+async def test_a_step_that_takes_too_long_fails_with_its_time_out(lab: Laboratory) -> None:
     steps = "- {id: slow, code: 'export default () => new Promise(() => setInterval(() => {}, 1000))', timeout: 200ms}"
 
     failed = await lab.run(flow(steps))
@@ -279,13 +283,13 @@ async def test_a_step_that_takes_too_long_fails_with_its_time_out(lab):
     assert (failed.status, failed.error.kind, failed.error.step) == (Status.FAILED, "timeout", "slow")
 
 
-async def test_code_that_never_yields_is_stopped_by_its_time_out(lab):
+async def test_code_that_never_yields_is_stopped_by_its_time_out(lab: Laboratory) -> None:
     failed = await lab.run(flow("- {id: spin, code: 'export default () => { for (;;); }', timeout: 300ms}"))
 
     assert (failed.status, failed.error.kind) == (Status.FAILED, "timeout")
 
 
-async def test_an_error_of_code_has_the_customers_own_line(lab):
+async def test_an_error_of_code_has_the_customers_own_line(lab: Laboratory) -> None:
     files = {"parse.js": "export default function parse() {\n  return missing.thing;\n}\n"}
 
     failed = await lab.run(flow("- {id: parse, code: parse.js}"), files=files)
@@ -294,7 +298,7 @@ async def test_an_error_of_code_has_the_customers_own_line(lab):
     assert "parse.js:2" in failed.error.stack
 
 
-async def test_wrong_inputs_are_named_and_not_shown(lab):
+async def test_wrong_inputs_are_named_and_not_shown(lab: Laboratory) -> None:
     failed = await lab.run(flow("- {id: a, action: world.look, with: {valeu: hidden-text}}"))
 
     assert failed.error.kind == "input"
@@ -302,16 +306,17 @@ async def test_wrong_inputs_are_named_and_not_shown(lab):
     assert "hidden-text" not in failed.error.message
 
 
-async def test_a_bug_in_a_connector_fails_the_step_and_nothing_else(lab):
+async def test_a_bug_in_a_connector_fails_the_step_and_nothing_else(lab: Laboratory) -> None:
     lab.world.failures["look"] = [ZeroDivisionError("oops")]
 
     failed = await lab.run(flow("- {id: a, action: world.look}"))
 
     assert isinstance(failed, Finished)
+    assert failed.error is not None
     assert (failed.status, failed.error.kind) == (Status.FAILED, "ZeroDivisionError")
 
 
-async def test_the_end_is_reported_last_and_once(lab):
+async def test_the_end_is_reported_last_and_once(lab: Laboratory) -> None:
     await lab.run(flow("- {id: a, action: world.note}"))
 
     ends = [index for index, (_, event) in enumerate(lab.events) if isinstance(event, Ended)]
