@@ -219,6 +219,12 @@ class DropsCancelledLeases(MemoryQueue):
 
 
 class CancelsLater(MemoryQueue):
+    async def release(self, lease, *, delay_s=0.0):
+        cancelled, self._entries[lease.message.id].cancelled = self._entries[lease.message.id].cancelled, False
+        released = await super().release(lease, delay_s=delay_s)
+        self._entries[lease.message.id].cancelled = cancelled
+        return released
+
     async def cancel(self, id):
         entry = self._entries.get(id)
         if entry is not None:
@@ -355,7 +361,10 @@ CAUGHT = {
     CancelsOneLease: ["cancel_extends_to_later_leases"],
     CancelsOnceOnly: ["cancel_reaches_the_holder_of_the_lease"],
     DropsCancelledLeases: ["a_cancelled_lease_is_still_renewed"],
-    CancelsLater: ["a_cancelled_message_that_waits_is_due_at_once"],
+    CancelsLater: [
+        "a_cancelled_message_that_waits_is_due_at_once",
+        "a_message_cancelled_during_its_lease_is_due_at_once_when_it_is_released",
+    ],
     ReapsAgain: ["reap_returns_each_expired_lease_once_with_a_raised_token"],
     ReapsTheLiving: ["reap_returns_each_expired_lease_once_with_a_raised_token"],
     ReapsToTheTail: ["a_reaped_message_goes_to_the_head_of_its_tenants_line"],
@@ -372,7 +381,7 @@ CAUGHT = {
     IgnoresPriorities: ["within_a_tenant_a_higher_priority_comes_first"],
     ClaimsUndeclared: ["a_message_can_be_claimed_by_its_id_due_or_not"],
     ClaimsTheDueOnly: ["a_message_can_be_claimed_by_its_id_due_or_not"],
-    ClaimsTheLeased: ["a_leased_or_unknown_message_cannot_be_claimed"],
+    ClaimsTheLeased: ["a_leased_dead_or_unknown_message_cannot_be_claimed"],
 }
 
 

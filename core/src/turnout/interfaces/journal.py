@@ -55,7 +55,8 @@ class Journal(ABC):
     async def append(self, execution: str, token: int, rows: Sequence[Row]) -> None:
         """Send rows, in order, all or none. They may be acknowledged later: `barrier` waits for that.
 
-        `Fenced` here or at the next `barrier` if the fence is above `token`; the rows are then not written.
+        `Fenced` here or at the next `barrier` if the fence is above `token`; the rows are then not written. To be called
+        after `open`: a forgotten execution is not brought back (`BackendError`).
         """
 
     @abstractmethod

@@ -101,7 +101,7 @@ class Queue(ABC):
         one due first is handed out first. An expired lease's message is handed out before those waiting."""
 
     async def claim(self, worker: str, id: str) -> Lease | None:
-        """Lease this message now, due or not; None if it is not there or leased. Needs `CLAIM`."""
+        """Lease this message now, due or not; None if it is not there, dead, or leased and not expired. Needs `CLAIM`."""
         raise Unsupported(type(self).__name__, QueueCapability.CLAIM)
 
     @abstractmethod
@@ -116,7 +116,7 @@ class Queue(ABC):
     @abstractmethod
     async def release(self, lease: Lease, *, delay_s: float | None = 0.0) -> bool:
         """Give the message back, due after `delay_s`, or only when woken if None; its attempts start over. If `wake`
-        was called during the lease it is due at once. False if the lease is lost."""
+        or `cancel` was called during the lease it is due at once. False if the lease is lost."""
 
     @abstractmethod
     async def fail(self, lease: Lease, *, reason: str, delay_s: float = 0.0) -> bool:

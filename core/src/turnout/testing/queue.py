@@ -268,13 +268,15 @@ class QueueContract(LeaseContract):
         assert (lease.message.id, lease.worker, lease.attempt) == ("e1", "host:1:a", 1)
         assert list(await queue.extend([lease])) == [LeaseState.HELD]
 
-    async def test_a_leased_or_unknown_message_cannot_be_claimed(self, queue: Queue) -> None:
+    async def test_a_leased_dead_or_unknown_message_cannot_be_claimed(self, queue: Queue) -> None:
         if QueueCapability.CLAIM not in queue.capabilities:
             with pytest.raises(Unsupported):
                 await queue.claim("host:1:a", "e1")
             return
+        await self.kill(queue, "dead")
         await queue.put(message("e1"))
         await taken(queue)
 
         assert await queue.claim("host:2:b", "e1") is None
+        assert await queue.claim("host:2:b", "dead") is None
         assert await queue.claim("host:2:b", "unknown") is None

@@ -134,6 +134,15 @@ class LeaseContract(QueueFixtures):
 
         assert await queue.take("host:1:a", wait_s=0) is None
 
+    async def test_a_message_cancelled_during_its_lease_is_due_at_once_when_it_is_released(self, queue: Queue) -> None:
+        await queue.put(message("e1"))
+        lease = await taken(queue)
+        await queue.cancel("e1")
+
+        await queue.release(lease, delay_s=None)
+
+        assert (await taken(queue)).message.id == "e1"
+
     async def test_wake_says_whether_the_message_is_there(self, queue: Queue) -> None:
         await queue.put(message("e1"))
 
