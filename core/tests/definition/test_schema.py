@@ -114,6 +114,7 @@ BAD_TRIGGERS = [
     "{schedule: {corn: x}}",
     "{box.changed: {conection: c}}",
     "{call: {x: 1}}",
+    "{webhook: {x: 1}}",
     "{webhook: {}, call: {}}",
 ]
 

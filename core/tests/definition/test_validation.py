@@ -295,3 +295,14 @@ def test_a_fault_inside_a_block_of_text_is_found_on_its_line(check_steps: Check)
     )
 
     assert [(problem.line, problem.column) for problem in problems] == [(9, 22)]
+
+
+def test_thousands_of_faults_are_not_all_told(check_steps: Check) -> None:
+    steps = "".join(
+        f"      - {{id: s{i}, stop: {{output: '${{{{ steps.t{i} }}}}'}}, when: trigger}}\n" for i in range(3000)
+    )
+
+    problems = check_steps(steps)
+
+    assert len(problems) == 200
+    assert problems[199].line == 204

@@ -194,9 +194,9 @@ def retry(
         raise _refused(f"retry: {error}") from error
 
 
-def webhook(**options: Any) -> Trigger:
+def webhook() -> Trigger:
     """Started by a POST to the flow's address."""
-    return Trigger(type="webhook", options=options)
+    return Trigger(type="webhook")
 
 
 def schedule(cron: str = "", *, every: Duration | None = None, timezone: str = "") -> Trigger:

@@ -233,7 +233,7 @@ _CONNECTION_NAME: Final = Key(name="connection", type=Text(), doc="The name of a
 
 CONNECTOR_TRIGGER: Final = Shape("a connector's trigger", (_CONNECTION_NAME, _INPUTS), empty=True)
 TRIGGERS: Final[Mapping[str, Type]] = {
-    "webhook": MapOf(Data(), r"[a-z][a-z0-9_]*", "webhook option"),
+    "webhook": Shape("`webhook`", (), empty=True),
     "schedule": _SCHEDULE,
     "call": Shape("`call`", (), empty=True),
 }

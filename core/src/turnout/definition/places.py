@@ -36,6 +36,7 @@ class Places:
         positions = [flow.position for flow in integration.flows.values() if flow.position]
         self._file = positions[0].file if positions else ""
         self._trees: dict[str, Node | None] = {}
+        self._mappings: dict[str, dict[Position, MapNode]] = {}
 
     def problem(
         self,
@@ -75,7 +76,7 @@ class Places:
 
     def _follow(self, file: str, step: Position | None, ways: Sequence[Way]) -> tuple[Node | None, Position | None]:
         tree = self._tree(file)
-        start = _mapping_at(tree, step) if step and tree is not None else tree
+        start = self._mappings[file].get(step) if step and tree is not None else tree
         for way in ways:
             node, key = start, None
             for part in way:
@@ -86,7 +87,8 @@ class Places:
 
     def _tree(self, file: str) -> Node | None:
         if file not in self._trees:
-            self._trees[file] = self._read(file)
+            tree = self._trees[file] = self._read(file)
+            self._mappings[file] = {} if tree is None else _mappings_of(tree)
         return self._trees[file]
 
     def _read(self, file: str) -> Node | None:
@@ -110,18 +112,18 @@ def _child(node: Node | None, part: str | int) -> tuple[Node | None, Position | 
             return None, None
 
 
-def _mapping_at(tree: Node, at: Position) -> Node | None:
-    """The mapping that begins at this place, as steps do."""
+def _mappings_of(tree: Node) -> dict[Position, MapNode]:
+    """Every mapping by the place where it begins, as steps do. What aliases share is looked into once."""
+    found: dict[Position, MapNode] = {}
     pending: list[Node] = [tree]
     while pending:
         node = pending.pop()
         if isinstance(node, ListNode):
             pending.extend(node.items)
-        elif isinstance(node, MapNode):
-            if node.position == at:
-                return node
+        elif isinstance(node, MapNode) and node.position not in found:
+            found[node.position] = node
             pending.extend(entry.value for entry in node.entries.values())
-    return None
+    return found
 
 
 def _inside(node: ScalarNode, offset: int) -> Position:

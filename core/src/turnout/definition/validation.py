@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
+from typing import Final
 
 from turnout.definition.action_checks import ActionChecks
 from turnout.definition.config_checks import config_faults
@@ -16,9 +18,12 @@ from turnout.model.definition import Integration
 
 __all__ = ["validate"]
 
+_MOST: Final = 200
+"""Wrong references told of one flow: each is compared with all names to find the nearest."""
+
 
 def validate(integration: Integration, connectors: Mapping[str, Connector]) -> list[Problem]:
-    """All problems, in the order of the file; an integration without any of severity `error` can be deployed.
+    """All problems (of references the first 200 of a flow), in the order of the file; an integration without any of severity `error` can be deployed.
 
     `connectors` are those installed, by name. Names and literal values are checked wherever they stand; what an
     expression will give is not known. A `warning` is what may be meant, or what cannot do harm: a config variable that
@@ -30,11 +35,14 @@ def validate(integration: Integration, connectors: Mapping[str, Connector]) -> l
     actions = ActionChecks(integration, connectors, places)
     references = References(integration, connectors, places)
     problems = [*structure.names(), *config_faults(integration, places), *actions.connections()]
+    read_whole = True
     for flow in integration.flows.values():
         problems += structure.check(flow)
         problems += schedule_faults(flow, places)
         problems += actions.check(flow)
-        problems += references.check(flow)
+        found = list(islice(references.check(flow), _MOST))
+        read_whole = read_whole and len(found) < _MOST
+        problems += found
     problems += structure.calls()
     problems += [
         places.problem(
@@ -44,7 +52,7 @@ def validate(integration: Integration, connectors: Mapping[str, Connector]) -> l
             severity="warning",
         )
         for name in integration.config
-        if name not in references.config_used
+        if read_whole and name not in references.config_used
     ]
     unique = dict.fromkeys(problems)
     return sorted(unique, key=lambda problem: (problem.file, problem.line, problem.column))
