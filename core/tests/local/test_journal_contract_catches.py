@@ -143,6 +143,12 @@ class ForgetsEverything(MemoryJournal):
         await super().forget(list(self._executions))
 
 
+class BringsBack(MemoryJournal):
+    async def append(self, execution, token, rows):
+        await self.fence(execution, 0)
+        await super().append(execution, token, rows)
+
+
 class UsesPositionsAgain(MemoryJournal):
     async def forget(self, executions):
         await super().forget(executions)
@@ -194,6 +200,7 @@ CAUGHT = {
     SortsByName: ["unfinished_are_those_whose_last_row_is_no_end_the_oldest_first"],
     ForgetsNothing: ["forgotten_rows_are_gone_and_the_others_stay"],
     ForgetsEverything: ["forgotten_rows_are_gone_and_the_others_stay"],
+    BringsBack: ["a_forgotten_execution_is_not_brought_back_by_its_last_owner"],
     UsesPositionsAgain: ["positions_of_forgotten_rows_are_not_used_again"],
     SendsLastFirst: ["rows_sent_without_waiting_keep_their_order"],
 }

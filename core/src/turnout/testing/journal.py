@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 import pytest_asyncio
 
-from turnout.errors import Fenced
+from turnout.errors import BackendError, Fenced
 from turnout.interfaces.journal import Journal, Row
 from turnout.model.durability import Durability
 
@@ -254,6 +254,17 @@ class JournalContract:
         assert [list(await journal.rows(execution)) for execution in ("e1", "e3")] == [[], []]
         assert [entry.execution for entry in await journal.entries(after=0, limit=10)] == ["e2"]
         assert list(await journal.unfinished()) == ["e2"]
+
+    async def test_a_forgotten_execution_is_not_brought_back_by_its_last_owner(self, journal: Journal) -> None:
+        await journal.begin("e1", steps("a"))
+        await journal.open("e1", 1)
+        await journal.forget(["e1"])
+
+        with pytest.raises(BackendError):
+            await send(journal, "e1", 1, "late")
+
+        assert list(await journal.rows("e1")) == []
+        assert list(await journal.unfinished()) == []
 
     async def test_positions_of_forgotten_rows_are_not_used_again(self, journal: Journal) -> None:
         await journal.begin("e1", steps("a", "b"))
