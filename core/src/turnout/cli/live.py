@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from turnout.cli.step_tree import FIRST_ITEMS
-from turnout.cli.wording import cut, duration, error_line, lines, mark, one_line, plural, speaks_unicode
+from turnout.cli.wording import cut, duration, error_line, lines, mark, one_line, plural, speaks_unicode, stack_lines
 from turnout.model.events import (
     Accepted,
     Attempted,
@@ -33,6 +33,7 @@ from turnout.model.execution import StepStatus
 __all__ = ["LiveView"]
 
 _LABEL = 34
+_REDRAW_S = 0.1
 _LOG_LINES = 3
 """Lines of one message; the log itself keeps them all."""
 _SHOWN_LOGS = 200
@@ -57,6 +58,7 @@ class LiveView:
         self._items: Counter[str] = Counter()
         self._failed = ("", "")
         self._logs = 0
+        self._drawn_at = 0.0
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -99,8 +101,9 @@ class LiveView:
                 self._going.clear()
             case _:
                 pass
-        if self._live is not None:
-            self._live.refresh()
+        # Drawing costs more than running a step: in between, the view draws itself a few times a second.
+        if self._live is not None and self._now() - self._drawn_at >= _REDRAW_S:
+            self._redraw(self._live)
 
     def _ended(self, event: StepEnded) -> None:
         for path in [
@@ -117,9 +120,8 @@ class LiveView:
         if error is not None and self._failed != (error.step, error.message):
             self._failed = (error.step, error.message)
             self._print(Text(f"    {error_line(error)}", style="red"))
-            for line in lines(error.stack, limit=8) if error.stack else ():
-                if line.strip() and line.strip() not in error.message:
-                    self._print(Text(f"      {line.strip()}", style="dim"))
+            for line in stack_lines(error, limit=8):
+                self._print(Text(f"      {line}", style="dim"))
 
     def _logged(self, event: Logged) -> None:
         self._logs += 1
@@ -153,15 +155,22 @@ class LiveView:
             for path, going in shown
         ]
         rows += [
-            Text(f"  {one_line(path)}: {plural(done, 'item')} done", style="dim") for path, done in self._items.items()
+            Text(f"  {one_line(path)}: {plural(done, 'item')} done", style="dim")
+            for path, done in list(self._items.items())
         ]
         for row in rows:
             row.truncate(self._console.width)
         return Text("\n").join(rows[:room])
 
+    def _redraw(self, live: Live) -> None:
+        self._drawn_at = self._now()
+        live.refresh()
+
     def _print(self, line: Text) -> None:
         line.rstrip()
-        if self._console.is_terminal:
+        if self._live is not None:
+            # The lines below are drawn again with each print: they must not show what has just ended.
+            self._redraw(self._live)
             line.truncate(self._console.width, overflow="ellipsis")
         self._console.print(line, soft_wrap=True)
 

@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from turnout.cli.step_tree import Folded, Line, timeline_lines
-from turnout.cli.wording import clock_time, cut, duration, error_line, lines, mark, one_line, preview
+from turnout.cli.wording import clock_time, cut, duration, error_line, mark, one_line, preview, stack_lines
 from turnout.model.execution import ErrorInfo, ExecutionRecord, StepStatus
 
 __all__ = ["Layout", "timeline"]
@@ -74,7 +74,7 @@ def _heading(record: ExecutionRecord, layout: Layout) -> Iterator[Text]:
         facts.append(f"replay of {one_line(info.replay_of)}")
     started = record.started_at
     facts.append(f"started {clock_time(started)} UTC" if started is not None else "not started yet")
-    yield from (Text(line, style="dim") for line in _joined(facts, layout.width))
+    yield from (_cut(Text(line, style="dim"), layout) for line in _joined(facts, layout.width))
 
 
 def _joined(facts: list[str], width: int) -> Iterator[str]:
@@ -158,7 +158,7 @@ class _Waterfall:
         span = max(self._until - self._from, 0.000_001)
         ended = self._layout.now if row.ended_at is None else row.ended_at
         left = min(max(int((row.started_at - self._from) / span * width), 0), width - 1)
-        right = min(max(round((ended - self._from) / span * width), left + 1), width)
+        right = min(max(int((ended - self._from) / span * width), left + 1), width)
         full, waiting = ("█", "░") if self._layout.unicode else ("#", ".")
         return " " * left + (waiting if row.status is StepStatus.WAITING else full) * (right - left)
 
@@ -180,7 +180,7 @@ def _columns(steps: list[Line], layout: Layout) -> _Columns:
     narrow the bar goes first, then the start."""
     tries = _TRIES if any(step.record is not None and step.record.attempts > 1 for step in steps) else 0
     wanted = max([cell_len(_label(step)) + len(_indent(step.depth)) for step in steps], default=4)
-    label = max(min(wanted, layout.width * 2 // 5), 8)
+    label = max(min(wanted, layout.width * 2 // 5), 4)
     start = _START
     bar = layout.width - (2 + label + 1 + _STATUS + tries + 1 + start + 1 + _DURATION + 2)
     if bar < _NARROWEST_BAR:
@@ -206,10 +206,8 @@ def _error(error: ErrorInfo, depth: int, layout: Layout) -> Iterator[Text]:
     indent = _indent(depth + 1)
     for part in _wrapped(error_line(error), layout.width - len(indent)):
         yield Text(indent + part, style="red")
-    if error.stack:
-        for line in lines(error.stack, limit=_STACK_LINES):
-            if line.strip() and line.strip() not in error.message:
-                yield _cut(Text(f"{indent}  {line.strip()}", style="dim"), layout)
+    for line in stack_lines(error, limit=_STACK_LINES):
+        yield _cut(Text(f"{indent}  {line}", style="dim"), layout)
 
 
 def _wrapped(text: str, width: int, *, limit: int = 6) -> list[str]:

@@ -29,6 +29,7 @@ __all__ = [
     "plural",
     "preview",
     "speaks_unicode",
+    "stack_lines",
 ]
 
 
@@ -121,6 +122,14 @@ def cut(text: str, width: int, *, unicode: bool) -> str:
 def error_line(error: ErrorInfo) -> str:
     """`kind: message` on one line."""
     return f"{one_line(error.kind)}: {one_line(error.message)}"
+
+
+def stack_lines(error: ErrorInfo, *, limit: int) -> list[str]:
+    """The customer's own stack, without the line that says again what `error_line` says."""
+    if not error.stack:
+        return []
+    said = error_line(error)
+    return [line.strip() for line in lines(error.stack, limit=limit) if line.strip() and line.strip() not in said]
 
 
 def preview(output: Encoded, *, width: int) -> str:
