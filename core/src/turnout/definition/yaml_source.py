@@ -27,7 +27,7 @@ MAX_BYTES: Final = 2_000_000
 """A definition file is text that people write; data belongs into payloads and code into files of its own."""
 MAX_DEPTH: Final = 100
 """Levels of lists and mappings."""
-MAX_NODES: Final = 200_000
+MAX_NODES: Final = 100_000
 """Values and keys, each alias counted as all that it stands for."""
 _MAX_DIGITS: Final = 1000
 _MAX_PROBLEMS: Final = 100
