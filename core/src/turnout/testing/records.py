@@ -416,9 +416,11 @@ class RecordStoreContract:
                 info = execution(f"e{position}", at=float(position))
                 steps = tuple((info.id, step(f"s{number}")) for number in range(50))
                 await store.apply(RecordBatch(position=position, executions=(created(info),), steps=steps))
+                await asyncio.sleep(0)
 
         async def read() -> None:
             while await store.position() < 20:
+                await asyncio.sleep(0)
                 for record in await store.search(ExecutionQuery(limit=3)):
                     whole = await store.get(record.info.id)
                     assert whole is not None

@@ -1,0 +1,271 @@
+"""Record stores that each break a promise, and the tests of the contract that must notice it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from turnout.interfaces.records import ExecutionQuery, RecordBatch
+from turnout.local.memory_records import MemoryRecords
+from turnout.model.execution import ExecutionRecord, Status
+from turnout.testing.records import RecordStoreContract, execution
+
+
+class StandsStill(MemoryRecords):
+    async def position(self):
+        return 0
+
+
+class AppliesAgain(MemoryRecords):
+    async def apply(self, batch):
+        new = batch.position > self._position
+        self._position = 0
+        await super().apply(batch)
+        return new
+
+
+class AppliesByHalves(MemoryRecords):
+    async def apply(self, batch):
+        for change in batch.executions:
+            await super().apply(RecordBatch(position=self._position + 1, executions=(change,)))
+        return await super().apply(batch)
+
+
+class LosesErrors(MemoryRecords):
+    async def get(self, id):
+        record = await super().get(id)
+        return record and replace(record, error=None)
+
+
+class InventsExecutions(MemoryRecords):
+    async def get(self, id):
+        return await super().get(id) or ExecutionRecord(info=execution(id), status=Status.QUEUED)
+
+
+class ForgetsWhatIsLeftOut(MemoryRecords):
+    def _change(self, change):
+        super()._change(change)
+        if change.id in self._executions:
+            held = self._executions[change.id]
+            held.record = replace(held.record, error=change.error)
+
+
+class RewritesTheInfo(MemoryRecords):
+    def _change(self, change):
+        super()._change(change)
+        if change.info is not None:
+            held = self._executions[change.id]
+            held.record = replace(held.record, info=change.info)
+
+
+class ReopensAfterwards(MemoryRecords):
+    def _change(self, change):
+        super()._change(replace(change, reopened=False))
+        if change.reopened:
+            super()._change(replace(change, status=None, output=None, error=None))
+
+
+class DropsByPrefix(MemoryRecords):
+    def _change(self, change):
+        super()._change(change)
+        for path in change.dropped:
+            held = self._executions[change.id]
+            held.steps = {name: step for name, step in held.steps.items() if not name.startswith(path.rstrip("]"))}
+
+
+class DropsOneAlone(MemoryRecords):
+    def _change(self, change):
+        super()._change(replace(change, dropped=()))
+        for path in change.dropped:
+            self._executions[change.id].steps.pop(path, None)
+
+
+class KeepsTheFirstStep(MemoryRecords):
+    async def apply(self, batch):
+        new = [
+            (id, step) for id, step in batch.steps if step.path not in getattr(self._executions.get(id), "steps", {})
+        ]
+        return await super().apply(replace(batch, steps=tuple(new)))
+
+
+class ForgetsTheOrder(MemoryRecords):
+    async def get(self, id):
+        record = await super().get(id)
+        return record and replace(record, steps=record.steps[::-1])
+
+
+class RaisesForStrangers(MemoryRecords):
+    async def apply(self, batch):
+        assert all(id in self._executions or batch.executions for id, _ in batch.steps)
+        assert all(change.info or change.id in self._executions for change in batch.executions)
+        return await super().apply(batch)
+
+
+class SearchesWithout(MemoryRecords):
+    """Ignores one filter."""
+
+    ignored = ""
+
+    async def search(self, query):
+        return await super().search(replace(query, **{self.ignored: getattr(ExecutionQuery(), self.ignored)}))
+
+
+IGNORING = [
+    type(f"Ignores_{name}", (SearchesWithout,), {"ignored": name})
+    for name in ("tenant", "instance", "integration", "flow", "statuses", "since", "until", "text", "parent", "before")
+]
+
+
+class SearchesWithCase(MemoryRecords):
+    async def search(self, query):
+        found = await super().search(query)
+        return [record for record in found if query.text in (record.error.message if record.error else "")]
+
+
+class IncludesTheEnd(MemoryRecords):
+    async def search(self, query):
+        return await super().search(replace(query, until=query.until and query.until + 0.1))
+
+
+class FindsStepsToo(MemoryRecords):
+    async def search(self, query):
+        return [await self.get(record.info.id) for record in await super().search(query)]
+
+
+class PagesByTime(MemoryRecords):
+    async def search(self, query):
+        if query.before:
+            last = self._executions[query.before].record.info.created_at if query.before in self._executions else 0.0
+            query = replace(query, before="", until=last)
+        return await super().search(query)
+
+
+class NumbersByPage(MemoryRecords):
+    async def logs(self, id, *, after=0, limit=1000):
+        return [(number, line) for number, (_, line) in enumerate(await super().logs(id, after=after, limit=limit), 1)]
+
+
+class PrunesWhatEndsNow(MemoryRecords):
+    async def prune(self, *, ended_before=None, keep_bytes=None):
+        return await super().prune(ended_before=ended_before and ended_before + 1, keep_bytes=keep_bytes)
+
+
+class KeepsLogs(MemoryRecords):
+    async def logs(self, id, *, after=0, limit=1000):
+        self.__dict__.setdefault("kept", {}).update({key: held.logs for key, held in self._executions.items()})
+        return list(enumerate(self.kept.get(id, []), 1))
+
+    async def prune(self, *, ended_before=None, keep_bytes=None):
+        await self.logs("")
+        return await super().prune(ended_before=ended_before, keep_bytes=keep_bytes)
+
+
+class PrunesTheNewest(MemoryRecords):
+    async def prune(self, *, ended_before=None, keep_bytes=None):
+        self._order.sort(reverse=True)
+        return await super().prune(ended_before=ended_before, keep_bytes=keep_bytes)
+
+    def _remove(self, id):
+        self._order.remove(self._place(id))
+        del self._executions[id]
+
+
+class NeverShrinks(MemoryRecords):
+    async def size_bytes(self):
+        self.largest = max(getattr(self, "largest", 0), await super().size_bytes())
+        return self.largest
+
+
+class PrunesWhatRuns(MemoryRecords):
+    async def prune(self, *, ended_before=None, keep_bytes=None):
+        running = [id for id, held in self._executions.items() if held.record.ended_at is None]
+        if keep_bytes == 0:
+            self._remove(running[0])
+        return await super().prune(ended_before=ended_before, keep_bytes=keep_bytes)
+
+
+class PrunesUnasked(MemoryRecords):
+    async def prune(self, *, ended_before=None, keep_bytes=None):
+        return await super().prune(ended_before=ended_before or 1e12, keep_bytes=keep_bytes)
+
+
+class BringsBackHalves(MemoryRecords):
+    async def get(self, id):
+        return await super().get(id) or ("half" if self._position == 9 else None)
+
+
+class ForgetsDetails(MemoryRecords):
+    async def references(self):
+        return {(tenant, sha256) for tenant, sha256 in await super().references() if not sha256.startswith("3")}
+
+
+class ForgetsTenants(MemoryRecords):
+    async def references(self):
+        return {("acme", sha256) for _, sha256 in await super().references()}
+
+
+class CutsLoops(MemoryRecords):
+    async def get(self, id):
+        record = await super().get(id)
+        return record and replace(record, steps=record.steps[:10_000])
+
+
+class ShowsHalfBatches(MemoryRecords):
+    async def get(self, id):
+        record = await super().get(id)
+        return record and replace(record, steps=record.steps[:40])
+
+
+CAUGHT = {
+    StandsStill: ["the_position_is_that_of_the_last_batch"],
+    AppliesAgain: ["a_batch_that_is_not_above_the_last_changes_nothing"],
+    AppliesByHalves: ["a_batch_is_applied_as_a_whole_or_not_at_all"],
+    LosesErrors: ["an_execution_comes_back_with_everything_said_of_it"],
+    InventsExecutions: ["an_unknown_execution_is_none"],
+    ForgetsWhatIsLeftOut: ["what_a_change_leaves_out_is_kept"],
+    RewritesTheInfo: ["what_an_execution_is_never_changes"],
+    ReopensAfterwards: ["reopening_clears_the_end_before_the_rest_is_applied"],
+    DropsByPrefix: ["dropped_steps_are_removed_with_all_below", "dropping_one_item_keeps_the_others"],
+    DropsOneAlone: ["dropped_steps_are_removed_with_all_below"],
+    KeepsTheFirstStep: ["a_steps_record_replaces_the_earlier_one_of_its_path"],
+    ForgetsTheOrder: ["steps_come_in_the_order_of_their_start"],
+    RaisesForStrangers: ["what_is_said_of_unknown_executions_is_left_out"],
+    **{broken: ["filters_hold_all_together"] for broken in IGNORING},
+    SearchesWithCase: ["filters_hold_all_together"],
+    IncludesTheEnd: ["filters_hold_all_together"],
+    FindsStepsToo: ["found_executions_come_without_their_steps"],
+    PagesByTime: ["pages_follow_each_other_without_gap_or_repeat"],
+    NumbersByPage: ["logs_come_in_order_with_rising_numbers"],
+    PrunesWhatEndsNow: ["pruning_by_age_removes_what_ended_before"],
+    KeepsLogs: ["pruning_by_age_removes_what_ended_before"],
+    PrunesTheNewest: ["pruning_by_size_removes_the_oldest_final_ones_and_the_store_shrinks"],
+    NeverShrinks: ["pruning_by_size_removes_the_oldest_final_ones_and_the_store_shrinks"],
+    PrunesWhatRuns: ["executions_that_are_not_final_are_never_removed"],
+    PrunesUnasked: ["pruning_without_a_limit_removes_nothing"],
+    BringsBackHalves: ["a_pruned_execution_does_not_come_back_by_halves"],
+    ForgetsDetails: ["every_payload_that_is_still_named_is_referenced"],
+    ForgetsTenants: ["every_payload_that_is_still_named_is_referenced"],
+    CutsLoops: ["a_large_loop_is_applied_and_read_whole"],
+    ShowsHalfBatches: ["readers_and_a_writer_do_not_disturb_each_other"],
+}
+
+
+@pytest.mark.parametrize(
+    ("broken", "name"),
+    [(broken, name) for broken, names in CAUGHT.items() for name in names],
+    ids=lambda part: part if isinstance(part, str) else part.__name__,
+)
+async def test_the_contract_catches(run_contract, broken, name):
+    with pytest.raises((AssertionError, ExceptionGroup, pytest.fail.Exception)):
+        await run_contract(RecordStoreContract, name, lambda: {"store": broken()})
+
+
+@pytest.mark.parametrize("name", sorted({name for names in CAUGHT.values() for name in names}))
+async def test_a_whole_store_passes_where_a_broken_one_fails(run_contract, name):
+    await run_contract(RecordStoreContract, name, lambda: {"store": MemoryRecords()})
+
+
+def test_every_promise_has_a_broken_store():
+    promises = {name.removeprefix("test_") for name in dir(RecordStoreContract) if name.startswith("test_")}
+
+    assert promises - {name for names in CAUGHT.values() for name in names} == set()
