@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench
+.PHONY: help setup demo test contract lint format bench
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -19,6 +19,9 @@ demo: setup ## Run the 6-step integration against stand-ins, and show it; ARGS=-
 
 test: setup ## Run every test
 	$(BIN)/python -m pytest $(ARGS)
+
+contract: setup ## Run the contract suites of every implementation, and the broken fakes that they must catch
+	$(BIN)/python -m pytest -m contract $(ARGS)
 
 lint: setup ## Check style, types, layers and the length of modules
 	$(BIN)/ruff check .

@@ -15,6 +15,18 @@ IN_CI = os.environ.get("CI", "").lower() == "true"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "may_skip(reason): this test may be skipped in CI too")
+    config.addinivalue_line(
+        "markers", "contract: a promise of an interface, held by an implementation or caught by a suite"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make contract` runs: the suites of `turnout.testing`, and the tests that they catch broken fakes."""
+    for item in items:
+        suites = getattr(getattr(item, "cls", None), "__mro__", ())
+        held = any(suite.__module__.startswith("turnout.testing.") for suite in suites)
+        if held or item.path.stem.endswith("_contract_catches"):
+            item.add_marker("contract")
 
 
 @pytest.hookimpl(wrapper=True)
