@@ -121,6 +121,22 @@ def test_a_step_that_has_ended_is_no_longer_drawn_as_running() -> None:
     assert "running" not in after
 
 
+def test_the_step_that_must_be_running_is_drawn_before_it_is_announced() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, color_system=None, legacy_windows=False)
+
+    with LiveView(console, now=lambda: START + 5) as view:
+        view.expect(["fetch", "parse", "post"])
+        view.feed(Began(at=START + 3, worker="w", token=1, attempt=1))
+        first = out.getvalue()
+        view.feed(ended("fetch", 10))
+    second = out.getvalue().removeprefix(first)
+
+    assert "▸ fetch                              running     2.00 s" in first
+    assert "▸ parse                              running" in second
+    assert "post" not in second
+
+
 HOSTILE = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\x1b[]\n\r\t\x00\u202e"), max_size=40)
 
 

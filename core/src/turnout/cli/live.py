@@ -4,8 +4,9 @@ each step that ended is one line. Loops are shown by their first items, their tr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
@@ -57,6 +58,8 @@ class LiveView:
         self._going: dict[str, _Going] = {}
         self._items: Counter[str] = Counter()
         self._failed = ("", "")
+        self._first = ""
+        self._follower: dict[str, str] = {}
         self._logs = 0
         self._drawn_at = 0.0
         self._live: Live | None = None
@@ -73,6 +76,12 @@ class LiveView:
         self._going.clear()
         if self._live is not None:
             self._live.stop()
+
+    def expect(self, steps: Sequence[str]) -> None:
+        """The ids of the flow's own steps in their order, so that the one that must be running can be shown: the engine
+        announces only slow steps and effects."""
+        self._follower = dict(pairwise(steps))
+        self._first = steps[0] if steps else ""
 
     def feed(self, event: Event) -> None:  # noqa: C901 - one arm an event
         """Show what the event changes. Never raises for what an event contains."""
@@ -92,24 +101,31 @@ class LiveView:
                 self._ended(event)
             case Logged():
                 self._logged(event)
-            case Resumed() | Began(attempt=1) | Accepted():
+            case Began(attempt=1):
+                self._going.clear()
+                self._begin(self._first, event.at)
+            case Resumed() | Accepted() | Ended():
                 self._going.clear()
             case Began():
                 self._going.clear()
                 self._print(Text(f"claimed again by a worker (attempt {event.attempt}), going on", style="dim"))
-            case Ended():
-                self._going.clear()
             case _:
                 pass
         # Drawing costs more than running a step: in between, the view draws itself a few times a second.
         if self._live is not None and self._now() - self._drawn_at >= _REDRAW_S:
             self._redraw(self._live)
 
+    def _begin(self, path: str, at: float) -> None:
+        if path:
+            self._going[path] = _Going(StepStatus.RUNNING, at)
+
     def _ended(self, event: StepEnded) -> None:
         for path in [
             path for path in self._going if path == event.path or path.startswith((f"{event.path}.", f"{event.path}["))
         ]:
             del self._going[path]
+        if event.status in (StepStatus.SUCCEEDED, StepStatus.SKIPPED):
+            self._begin(self._follower.get(event.path, ""), event.at)
         if event.status is StepStatus.SUCCEEDED and _beyond_first_items(event.path):
             return
         items = self._items.pop(event.path, 0)

@@ -85,11 +85,12 @@ def _next_steps(record: ExecutionRecord) -> tuple[str, ...]:
         case Status.PARKED:
             return (
                 "",
-                "It is not known whether the parked step took effect. Look on the other side, then:",
-                f"  turnout executions resume {id} --repeat         run the step again",
-                f"  turnout executions resume {id} --output JSON    it happened, with this output",
+                "Whether the parked step took effect is not known. Look on the other side, then",
+                f"  turnout executions resume {id}",
+                "    --repeat         to run the step again, or",
+                "    --output JSON    because it happened, with this output",
             )
         case Status.FAILED if not record.info.parent:
-            return ("", f"turnout executions resume {id}  goes on from the failed step")
+            return ("", f"go on from the failed step: turnout executions resume {id}")
         case _:
             return ()

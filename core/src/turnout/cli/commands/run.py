@@ -78,6 +78,7 @@ async def _run(
     async with platform_of(settings, observers=(watch,)) as platform:
         integration = checked(_only(path), platform)
         flow = chosen_flow(integration, flow_name)
+        view.expect([step.id for step in flow.steps])
         instance = await deploy(platform, integration, inputs)
         for line in await platform.start_sandbox():
             click.echo(line, err=True)
