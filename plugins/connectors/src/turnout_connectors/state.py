@@ -15,7 +15,6 @@ connector = Connector(
     "state",
     title="State",
     description="Durable values of an instance or of one of its flows: counters, cursors, marks of what was seen.",
-    docs="https://docs.turnout.dev/connectors/state",
     connection_required=False,
 )
 

@@ -58,20 +58,20 @@ class Unzipped(TypedDict):
 async def gzip(context: ActionContext, inputs: Gzip) -> File:
     """Compress with gzip."""
     own = inputs.content.name if isinstance(inputs.content, File) else ""
-    out = new_spool()
-    with await spooled(context, inputs.content) as spool:
+    with await spooled(context, inputs.content) as spool, new_spool() as out:
         await in_thread(_compress, spool, out)
-    return await stored(context, out, name=inputs.name or f"{own or 'data'}.gz", content_type="application/gzip")
+        return await stored(context, out, name=inputs.name or f"{own or 'data'}.gz", content_type="application/gzip")
 
 
 @connector.action(effect=Effect.PURE)
 async def gunzip(context: ActionContext, inputs: Gunzip) -> File:
     """Decompress gzip."""
-    out = new_spool()
-    with await spooled(context, inputs.content) as spool:
-        await in_thread(_decompress, spool, out, _Bound(inputs.max_bytes, inputs.content.size))
+    if inputs.content.size == 0:
+        raise faulty("not_gzip", "not gzip: the file is empty")
     name = inputs.name or inputs.content.name.removesuffix(".gz") or "data"
-    return await stored(context, out, name=name, content_type=inputs.content_type)
+    with await spooled(context, inputs.content) as spool, new_spool() as out:
+        await in_thread(_decompress, spool, out, _Bound(inputs.max_bytes, inputs.content.size))
+        return await stored(context, out, name=name, content_type=inputs.content_type)
 
 
 @connector.action(effect=Effect.PURE, name="zip")
@@ -80,12 +80,12 @@ async def make_zip(context: ActionContext, inputs: Zip) -> File:
 
     The same files give the same archive, byte for byte.
     """
-    out = new_spool()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path, content in inputs.files.items():
-            with await spooled(context, content) as spool:
-                await in_thread(_pack, archive, _safe(path), spool)
-    return await stored(context, out, name=inputs.name, content_type="application/zip")
+    with new_spool() as out:
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path, content in inputs.files.items():
+                with await spooled(context, content) as spool:
+                    await in_thread(_pack, archive, _safe(path), spool)
+        return await stored(context, out, name=inputs.name, content_type="application/zip")
 
 
 @connector.action(effect=Effect.PURE)
@@ -98,11 +98,11 @@ async def unzip(context: ActionContext, inputs: Unzip) -> Unzipped:
     files = []
     with await spooled(context, inputs.content) as spool, _opened(spool) as archive:
         for entry in _entries(archive, inputs.select):
-            out = new_spool()
-            await in_thread(_unpack, archive, entry, out, bound)
-            files.append(
-                await stored(context, out, name=_safe(entry.filename), content_type="application/octet-stream")
-            )
+            with new_spool() as out:
+                await in_thread(_unpack, archive, entry, out, bound)
+                files.append(
+                    await stored(context, out, name=_safe(entry.filename), content_type="application/octet-stream")
+                )
     return {"files": files}
 
 
@@ -133,7 +133,7 @@ def _compress(spool: Spool, out: Spool) -> None:
 
 def _decompress(spool: Spool, out: Spool, bound: _Bound) -> None:
     try:
-        with gzip_format.GzipFile(fileobj=spool) as packed:
+        with gzip_format.GzipFile(fileobj=spool, mode="rb") as packed:
             _copy(packed, out, bound)
     except (OSError, EOFError, zlib.error) as error:
         raise faulty("not_gzip", f"not gzip, or damaged: {error}") from error

@@ -10,6 +10,5 @@ connector = Connector(
     "data",
     title="Data",
     description="Parse and write CSV, XML, JSON and NDJSON; gzip and zip.",
-    docs="https://docs.turnout.dev/connectors/data",
     connection_required=False,
 )

@@ -66,12 +66,16 @@ async def text_of(context: ActionContext, content: str | File, encoding: str = "
 async def spooled(context: ActionContext, content: str | File) -> Spool:
     """The content in a spool, at its beginning. The caller closes it."""
     spool = new_spool()
-    if isinstance(content, str):
-        spool.write(content.encode())
-    else:
-        async for chunk in context.files.open(content):
-            await in_thread(spool.write, chunk)
-    spool.seek(0)
+    try:
+        if isinstance(content, str):
+            spool.write(content.encode())
+        else:
+            async for chunk in context.files.open(content):
+                await in_thread(spool.write, chunk)
+        spool.seek(0)
+    except BaseException:
+        spool.close()
+        raise
     return spool
 
 
@@ -81,15 +85,14 @@ def new_spool() -> Spool:
 
 
 async def stored(context: ActionContext, spool: Spool, *, name: str, content_type: str) -> File:
-    """A file of the spool's whole content; the spool is closed."""
+    """A file of the spool's whole content."""
 
     async def chunks() -> AsyncIterator[bytes]:
         spool.seek(0)
         while chunk := await in_thread(spool.read, _CHUNK_BYTES):
             yield chunk
 
-    with spool:
-        return await context.files.create(chunks(), name=name, content_type=content_type)
+    return await context.files.create(chunks(), name=name, content_type=content_type)
 
 
 async def in_thread(function: Callable[..., T], *arguments: object) -> T:

@@ -89,12 +89,10 @@ async def parse_csv(context: ActionContext, inputs: ParseCsv) -> Table:
         if inputs.rows == "list":
             columns, rows = await in_thread(_listed, inputs, spool, encoding)
             return {"rows": rows, "columns": columns}
-        out = new_spool()
-        columns = await in_thread(_lines, inputs, spool, encoding, out)
-        return {
-            "rows": await stored(context, out, name="rows.ndjson", content_type="application/x-ndjson"),
-            "columns": columns,
-        }
+        with new_spool() as out:
+            columns = await in_thread(_lines, inputs, spool, encoding, out)
+            file = await stored(context, out, name="rows.ndjson", content_type="application/x-ndjson")
+            return {"rows": file, "columns": columns}
 
 
 @connector.action(effect=Effect.PURE)
@@ -103,14 +101,14 @@ async def write_csv(context: ActionContext, inputs: WriteCsv) -> File:
 
     Lists and objects inside a row are written as JSON; null is an empty field; true and false as JSON writes them.
     """
-    out = new_spool()
     rows = inputs.rows.load() if inputs.rows.files else None
-    if isinstance(rows, File):
-        with await spooled(context, rows) as spool:
-            await in_thread(_write, inputs, (Value.parse(line) for line in spool if line.strip()), out)
-    else:
-        await in_thread(_write, inputs, inputs.rows.items(), out)
-    return await stored(context, out, name=inputs.name, content_type=f"text/csv; charset={inputs.encoding}")
+    with new_spool() as out:
+        if isinstance(rows, File):
+            with await spooled(context, rows) as spool:
+                await in_thread(_write, inputs, (Value.parse(line) for line in spool if line.strip()), out)
+        else:
+            await in_thread(_write, inputs, inputs.rows.items(), out)
+        return await stored(context, out, name=inputs.name, content_type=f"text/csv; charset={inputs.encoding}")
 
 
 def _listed(inputs: ParseCsv, spool: Spool, encoding: str) -> tuple[list[str], list[Any]]:

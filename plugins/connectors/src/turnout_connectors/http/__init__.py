@@ -22,7 +22,7 @@ connector = Connector(
     "http",
     title="HTTP",
     description="Requests to any HTTP API: JSON, forms, multipart, files by stream, pages of lists.",
-    docs="https://docs.turnout.dev/connectors/http",
+    docs="https://www.rfc-editor.org/rfc/rfc9110",
     connection_required=False,
 )
 connector.connection("none", NoCredentials)
