@@ -43,7 +43,7 @@ _skip = msgspec.json.Decoder(msgspec.Raw).decode
 class Value:
     """One JSON-like value, lazily parsed or written. Treat what `load` returns as read-only: it is shared."""
 
-    __slots__ = ("_files", "_object", "_text")
+    __slots__ = ("_files", "_object", "_plain", "_text")
 
     def __init__(self, data: Any) -> None:
         """Of Python data: None, bool, int, float, str, list, tuple, dict with text keys, `File`, `Value`, and what
@@ -51,6 +51,7 @@ class Value:
         self._object: Any = data
         self._text: bytes | None = None
         self._files: tuple[tuple[str, File], ...] = ()
+        self._plain = False  # no nested `Value` or model can be in it: it need not be searched again
 
     @classmethod
     def from_json(cls, text: bytes, files: tuple[tuple[str, File], ...] = ()) -> Value:
@@ -59,6 +60,7 @@ class Value:
         value._object = _UNSET
         value._text = text
         value._files = files
+        value._plain = False
         return value
 
     @classmethod
@@ -90,8 +92,11 @@ class Value:
                 raise _too_deep() from error
             for pointer, file in self._files:
                 self._object = _place(self._object, pointer, file)
-        elif type(self._object) in (dict, list, tuple, Value) or hasattr(self._object, "model_dump"):
+        elif not self._plain and (
+            type(self._object) in (dict, list, tuple, Value) or hasattr(self._object, "model_dump")
+        ):
             self._object = _resolve(self._object, 0)
+        self._plain = True
         return self._object
 
     def encode(self) -> Encoded:
@@ -124,7 +129,7 @@ class Value:
         if not isinstance(data, Mapping) or key not in data:
             return None
         inner = data[key]
-        return inner if isinstance(inner, Value) else Value(inner)
+        return inner if isinstance(inner, Value) else self._part(inner)
 
     def index(self, position: int) -> Value | None:
         """The value of an element, from the end if negative; None where there is none or this is not a list."""
@@ -136,7 +141,13 @@ class Value:
         data = self.load()
         if not isinstance(data, list | tuple) or not -len(data) <= position < len(data):
             return None
-        return Value(data[position])
+        return self._part(data[position])
+
+    def _part(self, data: Any) -> Value:
+        """A part of this value's data."""
+        part = Value(data)
+        part._plain = self._plain
+        return part
 
     @property
     def file(self) -> File | None:
@@ -277,7 +288,7 @@ def _fields(model: Any) -> dict[str, Any]:
     return {field.alias or name: getattr(model, name) for name, field in type(model).model_fields.items()}
 
 
-def _check(data: Any, pointer: str, depth: int, files: list[tuple[str, File]]) -> None:  # noqa: C901 - one arm a type
+def _check(data: Any, pointer: str, depth: int, files: list[tuple[str, File]]) -> None:  # noqa: C901, PLR0912 - one arm a type
     """Refuse what JSON does not have, and gather the files with their JSON pointers."""
     match data:
         case None | bool() | int() | str():

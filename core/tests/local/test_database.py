@@ -188,10 +188,12 @@ def test_processes_that_create_the_file_at_the_same_moment_all_succeed(tmp_path)
     command = [sys.executable, "-c", script, str(tmp_path / "state.db")]
     racers = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(4)]
     for racer in racers:
+        assert racer.stdin
         racer.stdin.write(b"go\n")
         racer.stdin.flush()
     statuses = [racer.wait(30) for racer in racers]
     for racer in racers:
+        assert racer.stdin
         racer.stdin.close()
 
     assert statuses == [0, 0, 0, 0]

@@ -51,7 +51,7 @@ async def test_writes_keep_their_order(database):
 
 
 async def test_only_durable_writes_wait_for_the_disk(database):
-    statements = []
+    statements: list[str] = []
     database.group._database._connection.set_trace_callback(statements.append)
 
     await database.write(insert("a"), durable=False)

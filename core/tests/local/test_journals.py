@@ -93,7 +93,7 @@ async def test_many_executions_share_one_commit_when_each_waits_for_the_disk(ful
     journal = SQLiteJournal(full)
     for n in range(64):
         await journal.open(f"e{n}", 1)
-    statements = []
+    statements: list[str] = []
     full.group._database._connection.set_trace_callback(statements.append)
     busy = full.another()
 

@@ -13,7 +13,7 @@ from turnout.testing.payloads import PayloadStoreContract
 
 
 class NamesNoDurability(FilePayloads):
-    durability = "solid"
+    durability = "solid"  # type: ignore[assignment]
 
 
 class CutsContent(FilePayloads):

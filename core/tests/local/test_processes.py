@@ -27,7 +27,7 @@ def database(tmp_path):
 
 @pytest.fixture
 def start(tmp_path):
-    processes = []
+    processes: list[subprocess.Popen[str]] = []
 
     def start_worker(role, *options):
         command = [sys.executable, str(WORKER), role, str(tmp_path), *options]
@@ -38,7 +38,9 @@ def start(tmp_path):
     for process in processes:
         process.kill()
         process.wait()
+        assert process.stdin
         process.stdin.close()
+        assert process.stdout
         process.stdout.close()
 
 

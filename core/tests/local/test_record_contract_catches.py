@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from turnout.interfaces.records import ExecutionQuery, RecordBatch
 from turnout.local.memory_records import MemoryRecords
-from turnout.model.execution import ExecutionRecord, Status
+from turnout.model.execution import ExecutionRecord, LogLine, Status
 from turnout.testing.records import RecordStoreContract, execution
 
 
@@ -151,8 +151,12 @@ class PrunesWhatEndsNow(MemoryRecords):
 
 
 class KeepsLogs(MemoryRecords):
+    def __init__(self, *arguments, **settings):
+        super().__init__(*arguments, **settings)
+        self.kept: dict[str, list[LogLine]] = {}
+
     async def logs(self, id, *, after=0, limit=1000):
-        self.__dict__.setdefault("kept", {}).update({key: held.logs for key, held in self._executions.items()})
+        self.kept.update({key: held.logs for key, held in self._executions.items()})
         return list(enumerate(self.kept.get(id, []), 1))
 
     async def prune(self, *, ended_before=None, keep_bytes=None):

@@ -122,7 +122,7 @@ class LosesUpdates(MemoryState):
     async def increment(self, scope, key, by, *, operation):
         before = await self.get(scope, key)
         total = await super().increment(scope, key, by, operation=operation)
-        if operation.endswith("-7"):
+        if before and operation.endswith("-7"):
             self._scope(scope)[key] = before
         return total
 

@@ -67,7 +67,9 @@ def test_a_child_process_does_not_keep_its_parents_lock(tmp_path):
     lock = WorkerLock(tmp_path)
     command = [sys.executable, "-c", "print('started', flush=True); input()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False) as child:
+        assert child.stdout
         child.stdout.readline()
+        assert lock._file is not None
         os.close(lock._file)
         lock._file = None
 

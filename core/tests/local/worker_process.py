@@ -33,6 +33,7 @@ async def hold(directory, database):
     """Take one message and keep it."""
     worker = WorkerLock(directory / "workers")
     lease = await SQLiteQueue(database).take(worker.name, wait_s=5.0)
+    assert lease
     say(f"{lease.worker} {lease.token}")
     await asyncio.Event().wait()
 

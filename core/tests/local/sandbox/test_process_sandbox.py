@@ -6,6 +6,7 @@ import pytest
 import uvloop
 from turnout.interfaces.sandbox import Limits
 from turnout.local.sandbox import ProcessSandbox
+from turnout.model.execution import LogLine
 from turnout.testing.sandbox import SandboxContract, bundle_of, job
 
 
@@ -30,7 +31,7 @@ async def test_start_says_what_is_not_isolated():
 
 def test_it_runs_on_uvloop_too(tmp_path):
     bundle = bundle_of(tmp_path, {"step.js": "export default (text) => { console.log('seen'); return text }"})
-    lines = []
+    lines: list[LogLine] = []
 
     async def run():
         sandbox = ProcessSandbox(warm_floor=1)

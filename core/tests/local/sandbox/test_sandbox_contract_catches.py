@@ -78,7 +78,7 @@ def as_success(outcome):
 
 
 class Undeclared(Wrapped):
-    isolates = frozenset({"everything"})
+    isolates = frozenset({"everything"})  # type: ignore[arg-type]
 
 
 class OneForAll(Wrapped):
