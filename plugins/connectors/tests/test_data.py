@@ -24,7 +24,7 @@ async def _fails(data, action, inputs) -> StepError:
     return failed.value
 
 
-async def _written(data, action, inputs) -> bytes:
+async def _written(data, action, inputs):
     return await data.files.read((await data.run(action, inputs)).load())
 
 
