@@ -20,6 +20,7 @@ def stranger(tmp_path):
     )
     command = [sys.executable, "-c", script, str(tmp_path / "workers")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
         yield process, process.stdout.readline().strip()
         process.kill()
 
