@@ -19,6 +19,7 @@ from turnout.model.payload import Encoded, File
 
 __all__ = ["Conversation"]
 
+_NO_MEMORY: Final = ("Array buffer allocation failed", "Failed to allocate memory", "Out of memory")
 _PIECE_BYTES: Final = 1024 * 1024
 
 
@@ -205,7 +206,7 @@ class Conversation:
         if thrown is None:
             return Failure(kind=report.kind, message=report.message, network=report.network)
         kind, message, place = report.kind or thrown.name, thrown.message, ""
-        if kind == "RangeError" and message == "Array buffer allocation failed":
+        if kind == "RangeError" and message in _NO_MEMORY:
             kind, message = "memory", self._memory_message()
         elif kind == "import":
             place = syntax_place(thrown.stack, self._bundle)

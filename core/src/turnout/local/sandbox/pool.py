@@ -66,7 +66,8 @@ class Pool:
 
     def __init__(self, sizes: PoolSizes, make: Callable[[Limits], Awaitable[NodeProcess]]) -> None:
         self._sizes = sizes
-        self._make_process = make
+        self._make = make
+        self._alive: set[NodeProcess] = set()
         self._usual = Limits()
         self._generic: deque[NodeProcess] = deque()
         self._shelves: OrderedDict[_Key, _Shelf] = OrderedDict()
@@ -127,13 +128,9 @@ class Pool:
             task.cancel()
         await asyncio.gather(*self._makers, return_exceptions=True)
         self._turn_away()
-        ended = [*self._generic, *self._running]
         for key in tuple(self._shelves):
-            ended += self._shelves[key].ready
             self._forget(key)
-        for process in ended:
-            process.kill()
-        await asyncio.gather(*(process.exited for process in ended))
+        await asyncio.gather(*(process.end() for process in tuple(self._alive)))
         self._generic.clear()
         self._running.clear()
 
@@ -147,6 +144,12 @@ class Pool:
         for future in waiting:
             if not future.done():
                 future.set_exception(BackendError("the sandbox has been closed"))
+
+    async def _make_process(self, limits: Limits) -> NodeProcess:
+        process = await self._make(limits)
+        self._alive.add(process)
+        process.exited.add_done_callback(lambda _: self._alive.discard(process))
+        return process
 
     async def _place(self, tenant: str) -> None:
         """Wait for one of the places, behind this tenant's own calls but not behind another's backlog."""

@@ -56,15 +56,15 @@ class NodeProcess:
             async with asyncio.timeout(limits.boot_s):
                 await process._boot(lifeline)
         except TimeoutError as error:
-            process.kill()
+            await process.end()
             raise BackendError(
                 f"a Node process was not ready within {limits.boot_s:g} s: the machine is overloaded or out of memory"
             ) from error
         except OSError as error:
-            process.kill()
+            await process.end()
             raise BackendError(f"a Node process could not be started: {error}") from error
         except BaseException:
-            process.kill()
+            await process.end()
             raise
         return process
 
@@ -119,6 +119,12 @@ class NodeProcess:
                 self._close_pipe(fd)
         if self._channel:
             self._channel.close()
+
+    async def end(self) -> None:
+        """Kill, and wait until the process is buried."""
+        self.kill()
+        if self._pid:
+            await asyncio.shield(self.exited)
 
     async def _boot(self, lifeline: Lifeline) -> None:
         ours, theirs = socket.socketpair()

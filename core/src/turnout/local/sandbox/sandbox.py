@@ -114,4 +114,4 @@ class _ProcessHandle(SandboxHandle):
     async def release(self) -> None:
         self._sound = False
         self._pool.release(self._process)
-        await self._process.exited
+        await self._process.end()

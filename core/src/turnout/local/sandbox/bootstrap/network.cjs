@@ -4,7 +4,7 @@
 
 const diagnostics = require("diagnostics_channel");
 
-const SPAWNING = /^(NativeModule (child_process|worker_threads|dgram|cluster|inspector)|Internal Binding (spawn_sync|process_wrap|udp_wrap))$/;
+const SPAWNING = /^(NativeModule (child_process|cluster|inspector)|Internal Binding (spawn_sync|udp_wrap))$/;
 
 let opened = false;
 let seen = 0;
