@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from turnout.interfaces.sandbox import Failure, Limits, Success
 from turnout.local.sandbox import ProcessSandbox
+from turnout.model.execution import LogLine
 from turnout.model.payload import Encoded
 from turnout.testing.sandbox import bundle_of, job
 
@@ -49,7 +50,7 @@ export default () => {
 
 async def test_globals_poisoned_in_one_execution_do_not_reach_another(sandbox, tmp_path):
     bundle = bundle_of(tmp_path, {"poison.js": POISON, "probe.js": PROBE})
-    lines = []
+    lines: list[LogLine] = []
 
     first = await sandbox.acquire("acme", bundle_of(tmp_path, {"poison.js": POISON}), Limits())
     await first.run(job("poison.js"))
@@ -65,7 +66,7 @@ async def test_globals_poisoned_in_one_execution_do_not_reach_another(sandbox, t
 
 async def test_control_the_same_poison_does_reach_the_next_job_of_a_shared_process(sandbox, tmp_path):
     handle = await sandbox.acquire("acme", bundle_of(tmp_path, {"poison.js": POISON, "probe.js": PROBE}), Limits())
-    lines = []
+    lines: list[LogLine] = []
 
     await handle.run(job("poison.js"))
     outcome = await handle.run(job("probe.js", log=lines.append))
@@ -165,7 +166,7 @@ async def test_what_goes_wrong_is_told_by_kind(run, source, kind, part):
 
 
 async def test_a_flood_of_output_neither_blocks_nor_fills_us(run):
-    lines = []
+    lines: list[LogLine] = []
 
     outcome = await run(
         "export default () => { const x = 'y'.repeat(1000) + '\\n'; for (;;) { process.stdout.write(x); console.log(x) } }",
