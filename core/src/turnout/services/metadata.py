@@ -73,7 +73,10 @@ class Metadata(Service):
         await self.catch_up()
 
     async def catch_up(self) -> None:
-        """Record everything that the journal has. `BackendError` if a store fails; the next call goes on."""
+        """Record everything that the journal has now. `BackendError` if a store fails; the next call goes on.
+
+        What is written meanwhile is left to the next call: following a busy loop row by row would slow it.
+        """
         async with self._one:
             while True:
                 after = await self._records.position()
@@ -85,6 +88,8 @@ class Metadata(Service):
                 ended = [change.id for change in batch.executions if change.status is not None and change.status.final]
                 if ended:
                     await self._journal.forget(ended)
+                if len(entries) < _BATCH:
+                    return
 
     async def _run(self) -> None:
         while True:
