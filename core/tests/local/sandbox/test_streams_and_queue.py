@@ -64,6 +64,7 @@ async def test_named_files_and_text_of_files(tmp_path):
     outcome = await handle.run(job("step.js", input=Encoded(json=b"[null,null]", files=listed), files=files.access))
     await sandbox.close()
 
+    assert isinstance(outcome, Success), outcome
     assert json.loads(outcome.output.json) == {"text": "grüße", "data": {"a": [1]}, "made": [None, None]}
     made = dict(outcome.output.files)
     assert (made["/made/0"].name, made["/made/0"].content_type) == ("a.csv", "text/csv")
