@@ -24,6 +24,7 @@ __all__ = ["Results", "as_json", "as_text", "write_section"]
 _HEADINGS = {
     "w1_p50_ms": ("W1 p50", "ms"),
     "w1_p99_ms": ("W1 p99", "ms"),
+    "w1_spaced_p50_ms": ("W1 p50, with pauses", "ms"),
     "w1_runs_per_s": ("W1 throughput at 16", "runs/s"),
     "w1_cpu_s_per_run": ("W1 CPU a run", "s"),
     "w1_pss_mb": ("W1 peak PSS", "MB"),
@@ -126,7 +127,9 @@ def as_text(results: Results) -> str:
         "history. *turnout* is `turnout dev`, the embedded default, which said at its start:"
     )
     machine = "\n".join(f"- {name}: {value}" for name, value in _machine().items())
-    parts = [how, machine, sides, f"```\n{results.announcement}\n```"]
+    parts = [machine]
+    if results.announcement:
+        parts = [how, machine, sides, f"```\n{results.announcement}\n```"]
     rounds = list(results.rounds)
     memory = _rows([results.memory]) if results.memory else []
     if rounds or memory:

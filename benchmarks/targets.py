@@ -43,6 +43,7 @@ def _ratio(figure: str) -> Callable[[Figures, Figures], float]:
 
 TARGETS = (
     Target(workload="w1", title="W1 p50 ÷ floor", bound=3, value=_ratio("w1_p50_ms")),
+    Target(workload="w1", title="W1 p50 ÷ floor, with pauses", bound=3, value=_ratio("w1_spaced_p50_ms")),
     Target(
         workload="w1",
         title="W1 throughput at 16",

@@ -43,9 +43,12 @@ async function once(url, run, body, posts = 1) {
 }
 
 const commands = {
-  async sequence({ url, name, runs, body, posts }) {
+  async sequence({ url, name, runs, body, posts, pause_ms = 0 }) {
     const results = [];
-    for (let run = 0; run < runs; run++) results.push(await once(url, `${name}-${run}`, body, posts));
+    for (let run = 0; run < runs; run++) {
+      if (pause_ms) await new Promise((resolve) => setTimeout(resolve, pause_ms));
+      results.push(await once(url, `${name}-${run}`, body, posts));
+    }
     return { ms: results.map((result) => result.ms), executions: results.map((result) => result.execution) };
   },
 

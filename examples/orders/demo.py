@@ -34,7 +34,8 @@ HERE = Path(__file__).parent
 _START_S = 60.0
 _RUN_S = 60.0
 _POLL_S = 0.02
-_BAR_COLUMNS = 30
+_COLUMN_MS = 5
+_BAR_COLUMNS = 40
 _MARKS = {"succeeded": "✓", "failed": "✗", "skipped": "-", "cancelled": "✗", "parked": "!"}
 
 
@@ -91,19 +92,18 @@ async def _follow(client: httpx.AsyncClient, execution: str) -> dict[str, Any]:
         fresh = [step for step in ended if step["path"] not in shown]
         if fresh:
             logs = (await client.get(f"/api/executions/{execution}/logs")).raise_for_status().json()["logs"]
-            longest = max(step["duration_ms"] or 0 for step in ended)
             for step in fresh:
                 shown.add(step["path"])
-                _print_step(step, [line for line in logs if line["step"] == step["path"]], longest)
+                _print_step(step, [line for line in logs if line["step"] == step["path"]])
         if record["status"] in ("succeeded", "failed", "cancelled", "parked"):
             return record
         await asyncio.sleep(_POLL_S)
     raise DemoFailed(f"execution {execution} did not end within {_RUN_S:.0f} s")
 
 
-def _print_step(step: dict[str, Any], logs: list[dict[str, Any]], longest_ms: float) -> None:
+def _print_step(step: dict[str, Any], logs: list[dict[str, Any]]) -> None:
     duration_ms = step["duration_ms"] or 0.0
-    bar = "█" * max(1, round(_BAR_COLUMNS * duration_ms / (longest_ms or 1)))
+    bar = "█" * min(_BAR_COLUMNS, max(1, round(duration_ms / _COLUMN_MS)))
     tries = f"  {step['attempts']} attempts" if step["attempts"] > 1 else ""
     kind = step.get("kind", "")
     print(
