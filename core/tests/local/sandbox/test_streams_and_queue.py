@@ -1,8 +1,11 @@
 """Large content passes in pieces; who waits for a place takes turns; a cancelled wait leaves no trace."""
 
+from __future__ import annotations
+
 import asyncio
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 from turnout.interfaces.sandbox import FileAccess, Limits, Success
@@ -17,7 +20,7 @@ PIECES = 150
 class Streaming:
     """A store that makes and hashes content as it goes by, and holds none."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.digest = hashlib.sha256()
         self.size = 0
 
@@ -32,7 +35,7 @@ class Streaming:
         return File(sha256=self.digest.hexdigest(), size=self.size, name=name, content_type=content_type)
 
 
-async def test_more_content_than_memory_streams_through(tmp_path):
+async def test_more_content_than_memory_streams_through(tmp_path: Path) -> None:
     source = """export default async ({ doc }) => doc.stream().pipeThrough(new TransformStream({
       transform(piece, out) { out.enqueue(piece) }
     }))"""
@@ -51,7 +54,7 @@ async def test_more_content_than_memory_streams_through(tmp_path):
     assert store.digest.hexdigest() == hashlib.sha256(PIECE * PIECES).hexdigest()
 
 
-async def test_named_files_and_text_of_files(tmp_path):
+async def test_named_files_and_text_of_files(tmp_path: Path) -> None:
     source = """export default async (files) => {
       const [text, data] = await Promise.all([files[0].text(), files[1].json()])
       return { text, data, made: [new File(['héllo'], 'a.csv', { type: 'text/csv' }), new Uint8Array(0)] }
@@ -72,12 +75,28 @@ async def test_named_files_and_text_of_files(tmp_path):
     assert made["/made/1"].size == 0
 
 
-async def test_one_tenants_backlog_does_not_hold_up_another(tmp_path):
+async def test_bytes_of_any_class_become_files(tmp_path: Path) -> None:
+    source = """export default () => [Buffer.from('hé'), { deep: [new Uint16Array([65]), new Uint8Array([66]).buffer] },
+      new DataView(new Uint8Array([67]).buffer), JSON.parse(JSON.stringify(Buffer.from('D'))).data, 2n ** 64n]"""
+    files = MemoryFiles()
+    sandbox = ProcessSandbox(warm_floor=0)
+    handle = await sandbox.acquire("acme", bundle_of(tmp_path, {"step.js": source}), Limits())
+
+    outcome = await handle.run(job("step.js", files=files.access))
+    await sandbox.close()
+
+    assert isinstance(outcome, Success), outcome
+    assert json.loads(outcome.output.json) == [None, {"deep": [None, None]}, None, [68], 2**64]
+    contents = {pointer: files.contents[file.sha256] for pointer, file in outcome.output.files}
+    assert contents == {"/0": "hé".encode(), "/1/deep/0": b"A\0", "/1/deep/1": b"B", "/2": b"C"}
+
+
+async def test_one_tenants_backlog_does_not_hold_up_another(tmp_path: Path) -> None:
     bundle = bundle_of(tmp_path, {"step.js": "export default () => 1"})
     sandbox = ProcessSandbox(warm_floor=0, max_processes=1)
     served = []
 
-    async def execute(tenant):
+    async def execute(tenant) -> None:
         handle = await sandbox.acquire(tenant, bundle, Limits())
         served.append(tenant)
         await handle.run(job("step.js"))
@@ -89,7 +108,7 @@ async def test_one_tenants_backlog_does_not_hold_up_another(tmp_path):
     assert served.index("quiet") <= 2
 
 
-async def test_a_wait_that_is_cancelled_gives_its_place_back(tmp_path):
+async def test_a_wait_that_is_cancelled_gives_its_place_back(tmp_path: Path) -> None:
     bundle = bundle_of(tmp_path, {"step.js": "export default () => 1"})
     sandbox = ProcessSandbox(warm_floor=0, max_processes=1)
     holder = await sandbox.acquire("acme", bundle, Limits())

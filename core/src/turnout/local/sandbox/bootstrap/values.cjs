@@ -34,7 +34,8 @@ function place(value, pointer, file) {
   return value;
 }
 
-let writing = false;
+/** "" while customer code runs; "looking" for bytes, or "leaving" them as they are for the replacer, while we write. */
+let writing = "";
 let bytesMet = false;
 
 /** Let `JSON.stringify` tell us that it met bytes; for customer code's own calls everything stays as it was. */
@@ -44,7 +45,8 @@ function watchFor(prototype) {
     configurable: true,
     writable: true,
     value: function toJSON() {
-      if (!writing) return original ? c.uncurry(original)(this) : this;
+      if (writing === "") return original ? c.uncurry(original)(this) : this;
+      if (writing === "leaving") return this;
       bytesMet = true;
       return null;
     },
@@ -63,7 +65,7 @@ function write(value) {
     watchFor(files.knowStreams().prototype);
     streamsWatched = true;
   }
-  writing = true;
+  writing = "looking";
   bytesMet = false;
   try {
     const text = c.stringify(value);
@@ -71,9 +73,14 @@ function write(value) {
   } catch (error) {
     if (!isAboutBigInt(error)) throw error;
   } finally {
-    writing = false;
+    writing = "";
   }
-  return writeSlowly(value);
+  writing = "leaving";
+  try {
+    return writeSlowly(value);
+  } finally {
+    writing = "";
+  }
 }
 
 const isAboutBigInt = (error) => error instanceof c.TypeError && c.indexOf(`${error.message}`, "BigInt") >= 0;
