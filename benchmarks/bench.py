@@ -91,6 +91,12 @@ def _help_ms(times: int = 11) -> tuple[float, ...]:
     return tuple(taken[1:])
 
 
+def _announcement(log: Path) -> str:
+    """What Turnout said before it served: isolation and durability."""
+    said, _, _ = log.read_text().partition("serving on ")
+    return said.strip()
+
+
 def run(results: Results, say: Callable[[str], None]) -> None:
     """Fill in the results. `Failed` if a side did not do its work."""
     if "help" in results.only:
@@ -105,8 +111,8 @@ def run(results: Results, say: Callable[[str], None]) -> None:
             systems.floor(scripts, world) as floor,
             systems.turnout(work, world) as turnout,
         ):
-            results.announcement = turnout.log.read_text().strip()
             _measure(results, world, floor, turnout, say)
+            results.announcement = _announcement(turnout.log)
 
 
 def _parse() -> argparse.Namespace:
