@@ -2,59 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from turnout.testing.connectors import ActionRunner
 from turnout_connectors.http import connector as http_connector
 from turnout_connectors.standins.serving import serving
 
-
-@dataclass
-class Recorder:
-    """An HTTP server that remembers what it received and answers by path; what it does not know it echoes."""
-
-    answers: dict[str, Callable[[Request], Awaitable[Response] | Response]] = field(default_factory=dict)
-    received: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def app(self) -> Starlette:
-        app = Starlette()
-        app.add_middleware(_Everything, recorder=self)
-        return app
-
-    def on(self, path: str, *answers: Response) -> None:
-        """Answer calls of the path in this order; the last answer is repeated."""
-        left = list(answers)
-        self.answers[path] = lambda request: left.pop(0) if len(left) > 1 else left[0]
-
-
-class _Everything:
-    def __init__(self, app, recorder: Recorder) -> None:
-        self._recorder = recorder
-
-    async def __call__(self, scope, receive, send) -> None:
-        request = Request(scope, receive)
-        body = await request.body()
-        seen = {
-            "method": request.method,
-            "path": request.url.path,
-            "query": request.url.query,
-            "headers": dict(request.headers),
-            "body": body.decode("latin-1"),
-        }
-        self._recorder.received.append(seen)
-        answer = self._recorder.answers.get(request.url.path, lambda request: JSONResponse(seen))(request)
-        if asyncio.iscoroutine(answer):
-            answer = await answer
-        await answer(scope, receive, send)
+from .servers import Recorder
 
 
 @pytest.fixture
@@ -63,7 +18,7 @@ def recorder() -> Recorder:
 
 
 @pytest.fixture
-async def server(recorder) -> AsyncIterator[str]:
+async def server(recorder: Recorder) -> AsyncIterator[str]:
     async with serving(recorder.app) as url:
         yield url
 
@@ -74,7 +29,7 @@ def elsewhere_recorder() -> Recorder:
 
 
 @pytest.fixture
-async def elsewhere(elsewhere_recorder) -> AsyncIterator[str]:
+async def elsewhere(elsewhere_recorder: Recorder) -> AsyncIterator[str]:
     """A second origin."""
     async with serving(elsewhere_recorder.app) as url:
         yield url
@@ -84,30 +39,3 @@ async def elsewhere(elsewhere_recorder) -> AsyncIterator[str]:
 async def http() -> AsyncIterator[ActionRunner]:
     async with ActionRunner(http_connector) as runner:
         yield runner
-
-
-@asynccontextmanager
-async def raw_server(answer: bytes, *, hang: bool = False) -> AsyncIterator[str]:
-    """A server that sends these bytes to whoever connects, then closes, or with `hang` keeps the connection open."""
-    closing = asyncio.Event()
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
-        await writer.drain()
-        if hang:
-            await closing.wait()
-        writer.close()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        closing.set()
-        server.close()
-        await server.wait_closed()
-
-
-@pytest.fixture
-def serving_raw():
-    return raw_server

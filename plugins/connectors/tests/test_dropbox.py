@@ -1,6 +1,10 @@
 """The `dropbox` connector against the stand-in, which answers as Dropbox documents."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import httpx
 import pytest
@@ -14,12 +18,12 @@ from turnout_connectors.standins.serving import serving
 
 
 @pytest.fixture
-def standin():
+def standin() -> DropboxStandIn:
     return DropboxStandIn(token="secret-token", page_size=3)
 
 
 @pytest.fixture
-async def dropbox(standin):
+async def dropbox(standin: DropboxStandIn) -> AsyncIterator[ActionRunner]:
     async with (
         serving(standin.app) as url,
         ActionRunner(connector, connection=Token(access_token="secret-token", base_url=url)) as runner,
@@ -27,13 +31,13 @@ async def dropbox(standin):
         yield runner
 
 
-async def _fails(dropbox, action, inputs, **options) -> StepError:
+async def _fails(dropbox: ActionRunner, action: str, inputs: Mapping[str, Any], *, repeated: bool = False) -> StepError:
     with pytest.raises(StepError) as failed:
-        await dropbox.run(action, inputs, **options)
+        await dropbox.run(action, inputs, repeated=repeated)
     return failed.value
 
 
-async def test_a_download_is_a_file_with_its_name_and_type(standin, dropbox):
+async def test_a_download_is_a_file_with_its_name_and_type(standin: DropboxStandIn, dropbox: ActionRunner) -> None:
     standin.put("/in/Aufträge €.xml", "<orders>ä</orders>".encode())
 
     file = (await dropbox.run("download", {"path": "/in/aufträge €.xml"})).load()
@@ -43,7 +47,7 @@ async def test_a_download_is_a_file_with_its_name_and_type(standin, dropbox):
     assert await dropbox.files.read(file) == "<orders>ä</orders>".encode()
 
 
-async def test_a_large_download_is_streamed_whole(standin, dropbox):
+async def test_a_large_download_is_streamed_whole(standin: DropboxStandIn, dropbox: ActionRunner) -> None:
     content = bytes(range(256)) * 20_000
     standin.put("/large.bin", content)
 
@@ -53,7 +57,7 @@ async def test_a_large_download_is_streamed_whole(standin, dropbox):
     assert await dropbox.files.read(file) == content
 
 
-async def test_a_listing_has_the_entries_of_all_pages(standin, dropbox):
+async def test_a_listing_has_the_entries_of_all_pages(standin: DropboxStandIn, dropbox: ActionRunner) -> None:
     for number in range(7):
         standin.put(f"/in/{number}.txt", b"x")
     standin.put("/in/sub/deep.txt", b"x")
@@ -65,14 +69,14 @@ async def test_a_listing_has_the_entries_of_all_pages(standin, dropbox):
     assert len(everything) == 10
 
 
-async def test_more_entries_than_the_limit_fail_the_step(standin, dropbox):
+async def test_more_entries_than_the_limit_fail_the_step(standin: DropboxStandIn, dropbox: ActionRunner) -> None:
     for number in range(4):
         standin.put(f"/{number}", b"x")
 
     assert (await _fails(dropbox, "list", {"limit": 3})).kind == "too_many_entries"
 
 
-async def test_an_upload_of_text_or_a_file_is_there_afterwards(standin, dropbox):
+async def test_an_upload_of_text_or_a_file_is_there_afterwards(standin: DropboxStandIn, dropbox: ActionRunner) -> None:
     file = await dropbox.files.create(b"z" * 300_000)
 
     text = (await dropbox.run("upload", {"path": "/out/ä.txt", "content": "größe"})).load()
@@ -83,7 +87,9 @@ async def test_an_upload_of_text_or_a_file_is_there_afterwards(standin, dropbox)
     assert standin.content("/out/z.bin") == b"z" * 300_000
 
 
-async def test_a_file_above_the_limit_of_one_request_goes_in_a_session(standin, dropbox, monkeypatch):
+async def test_a_file_above_the_limit_of_one_request_goes_in_a_session(
+    standin: DropboxStandIn, dropbox: ActionRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(dropbox_module, "_REQUEST_BYTES", 100_000)
     monkeypatch.setattr(dropbox_module, "_SESSION_CHUNK_BYTES", 70_000)
     standin.request_bytes = 100_000
@@ -97,7 +103,7 @@ async def test_a_file_above_the_limit_of_one_request_goes_in_a_session(standin, 
     assert standin.calls == ["upload_session/start", *["upload_session/append_v2"] * 4, "upload_session/finish"]
 
 
-async def test_an_upload_over_other_content_obeys_its_mode(standin, dropbox):
+async def test_an_upload_over_other_content_obeys_its_mode(standin: DropboxStandIn, dropbox: ActionRunner) -> None:
     first = (await dropbox.run("upload", {"path": "/a.txt", "content": "1"})).load()
 
     conflict = await _fails(dropbox, "upload", {"path": "/a.txt", "content": "2"})
@@ -117,7 +123,7 @@ async def test_an_upload_over_other_content_obeys_its_mode(standin, dropbox):
     assert standin.content("/a.txt") == b"5"
 
 
-async def test_a_move_takes_the_file_along(standin, dropbox):
+async def test_a_move_takes_the_file_along(standin: DropboxStandIn, dropbox: ActionRunner) -> None:
     standin.put("/in/a.txt", b"a")
 
     moved = (await dropbox.run("move", {"from_path": "/in/a.txt", "to_path": "/done/a.txt"})).load()
@@ -127,7 +133,9 @@ async def test_a_move_takes_the_file_along(standin, dropbox):
     assert standin.content("/done/a.txt") == b"a"
 
 
-async def test_a_move_that_happened_before_the_crash_is_found_out(standin, dropbox):
+async def test_a_move_that_happened_before_the_crash_is_found_out(
+    standin: DropboxStandIn, dropbox: ActionRunner
+) -> None:
     standin.put("/done/a.txt", b"a")
     inputs = {"from_path": "/in/a.txt", "to_path": "/done/a.txt"}
 
@@ -140,7 +148,9 @@ async def test_a_move_that_happened_before_the_crash_is_found_out(standin, dropb
     assert nowhere.kind == "dropbox_path_not_found"
 
 
-async def test_a_deletion_that_happened_before_the_crash_is_a_success(standin, dropbox):
+async def test_a_deletion_that_happened_before_the_crash_is_a_success(
+    standin: DropboxStandIn, dropbox: ActionRunner
+) -> None:
     standin.put("/a.txt", b"a")
 
     deleted = (await dropbox.run("delete", {"path": "/a.txt"})).load()
@@ -163,7 +173,9 @@ async def test_a_deletion_that_happened_before_the_crash_is_a_success(standin, d
         ("delete", {"path": "/a"}, AfterCrash.QUERY),
     ],
 )
-def test_what_may_be_repeated_after_a_crash_is_declared(action, inputs, after_crash):
+def test_what_may_be_repeated_after_a_crash_is_declared(
+    action: str, inputs: Mapping[str, Any], after_crash: AfterCrash
+) -> None:
     assert ActionRunner(connector).effects(action, inputs).after_crash is after_crash
 
 
@@ -194,7 +206,9 @@ def test_what_may_be_repeated_after_a_crash_is_declared(action, inputs, after_cr
         (503, "<html>", "http_503", True),
     ],
 )
-async def test_documented_errors_have_kinds_and_say_whether_to_retry(standin, dropbox, status, body, kind, retryable):
+async def test_documented_errors_have_kinds_and_say_whether_to_retry(
+    standin: DropboxStandIn, dropbox: ActionRunner, status: int, body: Any, kind: str, retryable: bool
+) -> None:
     standin.fail_next(status, body)
 
     error = await _fails(dropbox, "download", {"path": "/a"})
@@ -203,7 +217,7 @@ async def test_documented_errors_have_kinds_and_say_whether_to_retry(standin, dr
     assert "secret-token" not in f"{error} {error.details}"
 
 
-async def test_a_rate_limit_says_when_to_come_back(standin, dropbox):
+async def test_a_rate_limit_says_when_to_come_back(standin: DropboxStandIn, dropbox: ActionRunner) -> None:
     limited = {
         "error_summary": "too_many_requests/.",
         "error": {"reason": {".tag": "too_many_requests"}, "retry_after": 9},
@@ -216,7 +230,9 @@ async def test_a_rate_limit_says_when_to_come_back(standin, dropbox):
     assert waits == [15, 9]
 
 
-async def test_missing_files_wrong_tokens_and_folders_are_told_apart(standin, dropbox):
+async def test_missing_files_wrong_tokens_and_folders_are_told_apart(
+    standin: DropboxStandIn, dropbox: ActionRunner
+) -> None:
     standin.put("/folder/a.txt", b"a")
 
     missing = await _fails(dropbox, "download", {"path": "/none"})
@@ -240,17 +256,21 @@ async def test_missing_files_wrong_tokens_and_folders_are_told_apart(standin, dr
         ("move", {"from_path": "/a", "to_path": "b"}),
     ],
 )
-async def test_paths_and_modes_that_cannot_be_are_refused_before_the_call(standin, dropbox, action, inputs):
+async def test_paths_and_modes_that_cannot_be_are_refused_before_the_call(
+    standin: DropboxStandIn, dropbox: ActionRunner, action: str, inputs: Mapping[str, Any]
+) -> None:
     error = await _fails(dropbox, action, inputs)
 
     assert error.kind == "input"
     assert standin.calls == []
 
 
-async def test_without_a_base_url_calls_go_to_dropboxs_own_hosts(dropbox, monkeypatch):
-    hosts = []
+async def test_without_a_base_url_calls_go_to_dropboxs_own_hosts(
+    dropbox: ActionRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts: list[str] = []
 
-    async def refuse(pool, request, *, timeout_s):
+    async def refuse(pool: object, request: httpx.Request, *, timeout_s: float | None) -> httpx.Response:
         hosts.append(request.url.host)
         return httpx.Response(500, request=request, content=b"")
 
@@ -263,7 +283,7 @@ async def test_without_a_base_url_calls_go_to_dropboxs_own_hosts(dropbox, monkey
     assert hosts == ["api.dropboxapi.com", "content.dropboxapi.com"]
 
 
-def test_the_argument_header_is_ascii_whatever_the_path():
+def test_the_argument_header_is_ascii_whatever_the_path() -> None:
     from turnout_connectors.dropbox.api import _header_json
 
     text = _header_json({"path": "/ä€\x7f😀"})

@@ -1,6 +1,10 @@
 """The stand-in itself, as raw HTTP: what the documentation says Dropbox answers."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import httpx
 import pytest
@@ -9,12 +13,12 @@ from turnout_connectors.standins.serving import serving
 
 
 @pytest.fixture
-def standin():
+def standin() -> DropboxStandIn:
     return DropboxStandIn(token="secret", page_size=2)
 
 
 @pytest.fixture
-async def api(standin):
+async def api(standin: DropboxStandIn) -> AsyncIterator[httpx.AsyncClient]:
     async with (
         serving(standin.app) as url,
         httpx.AsyncClient(base_url=f"{url}/2/files", headers={"authorization": "Bearer secret"}) as client,
@@ -22,7 +26,9 @@ async def api(standin):
         yield client
 
 
-async def test_download_gives_the_content_and_its_metadata_in_an_ascii_header(standin, api):
+async def test_download_gives_the_content_and_its_metadata_in_an_ascii_header(
+    standin: DropboxStandIn, api: httpx.AsyncClient
+) -> None:
     standin.put("/Bücher/orders.xml", b"<orders/>")
 
     answer = await api.post(
@@ -33,7 +39,7 @@ async def test_download_gives_the_content_and_its_metadata_in_an_ascii_header(st
     assert json.loads(answer.headers["dropbox-api-result"])["path_display"] == "/Bücher/orders.xml"
 
 
-async def test_a_listing_comes_in_pages(standin, api):
+async def test_a_listing_comes_in_pages(standin: DropboxStandIn, api: httpx.AsyncClient) -> None:
     for number in range(5):
         standin.put(f"/in/{number}.txt", b"x")
 
@@ -59,7 +65,9 @@ async def test_a_listing_comes_in_pages(standin, api):
         ("move_v2", {"from_path": "/a.txt", "to_path": "/b.txt"}, "to/conflict/file/..."),
     ],
 )
-async def test_documented_errors_are_answered_as_documented(standin, api, endpoint, argument, summary):
+async def test_documented_errors_are_answered_as_documented(
+    standin: DropboxStandIn, api: httpx.AsyncClient, endpoint: str, argument: Mapping[str, Any], summary: str
+) -> None:
     standin.put("/a.txt", b"a")
     standin.put("/b.txt", b"b")
 
@@ -68,7 +76,9 @@ async def test_documented_errors_are_answered_as_documented(standin, api, endpoi
     assert (answer.status_code, answer.json()["error_summary"]) == (409, summary)
 
 
-async def test_a_wrong_token_is_answered_with_401_and_a_missing_one_with_400_in_plain_text(api):
+async def test_a_wrong_token_is_answered_with_401_and_a_missing_one_with_400_in_plain_text(
+    api: httpx.AsyncClient,
+) -> None:
     wrong = await api.post("/get_metadata", json={"path": "/"}, headers={"authorization": "Bearer other"})
     missing = await api.post("/get_metadata", json={"path": "/"}, headers={"authorization": ""})
 
@@ -77,7 +87,9 @@ async def test_a_wrong_token_is_answered_with_401_and_a_missing_one_with_400_in_
     assert missing.headers["content-type"].startswith("text/plain")
 
 
-async def test_an_upload_of_identical_content_is_no_conflict_and_of_other_content_is(standin, api):
+async def test_an_upload_of_identical_content_is_no_conflict_and_of_other_content_is(
+    standin: DropboxStandIn, api: httpx.AsyncClient
+) -> None:
     standin.put("/a.txt", b"same")
     headers = {"dropbox-api-arg": json.dumps({"path": "/a.txt"}), "content-type": "application/octet-stream"}
 

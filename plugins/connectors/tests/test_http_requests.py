@@ -1,16 +1,24 @@
 """What `http.request` sends."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from starlette.responses import JSONResponse
-from turnout.connectors import AfterCrash, Effect, StepError
+from turnout.connectors import AfterCrash, ConnectionType, Effect, StepError
 from turnout.testing.connectors import ActionRunner
 from turnout_connectors.http import connector
 from turnout_connectors.http.connections import ApiKey, Basic, Bearer, NoCredentials
 
+from .servers import Recorder
 
-async def test_a_json_body_arrives_as_it_was_given_and_the_receipt_comes_back(http, server, recorder):
+
+async def test_a_json_body_arrives_as_it_was_given_and_the_receipt_comes_back(
+    http: ActionRunner, server: str, recorder: Recorder
+) -> None:
     recorder.on("/orders", JSONResponse({"receipt": 12345678901234567890123}))
 
     output = await http.run(
@@ -19,10 +27,12 @@ async def test_a_json_body_arrives_as_it_was_given_and_the_receipt_comes_back(ht
 
     assert json.loads(recorder.received[0]["body"].encode("latin-1")) == {"total": 10**30, "ü": None}
     assert recorder.received[0]["headers"]["content-type"] == "application/json"
-    assert output.get("json").get("receipt").load() == 12345678901234567890123
+    assert output.load()["json"]["receipt"] == 12345678901234567890123
 
 
-async def test_a_form_and_a_query_repeat_lists_and_leave_nulls_out(http, server, recorder):
+async def test_a_form_and_a_query_repeat_lists_and_leave_nulls_out(
+    http: ActionRunner, server: str, recorder: Recorder
+) -> None:
     await http.run(
         "request",
         {
@@ -38,7 +48,9 @@ async def test_a_form_and_a_query_repeat_lists_and_leave_nulls_out(http, server,
     assert recorder.received[0]["headers"]["content-type"] == "application/x-www-form-urlencoded"
 
 
-async def test_multipart_streams_files_beside_fields_with_a_known_length(http, server, recorder):
+async def test_multipart_streams_files_beside_fields_with_a_known_length(
+    http: ActionRunner, server: str, recorder: Recorder
+) -> None:
     large = await http.files.create(b"x" * 400_000, name='odd"\r\nname.bin', content_type="application/x-odd")
 
     await http.run("request", {"method": "POST", "url": f"{server}/up", "multipart": {"title": "T", "file": large}})
@@ -50,7 +62,7 @@ async def test_multipart_streams_files_beside_fields_with_a_known_length(http, s
     assert received["body"].count("x" * 400_000) == 1
 
 
-async def test_a_file_is_the_whole_body_with_its_own_type(http, server, recorder):
+async def test_a_file_is_the_whole_body_with_its_own_type(http: ActionRunner, server: str, recorder: Recorder) -> None:
     file = await http.files.create(b"a,b\r\n" * 100_000, name="t.csv", content_type="text/csv")
 
     await http.run("request", {"method": "PUT", "url": f"{server}/t.csv", "body": file})
@@ -60,7 +72,7 @@ async def test_a_file_is_the_whole_body_with_its_own_type(http, server, recorder
     assert recorder.received[0]["body"] == "a,b\r\n" * 100_000
 
 
-async def test_a_file_inside_json_is_refused_with_its_place(http, server):
+async def test_a_file_inside_json_is_refused_with_its_place(http: ActionRunner, server: str) -> None:
     file = await http.files.create(b"x")
 
     with pytest.raises(StepError, match="/a/0") as refused:
@@ -78,14 +90,16 @@ async def test_a_file_inside_json_is_refused_with_its_place(http, server):
         (ApiKey(key="k", name="X-Other"), "x-other", "k"),
     ],
 )
-async def test_a_connection_puts_its_credentials_into_a_header(server, recorder, connection, header, value):
+async def test_a_connection_puts_its_credentials_into_a_header(
+    server: str, recorder: Recorder, connection: ConnectionType, header: str, value: str
+) -> None:
     async with ActionRunner(connector, connection=connection) as http:
         await http.run("request", {"url": server})
 
     assert recorder.received[0]["headers"][header] == value
 
 
-async def test_an_api_key_in_the_query_is_sent_and_not_shown(server, recorder):
+async def test_an_api_key_in_the_query_is_sent_and_not_shown(server: str, recorder: Recorder) -> None:
     recorder.on("/fails", JSONResponse({"seen": "k3y-value"}, 400))
     connection = ApiKey.model_validate({"key": "k3y-value", "name": "api_key", "in": "query"})
 
@@ -99,7 +113,7 @@ async def test_an_api_key_in_the_query_is_sent_and_not_shown(server, recorder):
     assert "k3y-value" not in f"{failed.value} {failed.value.details}"
 
 
-async def test_relative_urls_are_appended_to_the_base_url(server, recorder):
+async def test_relative_urls_are_appended_to_the_base_url(server: str, recorder: Recorder) -> None:
     async with ActionRunner(connector, connection=NoCredentials(base_url=f"{server}/api/v1/")) as http:
         await http.run("request", {"url": "/orders?x=1"})
         await http.run("request", {"url": "orders/2"})
@@ -110,7 +124,9 @@ async def test_relative_urls_are_appended_to_the_base_url(server, recorder):
     ]
 
 
-async def test_credentials_go_to_the_origin_of_the_base_url_alone(server, recorder, elsewhere, elsewhere_recorder):
+async def test_credentials_go_to_the_origin_of_the_base_url_alone(
+    server: str, recorder: Recorder, elsewhere: str, elsewhere_recorder: Recorder
+) -> None:
     async with ActionRunner(connector, connection=Bearer(token="t", base_url=server)) as http:
         await http.run("request", {"url": "/here"})
         await http.run("request", {"url": f"{elsewhere}/there"})
@@ -119,7 +135,9 @@ async def test_credentials_go_to_the_origin_of_the_base_url_alone(server, record
     assert "authorization" not in elsewhere_recorder.received[0]["headers"]
 
 
-async def test_the_idempotency_key_goes_into_the_header_that_the_step_names(http, server, recorder):
+async def test_the_idempotency_key_goes_into_the_header_that_the_step_names(
+    http: ActionRunner, server: str, recorder: Recorder
+) -> None:
     inputs = {"method": "POST", "url": server, "idempotency_header": "Idempotency-Key"}
 
     await http.run("request", inputs)
@@ -129,7 +147,9 @@ async def test_the_idempotency_key_goes_into_the_header_that_the_step_names(http
     assert keys == {http.idempotency_key}
 
 
-async def test_cookies_of_one_execution_are_not_sent_by_the_next(http, server, recorder):
+async def test_cookies_of_one_execution_are_not_sent_by_the_next(
+    http: ActionRunner, server: str, recorder: Recorder
+) -> None:
     answer = JSONResponse({})
     answer.set_cookie("session", "of-somebody")
     recorder.on("/login", answer)
@@ -154,7 +174,9 @@ async def test_cookies_of_one_execution_are_not_sent_by_the_next(http, server, r
         ({"method": "PROPFIND"}, Effect.EFFECT, AfterCrash.NONE),
     ],
 )
-def test_what_a_method_does_is_declared_by_rfc_9110(inputs, effect, after_crash):
+def test_what_a_method_does_is_declared_by_rfc_9110(
+    inputs: Mapping[str, Any], effect: Effect, after_crash: AfterCrash
+) -> None:
     declared = ActionRunner(connector).effects("request", {"url": "http://x", **inputs})
 
     assert (declared.effect, declared.after_crash) == (effect, after_crash)
@@ -179,7 +201,9 @@ def test_what_a_method_does_is_declared_by_rfc_9110(inputs, effect, after_crash)
         ({"url": "http://h", "hedaers": {}}, "hedaers"),
     ],
 )
-async def test_inputs_that_do_not_hold_are_refused_before_anything_is_sent(http, inputs, said):
+async def test_inputs_that_do_not_hold_are_refused_before_anything_is_sent(
+    http: ActionRunner, inputs: Mapping[str, Any], said: str
+) -> None:
     with pytest.raises(StepError) as refused:
         await http.run("request", inputs)
 
@@ -189,7 +213,7 @@ async def test_inputs_that_do_not_hold_are_refused_before_anything_is_sent(http,
 
 
 @pytest.mark.parametrize("token", ["a\nb", "a b", "", "tök"])
-def test_a_token_that_cannot_stand_in_a_header_is_refused_and_not_shown(token):
+def test_a_token_that_cannot_stand_in_a_header_is_refused_and_not_shown(token: str) -> None:
     with pytest.raises(ValueError, match="visible ASCII") as refused:
         Bearer(token=token)
 
@@ -197,6 +221,6 @@ def test_a_token_that_cannot_stand_in_a_header_is_refused_and_not_shown(token):
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "https://u:p@x", "https://x?a=1", "nothing"])
-def test_a_base_url_that_cannot_be_one_is_refused(url):
+def test_a_base_url_that_cannot_be_one_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="must"):
         NoCredentials(base_url=url)
