@@ -12,7 +12,8 @@ from turnout.codec import decode_event
 from turnout.connectors import ActionContext, AfterCrash, Connector, Effect, Inputs, StepError, Value
 from turnout.definition.loader import load_yaml_text
 from turnout.engine.backends import Backends, EngineSettings, InstanceSettings
-from turnout.engine.engine import Engine, Running
+from turnout.engine.engine import Engine
+from turnout.engine.running import Running
 from turnout.interfaces.clock import SystemClock
 from turnout.interfaces.sandbox import Sandbox
 from turnout.interfaces.secrets import Secret

@@ -13,6 +13,7 @@ from turnout.engine.leaves import Attempt
 from turnout.engine.outcome import Finished, Outcome, Paused, Stopped, Suspended
 from turnout.engine.plan import CallPlan, FlowPlan, plan_flow
 from turnout.engine.resources import Resources
+from turnout.engine.running import Running
 from turnout.engine.session import Session
 from turnout.errors import BackendError, NotFound, StepError, UserError
 from turnout.interfaces.journal import Row
@@ -21,41 +22,10 @@ from turnout.model.events import Accepted, Began, Ended, StepRunning, Waiting
 from turnout.model.execution import ErrorInfo, ExecutionInfo, Status
 from turnout.values import NULL, Value
 
-__all__ = ["Engine", "Running"]
+__all__ = ["Engine"]
 
 _SLOW_STEP_S = 1.0
 _PLANS_KEPT = 256
-
-
-class Running:
-    """An execution in progress, for whoever holds its lease."""
-
-    def __init__(self) -> None:
-        self._task: asyncio.Task[Outcome] | None = None
-        self._session: Session | None = None
-        self._asked: str | None = None
-        self._left = False
-
-    def cancelled(self) -> bool:
-        """Whether somebody asked; it may not have ended yet."""
-        return self._asked is not None
-
-    def cancel(self, reason: str = "") -> None:
-        """Stop now, its sandbox too, and end as cancelled."""
-        if self._asked is None:
-            self._asked = reason
-            self._interrupt()
-
-    def leave(self) -> None:
-        """Stop now and write nothing more: the lease is lost, or the worker ends and hands the execution back."""
-        self._left = True
-        if self._session is not None:
-            self._session.leaving = True
-        self._interrupt()
-
-    def _interrupt(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
 
 
 class Engine(Caller):
@@ -64,6 +34,7 @@ class Engine(Caller):
     def __init__(self, backends: Backends) -> None:
         self.backends = backends
         self.resources = Resources()
+        self._bundles: dict[str, Bundle] = {}
         self._plans: dict[tuple[str, str], FlowPlan] = {}
 
     async def close(self) -> None:
@@ -87,52 +58,60 @@ class Engine(Caller):
         self, info: ExecutionInfo, history: History, *, token: int, attempt: int, worker: str, running: Running
     ) -> Outcome:
         try:
-            session = await self._session(info, history, token, worker)
+            session = await self._session(info, history, token, worker, running)
         except UserError as error:
             return await self._refuse(info, token, worker, attempt, error)
-        session.leaving = running._left
-        running._session = session
         session.pen.note(Began(at=session.now(), worker=worker, token=token, attempt=attempt))
         if history.cancel is not None:
             running.cancel(history.cancel.reason)
         ticker = asyncio.ensure_future(self._tick(session))
         try:
-            return await self._guarded(session, running)
+            result = await self._guarded(session, running)
+            # From here on nothing interrupts: an end that is being written is not changed for another.
+            if isinstance(result, Finished):
+                return await self._end(session, result)
+            return await self._pause(session, result)
         finally:
             ticker.cancel()
+            await asyncio.gather(ticker, return_exceptions=True)
+            await session.pen.close()
             await session.lanes.release()
 
-    async def _guarded(self, session: Session, running: Running) -> Outcome:
+    async def _guarded(self, session: Session, running: Running) -> Finished | Paused:
         """Run the steps as a task of its own, so that cancelling it leaves this one able to write the end."""
+        if running.leaving():
+            raise asyncio.CancelledError
         if not running.cancelled():
-            running._task = asyncio.ensure_future(self._steps(session))
+            running.task = asyncio.ensure_future(self._steps(session))
             try:
-                return await running._task
+                return await running.task
             except asyncio.CancelledError:
-                if not running.cancelled() or session.leaving:
-                    running._task.cancel()
+                if not running.cancelled() or running.leaving():
+                    running.task.cancel()
                     raise
             finally:
-                running._task = None
-        reason = running._asked or "somebody asked to cancel it"
-        return await self._end(session, Status.CANCELLED, error=ErrorInfo(kind="cancelled", message=reason))
+                running.task = None
+        reason = running.reason or "somebody asked to cancel it"
+        return Finished(status=Status.CANCELLED, error=ErrorInfo(kind="cancelled", message=reason))
 
-    async def _steps(self, session: Session) -> Outcome:
+    async def _steps(self, session: Session) -> Finished | Paused:
         left = self._left(session)
         if left == 0:
-            return await self._end(session, Status.FAILED, error=_late(session))
+            return Finished(status=Status.FAILED, error=_late(session))
         try:
             async with asyncio.timeout(left) as limit:
                 output = await self._walk(session)
         except StepFailed as failed:
-            return await self._end(session, Status.FAILED, error=failed.info)
+            return Finished(status=Status.FAILED, error=failed.info)
+        except StepError as error:
+            return Finished(status=Status.FAILED, error=session.failure(error, ""))
         except Paused as pause:
-            return await self._pause(session, pause)
+            return pause
         except TimeoutError:
             if not limit.expired():
                 raise
-            return await self._end(session, Status.FAILED, error=_late(session))
-        return await self._end(session, Status.SUCCEEDED, output=output)
+            return Finished(status=Status.FAILED, error=_late(session))
+        return Finished(status=Status.SUCCEEDED, output=output)
 
     async def _walk(self, session: Session) -> Value:
         """The flow's output."""
@@ -148,19 +127,19 @@ class Engine(Caller):
 
     async def _pause(self, session: Session, pause: Paused) -> Outcome:
         if pause.parked is not None:
-            return await self._end(session, Status.PARKED, error=pause.parked)
+            return await self._end(session, Finished(status=Status.PARKED, error=pause.parked))
         until, deadline = pause.until, session.info.deadline
         if deadline is not None:
             until = deadline if until is None else min(until, deadline)
         await session.pen.barrier(Waiting(at=session.now(), path="", until=until))
         return Suspended(until=until)
 
-    async def _end(
-        self, session: Session, status: Status, *, output: Value | None = None, error: ErrorInfo | None = None
-    ) -> Finished:
-        packed = None if output is None else await session.content.pack(output)
-        await session.pen.barrier(Ended(at=session.now(), status=status, output=packed, error=error))
-        return Finished(status=status, output=output, error=error)
+    async def _end(self, session: Session, end: Finished) -> Finished:
+        packed = None if end.output is None else await session.content.pack(end.output)
+        if end.status.final:
+            await self._end_children(session)
+        await session.pen.barrier(Ended(at=session.now(), status=end.status, output=packed, error=end.error))
+        return end
 
     async def _refuse(self, info: ExecutionInfo, token: int, worker: str, attempt: int, error: UserError) -> Finished:
         """End an execution that cannot even begin: its bundle, settings or a plugin it needs is gone."""
@@ -175,8 +154,10 @@ class Engine(Caller):
             self.backends.observe(info.id, event)
         return Finished(status=Status.FAILED, error=reason)
 
-    async def _session(self, info: ExecutionInfo, history: History, token: int, worker: str) -> Session:
-        bundle = self.backends.bundles.load(info.bundle)
+    async def _session(
+        self, info: ExecutionInfo, history: History, token: int, worker: str, running: Running
+    ) -> Session:
+        bundle = self._bundle(info.bundle)
         return Session(
             self.backends,
             self.resources,
@@ -187,7 +168,17 @@ class Engine(Caller):
             settings=await self.backends.instances.settings(info.settings),
             token=token,
             worker=worker,
+            held=running,
         )
+
+    def _bundle(self, hash: str) -> Bundle:
+        """Bundles never change: each is read once."""
+        known = self._bundles.get(hash)
+        if known is None:
+            if len(self._bundles) >= _PLANS_KEPT:
+                self._bundles.pop(next(iter(self._bundles)))
+            known = self._bundles[hash] = self.backends.bundles.load(hash)
+        return known
 
     def plan(self, bundle: Bundle, flow: str) -> FlowPlan:
         """The flow ready to run. `NotFound`, `SettingsError` as `plan_flow`."""
@@ -229,26 +220,29 @@ class Engine(Caller):
             parent=session.info.id,
             parent_path=path,
         )
+        # What a sub-execution is told must not change afterwards, as with any effect.
+        await session.pen.barrier()
         accepted = Accepted(at=now, info=info)
         if await self.backends.journal.begin(child, [Row(*encode_event(accepted))]):
             self.backends.observe(child, accepted)
         return await self._called(session, child, plan)
 
     async def _called(self, session: Session, child: str, plan: CallPlan) -> Value:
-        running = Running()
+        running = Running(session.held)
         try:
             outcome = await self.run(child, token=session.token, attempt=1, worker=session.worker, running=running)
         except asyncio.CancelledError:
-            if session.leaving:
+            if session.held.leaving():
                 raise
             # The parent was cancelled or ran out of time: the sub-execution gets its end as well.
-            running.cancel("its parent was stopped")
             await self._cancel_child(child, session)
             raise
         match outcome:
             case Suspended():
+                session.held.paused.add(child)
                 raise Paused(until=outcome.until)
             case Finished(status=Status.PARKED):
+                session.held.paused.add(child)
                 raise Paused(parked=outcome.error)
             case Finished(status=Status.SUCCEEDED):
                 return await self._child_output(session, child) if outcome.output is None else outcome.output
@@ -260,12 +254,24 @@ class Engine(Caller):
                     stack=error.stack,
                 )
 
+    async def _end_children(self, session: Session) -> None:
+        """Sub-executions that wait, or that an earlier process left, end with their parent: nobody goes on with them."""
+        below = f"{session.info.id}-"
+        left = {id for id in session.held.paused if id.startswith(below)}
+        if left or (session.history.attempts and session.plan.calls):
+            left |= {id for id in await self.backends.journal.unfinished() if id.startswith(below)}
+        for child in sorted(left):
+            await self._cancel_child(child, session)
+
     async def _cancel_child(self, child: str, session: Session) -> None:
-        now = session.now()
-        ended = Ended(
-            at=now, status=Status.CANCELLED, error=ErrorInfo(kind="cancelled", message="its parent was stopped")
-        )
+        """End a sub-execution that has not ended yet."""
+        history = History.of(await self.backends.journal.open(child, session.token))
+        if history.info is None or (history.ended is not None and history.ended.status.final):
+            return
+        error = ErrorInfo(kind="cancelled", message="its parent was stopped")
+        ended = Ended(at=session.now(), status=Status.CANCELLED, error=error)
         await self.backends.journal.append(child, session.token, [Row(*encode_event(ended))])
+        await self.backends.journal.barrier(child, session.token)
         self.backends.observe(child, ended)
 
     async def _child_output(self, session: Session, child: str) -> Value:
@@ -283,11 +289,11 @@ class Engine(Caller):
             while True:
                 await asyncio.sleep(every)
                 now = session.now()
-                for path, (kind, started) in session.running.items():
+                for path, (kind, started) in session.held.steps.items():
                     if now - started >= _SLOW_STEP_S and path not in told:
                         told.add(path)
                         session.pen.note(StepRunning(at=now, path=path, kind=kind, started_at=started))
-                if not session.pen.idle and not session.leaving:
+                if not session.pen.idle and not session.held.leaving():
                     await session.pen.barrier()
         except BackendError:
             # The step that writes next meets the same error, and it knows what to do about it.
@@ -296,9 +302,8 @@ class Engine(Caller):
 
 def _late(session: Session) -> ErrorInfo:
     flow = session.plan.flow
-    return ErrorInfo(
-        kind="timeout", message=f"flow {flow.name!r} took longer than its time-out of {flow.timeout_s:g} s"
-    )
+    limit = "that of its caller" if flow.timeout_s is None else f"{flow.timeout_s:g} s"
+    return ErrorInfo(kind="timeout", message=f"flow {flow.name!r} took longer than its time-out of {limit}")
 
 
 def _child_id(session: Session, attempt: Attempt) -> str:

@@ -71,7 +71,7 @@ class Interpreter:
         started = self._started(plan, path)
         if plan.when is not None and not await self._wanted(plan, frame, path, started):
             return
-        session.running[path] = (plan.kind, started)
+        session.held.steps[path] = (plan.kind, started)
         try:
             done, attempts = await self._tries(plan, frame, path, started)
         except StepFailed as failed:
@@ -83,17 +83,16 @@ class Interpreter:
             session.pen.note(self._end(plan, path, started, StepStatus.SUCCEEDED))
             raise
         except Paused as pause:
-            self._pause(plan, path, started, pause)
-            raise
+            raise self._paused(plan, path, started, pause) from None
         except asyncio.CancelledError:
-            if not session.leaving:
+            if not session.held.leaving():
                 session.pen.note(self._end(plan, path, started, StepStatus.CANCELLED))
             raise
         else:
             frame.steps[plan.step.id] = done.output
             await self._succeed(plan, path, started, done, attempts)
         finally:
-            session.running.pop(path, None)
+            session.held.steps.pop(path, None)
 
     def _started(self, plan: StepPlan, path: str) -> float:
         """What the step's expressions take for now: the same in every process that goes on with it."""
@@ -190,26 +189,35 @@ class Interpreter:
         timeout = None if isinstance(plan, WaitPlan) else plan.step.timeout_s
         if timeout is None and isinstance(plan, ActionPlan):
             timeout = plan.action.timeout_s
-        begun = started if plan.nested else self._session.now()
+        begun = self._begun(plan, path, started)
         deadline = None if timeout is None else begun + timeout
         if self._session.info.deadline is not None:
             deadline = min(deadline, self._session.info.deadline) if deadline else self._session.info.deadline
         return Attempt(path=path, number=number, started_at=started, deadline=deadline)
+
+    def _begun(self, plan: StepPlan, path: str, started: float) -> float:
+        """When this attempt began. What has steps below it may leave the worker and come back: its time-out counts on."""
+        if not plan.nested and not isinstance(plan, CallPlan):
+            return self._session.now()
+        last = self._session.history.tries.get(path)
+        return started if last is None else max(started, last.next_at)
 
     async def _try(self, plan: StepPlan, frame: Frame, attempt: Attempt) -> Done:
         """One try, within its time-out. The flow's own deadline is the engine's to enforce."""
         own = attempt.deadline if attempt.deadline != self._session.info.deadline else None
         if own is None:
             return await self._run(plan, frame, attempt)
-        limit = max(0.0, own - self._session.now())
+        limit = own - self._session.now()
+        late = StepTimeout(f"step {plan.step.id!r} took longer than its time-out of {plan.step.timeout_s or limit:g} s")
+        if limit <= 0:
+            raise late
         try:
             async with asyncio.timeout(limit) as scope:
                 return await self._run(plan, frame, attempt)
         except TimeoutError as error:
             if not scope.expired():
                 raise StepError(str(error) or "a time-out inside the step", kind="timeout") from error
-            timeout_s = plan.step.timeout_s or limit
-            raise StepTimeout(f"step {plan.step.id!r} took longer than its time-out of {timeout_s:g} s") from None
+            raise late from None
 
     async def _run(self, plan: StepPlan, frame: Frame, attempt: Attempt) -> Done:
         session = self._session
@@ -248,12 +256,17 @@ class Interpreter:
         error = error_value(info.kind, info.message, info.step, details)
         await self.steps(plan.handler, frame.within(path).naming({"error": error}))
 
-    def _pause(self, plan: StepPlan, path: str, started: float, pause: Paused) -> None:
+    def _paused(self, plan: StepPlan, path: str, started: float, pause: Paused) -> Paused:
+        """The pause as the steps around this one see it: what is inside a step wakes no later than its time-out."""
         session = self._session
         if plan.step.timeout_s is not None and f"{path}#started" not in session.history.decided:
             self._remember_start(path, started)
         if pause.parked is not None and pause.parked.step == path:
             session.pen.note(self._end(plan, path, started, StepStatus.PARKED, error=pause.parked))
+        deadline = self._attempt(plan, path, 1, started).deadline
+        if deadline is None or pause.parked is not None or not (plan.nested or isinstance(plan, CallPlan)):
+            return pause
+        return Paused(until=deadline if pause.until is None else min(pause.until, deadline))
 
     async def _delay(self, until: float) -> None:
         session = self._session

@@ -40,6 +40,7 @@ class Pen:
         self._logs_left = log_lines
         self._pending: list[PendingEvent] = []
         self._unreported: list[Event] = []
+        self._reported = 0
         # Parallel arms write through one pen: what was noted first must be written first.
         self._order = asyncio.Lock()
 
@@ -77,9 +78,13 @@ class Pen:
         if event is not None:
             self._pending.append(event)
         await self._write()
-        reported, self._unreported = self._unreported, []
+        reach = self._reported + len(self._unreported)
         await self._journal.barrier(self.execution, self.token)
-        for written in reported:
+        # Of two barriers at once the first to return reports what both waited for.
+        count = max(0, reach - self._reported)
+        acknowledged, self._unreported = self._unreported[:count], self._unreported[count:]
+        self._reported += count
+        for written in acknowledged:
             self._observe(self.execution, written)
 
     async def end_of_step(self, event: PendingEvent) -> None:
@@ -88,11 +93,30 @@ class Pen:
         if self._strict:
             await self.barrier()
 
+    async def close(self) -> None:
+        """Write nothing more. Content that is still being stored for rows nobody will write is given up."""
+        storing = [item for item in self._pending if isinstance(item, asyncio.Future)]
+        self._pending.clear()
+        for item in storing:
+            item.cancel()
+        await asyncio.gather(*storing, return_exceptions=True)
+
     async def _write(self) -> None:
         async with self._order:
-            if not self._pending:
+            # What was noted stays noted until the journal has it: whoever writes may be cancelled, or meet an error that
+            # another step's content caused, and the rows of the other steps must not go with it.
+            count = len(self._pending)
+            if not count:
                 return
-            pending, self._pending = self._pending, []
-            events = [await item if isinstance(item, asyncio.Future) else item for item in pending]
+            events = [await _settled(item) for item in self._pending[:count]]
             await self._journal.append(self.execution, self.token, [Row(*encode_event(event)) for event in events])
+            del self._pending[:count]
             self._unreported += events
+
+
+async def _settled(item: PendingEvent) -> Event:
+    if not isinstance(item, asyncio.Future):
+        return item
+    if not item.done():
+        await asyncio.wait([item])  # cancelling this wait does not cancel the storing, as awaiting it would
+    return item.result()

@@ -131,12 +131,13 @@ Steps = tuple[StepPlan, ...]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowPlan:
     """`ids` are the steps whose outputs the whole flow sees: all but those inside loops. `modules` are the code steps'
-    entry files."""
+    entry files; `calls` says whether any step calls another flow."""
 
     flow: Flow
     steps: Steps
     ids: tuple[str, ...]
     modules: tuple[str, ...] = ()
+    calls: bool = False
     paths: Mapping[str, str]
     """Where each step stands, loops' items left open: `each[].approve`."""
 
@@ -164,7 +165,8 @@ def plan_flow(
         steps=steps,
         ids=tuple(_ids(steps)),
         paths=dict(_paths(steps, "")),
-        modules=tuple(dict.fromkeys(modules[plan.step.id] for plan in _code_steps(steps))),
+        modules=tuple(dict.fromkeys(modules[plan.step.id] for plan in _all(steps) if isinstance(plan, CodePlan))),
+        calls=any(isinstance(plan, CallPlan) for plan in _all(steps)),
     )
 
 
@@ -292,9 +294,8 @@ def _paths(steps: Steps, prefix: str) -> Iterator[tuple[str, str]]:
             yield from _paths(inner, f"{path}{between}.")
 
 
-def _code_steps(steps: Steps) -> Iterator[CodePlan]:
+def _all(steps: Steps) -> Iterator[StepPlan]:
     for plan in steps:
-        if isinstance(plan, CodePlan):
-            yield plan
+        yield plan
         for _, inner in _below(plan):
-            yield from _code_steps(inner)
+            yield from _all(inner)

@@ -11,6 +11,10 @@ __all__ = ["Resources"]
 T = TypeVar("T")
 
 
+class _GivenUp(Exception):
+    """The step that was making the thing was cancelled."""
+
+
 class Resources:
     """Things by key, each made once, closed together at the end."""
 
@@ -20,16 +24,19 @@ class Resources:
 
     async def get(self, key: object, make: Callable[[], Awaitable[T]], close: Callable[[T], Awaitable[None]]) -> T:
         """The thing of that key; of many first calls at once one makes it. A failure to make it is not remembered."""
-        future = self._made.get(key)
-        if future is not None:
-            thing: T = future.result() if future.done() else await asyncio.shield(future)
+        while (future := self._made.get(key)) is not None:
+            try:
+                thing: T = future.result() if future.done() else await asyncio.shield(future)
+            except _GivenUp:
+                continue
             return thing
         future = self._made[key] = asyncio.get_running_loop().create_future()
         try:
             made = await make()
         except BaseException as error:
             del self._made[key]
-            future.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
+            # Whoever waits was not cancelled itself: it makes the thing then.
+            future.set_exception(error if isinstance(error, Exception) else _GivenUp())
             future.exception()  # nobody may be waiting for it; asyncio would complain
             raise
         future.set_result(made)

@@ -16,19 +16,21 @@ from turnout.engine.lanes import Lanes
 from turnout.engine.pen import Pen
 from turnout.engine.plan import FlowPlan
 from turnout.engine.resources import Resources
+from turnout.engine.running import Running
 from turnout.errors import StepError
 from turnout.interfaces.connector import ConnectionType
 from turnout.masking import Mask
 from turnout.model.events import Logged
 from turnout.model.execution import ErrorInfo, ExecutionInfo
+from turnout.model.payload import Encoded
 from turnout.values import NULL, Value
 
 __all__ = ["Session"]
 
 
 class Session:
-    """What the steps of one execution share. `leaving` is set when the worker must let go of the execution: steps that
-    are cancelled then write nothing. `running` are the steps in progress: kind and start, by path."""
+    """What the steps of one execution share. `held` says whether the worker must let go of the execution: steps that are
+    cancelled then write nothing."""
 
     def __init__(
         self,
@@ -42,6 +44,7 @@ class Session:
         settings: InstanceSettings,
         token: int,
         worker: str,
+        held: Running,
     ) -> None:
         self.backends = backends
         self.resources = resources
@@ -51,8 +54,7 @@ class Session:
         self.bundle = bundle
         self.token = token
         self.worker = worker
-        self.leaving = False
-        self.running: dict[str, tuple[str, float]] = {}
+        self.held = held
         self._secrets: tuple[str, ...] = ()
         self.mask = _mask(self._secrets)
         self.content = Content(backends.payloads, info.tenant)
@@ -120,9 +122,7 @@ class Session:
 
     def failure(self, error: StepError, path: str) -> ErrorInfo:
         """What may be kept and shown of an error."""
-        details = None if error.details is None else self.content.small(Value(error.details))
-        if details is not None:
-            details = type(details)(json=self.mask.json(details.json), files=details.files)
+        details = self._details(error)
         return ErrorInfo(
             kind=error.kind,
             message=self.mask.text(error.message),
@@ -130,6 +130,16 @@ class Session:
             stack=self.mask.text(error.stack),
             details=details,
         )
+
+    def _details(self, error: StepError) -> Encoded | None:
+        """Details are for people: what is too large, or no JSON, is left out, and the error still told."""
+        if error.details is None:
+            return None
+        try:
+            small = self.content.small(Value(error.details))
+        except (StepError, TypeError, ValueError):
+            return None
+        return small and Encoded(json=self.mask.json(small.json), files=small.files)
 
     def log(self, path: str, level: str, message: str, at: float | None = None) -> None:
         """A line for the execution's log, secrets masked; it rides with the next row."""

@@ -209,16 +209,24 @@ class Platform:
                 return
 
     async def recover(self) -> int:
-        """Take back what dead workers held, and queue again what was accepted but not queued; how many there were."""
+        """Take back what dead workers held, and what was accepted by a process that died before it ran or queued it; give
+        those that died too often their end. How many can go on."""
         sweep(self._workers)
-        dead = await self.stores.queue.reap_dead(lambda worker: is_alive(self._workers, worker))
+        queue, journal = self.stores.queue, self.stores.journal
+        dead = await queue.reap_dead(lambda worker: is_alive(self._workers, worker))
         for lease in dead:
-            await self.stores.journal.fence(lease.message.id, lease.token)
+            await journal.fence(lease.message.id, lease.token)
+        await self.runner.bury()
         again = 0
-        for id in await self.stores.journal.unfinished():
-            info = History.of((await self.stores.journal.rows(id))[:1]).info
-            if info is not None and not info.parent:
-                again += await self.stores.queue.put(Message(id=id, tenant=info.tenant))
+        for id in await journal.unfinished():
+            history = History.of(await journal.rows(id))
+            if history.info is None or history.info.parent:
+                continue
+            if await queue.put(Message(id=id, tenant=history.info.tenant)):
+                again += 1
+            elif history.began_at is None:
+                # Held back for its submitter, which would have claimed it at once.
+                again += await queue.wake(id)
         return len(dead) + again
 
     async def record(self, id: str) -> ExecutionRecord | None:

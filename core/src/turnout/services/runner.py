@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 
 from turnout.codec import encode_event
-from turnout.engine.engine import Engine, Running
+from turnout.engine.engine import Engine
 from turnout.engine.history import History
 from turnout.engine.outcome import Finished, Outcome, Suspended
+from turnout.engine.running import Running
 from turnout.errors import BackendError, Fenced, TurnoutError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.journal import Journal, Row
@@ -146,7 +146,7 @@ class Runner(Service):
             "execution %s, attempt %d: %s", id, lease.attempt, reason, exc_info=not isinstance(error, TurnoutError)
         )
         await self._queue.fail(lease, reason=reason, delay_s=min(60.0, 2.0 ** (lease.attempt - 1)))
-        await self._bury([lease], reason)
+        await self.bury()
 
     async def _beat(self) -> None:
         while True:
@@ -156,7 +156,8 @@ class Runner(Service):
                 lost = await self._queue.reap()
                 for lease in lost:
                     await self._journal.fence(lease.message.id, lease.token)
-                await self._bury(lost, "its workers died while they ran it")
+                if lost:
+                    await self.bury()
             except BackendError as error:
                 _log.warning("cannot renew leases, trying again: %s", error)
 
@@ -174,23 +175,21 @@ class Runner(Service):
                 case LeaseState.HELD:
                     pass
 
-    async def _bury(self, leases: Sequence[Lease], reason: str) -> None:
-        """Give executions that used up their attempts their end, so that none stays running for ever."""
-        if not leases:
-            return
-        ids = {lease.message.id for lease in leases}
+    async def bury(self) -> None:
+        """Give executions that used up their attempts their end, and their sub-executions, so that none stays running
+        for ever. Also those whose worker died before it could."""
         for dead in await self._queue.dead(limit=1000):
-            if dead.message.id not in ids:
-                continue
-            token = max(lease.token for lease in leases if lease.message.id == dead.message.id)
-            history = History.of(await self._journal.open(dead.message.id, token))
+            id = dead.message.id
+            history = History.of(await self._journal.rows(id))
             if history.info is None or history.ended is not None:
                 continue
             message = (
-                f"given up after {dead.attempts} attempts: {dead.reason or reason}. "
-                f"`turnout executions resume {dead.message.id}` tries again from where it was"
+                f"given up after {dead.attempts} attempts: {dead.reason or 'its workers died while they ran it'}. "
+                f"`turnout executions resume {id}` tries again from where it was"
             )
-            error = ErrorInfo(kind="dead_letter", message=message)
-            ended = Ended(at=self._clock.now(), status=Status.FAILED, error=error)
-            await self._journal.append(dead.message.id, token, [Row(*encode_event(ended))])
-            await self._journal.barrier(dead.message.id, token)
+            below = [other for other in await self._journal.unfinished() if other.startswith(f"{id}-")]
+            for execution in (*below, id):
+                error = ErrorInfo(kind="dead_letter", message=message)
+                ended = Ended(at=self._clock.now(), status=Status.FAILED, error=error)
+                # Nobody holds it: the message is dead, and each lease of it is lost.
+                await self._journal.signal(execution, Row(*encode_event(ended)))
