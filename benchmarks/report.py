@@ -129,7 +129,8 @@ def as_text(results: Results) -> str:
     machine = "\n".join(f"- {name}: {value}" for name, value in _machine().items())
     parts = [machine]
     if results.announcement:
-        parts = [how, machine, sides, f"```\n{results.announcement}\n```"]
+        said = f"```\n{results.announcement}\n```"
+        parts = [how, machine, sides, said] if results.rounds else [machine, said]
     rounds = list(results.rounds)
     memory = _rows([results.memory]) if results.memory else []
     if rounds or memory:
