@@ -195,6 +195,33 @@ def test_kinds_of_steps(text: str, expected: Step) -> None:
 
 
 @pytest.mark.parametrize(
+    ("other", "canonical"),
+    [
+        ("code: {inline: 'export default 1'}", "code: {source: 'export default 1'}"),
+        ("loop: {while: x, max: 5, steps: [B]}", "loop: {while: x, limit: 5, steps: [B]}"),
+        ("loop: {while: x, bound: 5, steps: [B]}", "loop: {while: x, limit: 5, steps: [B]}"),
+        ("loop: {while: x, steps: [B]}\nmax_iterations: 5", "loop: {while: x, limit: 5, steps: [B]}"),
+        ("branch: [{when: x, steps: [B]}, {else: true, steps: [C]}]", "branch: [{when: x, steps: [B]}, {else: [C]}]"),
+        ("branch: [{when: x, steps: [B]}, {else: , steps: [C]}]", "branch: [{when: x, steps: [B]}, {else: [C]}]"),
+        ("branch: [{when: x, steps: [B]}]\nelse: {steps: [C]}", "branch: [{when: x, steps: [B]}, {else: [C]}]"),
+        ("branch: {arms: [{when: x, steps: [B]}], else: [C]}", "branch: [{when: x, steps: [B]}, {else: [C]}]"),
+        ("parallel: {arms: {l: [B], r: {steps: [C]}}}", "parallel: {l: [B], r: [C]}"),
+        ("parallel: [{name: l, steps: [B]}, {name: r, steps: [C]}]", "parallel: {l: [B], r: [C]}"),
+        ("wait: {callback: 1h}", "wait: {callback: {timeout: 1h}}"),
+        ("stop:\non_error: {steps: [B]}", "stop:\non_error: [B]"),
+        ("stop:\nretry: {jitter: true}", "stop:\nretry: {}"),
+        ("stop:\nretry: {jitter: false}", "stop:\nretry: {jitter: 0}"),
+        ("stop:\nretry: {errors: [503, 5xx, timeout]}", "stop:\nretry: {errors: [http_503, http_5xx, timeout]}"),
+    ],
+)
+def test_other_spellings_mean_the_same(other: str, canonical: str) -> None:
+    def written(text: str) -> Step:
+        return step(text.replace("B]", "{id: b, stop: }]").replace("C]", "{id: c, stop: }]"))
+
+    assert written(other) == written(canonical)
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("when: ${{ config.x }}", StopStep(id="a", when="${{ config.x }}")),
@@ -317,16 +344,26 @@ def test_what_is_not_a_definition_is_told_plainly(text: str, message: str) -> No
         ("branch: [{steps: [{id: b, stop: }]}]", "needs `when`"),
         ("branch: {}", "a list of arms"),
         ("branch: [x]", "an arm of a branch is a mapping"),
-        ("parallel: [[{id: b, stop: }]]", "a mapping of arms by name"),
+        ("parallel: [[{id: b, stop: }]]", "a mapping with `name` and `steps`"),
         ("loop: {over: [1]}", "`loop` needs `steps`"),
         ("loop: {over: [1], over_: 1, steps: [{id: b, stop: }]}", "no key 'over_'"),
         ("call:", "`call` needs `flow`"),
         ("wait: soon", "is not a duration"),
-        ("wait: {callback: maybe}", "must be true or false"),
+        ("wait: {callback: maybe}", "is not a duration"),
         ("stop: 5", "`stop` is a mapping"),
         ("code: {file: a.js, source: x}", "one of them"),
         ("code: module.exports = 1", "neither a file nor a module"),
         ("code: ", "neither a file nor a module"),
+        ("code: {inline: x, source: y}", "`source` says the same as `inline`"),
+        ("branch: [{when: x, steps: [{id: b, stop: }]}, {else: false, steps: []}]", "`else` arm has no key 'steps'"),
+        ("branch: {arms: [{when: x, steps: [{id: b, stop: }]}], cases: 1}", "`branch` has no key 'cases'"),
+        ("branch: {arms: [{else: [{id: b, stop: }]}], else: [{id: c, stop: }]}", "`else` twice"),
+        ("parallel: [{name: 1 2, steps: [{id: b, stop: }]}]", "cannot be a name"),
+        (
+            "parallel: [{name: l, steps: [{id: b, stop: }]}, {name: l, steps: [{id: c, stop: }]}]",
+            "two arms called 'l'",
+        ),
+        ("parallel: [{name: l}]", "a mapping with `name` and `steps`"),
         ("stop:\nwhen:", "`when` is empty"),
         ("stop:\ntimeout: -1", "not negative"),
         ("stop:\nretry: {attempts: 0}", "from 1 to 1000"),

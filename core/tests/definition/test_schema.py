@@ -51,6 +51,17 @@ GOOD_STEPS = [
     "stop: , when: x, retry: 3, timeout: 1.5, on_error: continue, on_crash: park, description: d",
     "stop: , retry: {attempts: 2, delay: 1s, backoff: linear, max_delay: 5, jitter: 0, errors: timeout}",
     f"stop: , on_error: {INNER}",
+    f"stop: , on_error: {{steps: {INNER}}}",
+    "stop: , retry: {jitter: true, errors: [503, 5xx]}",
+    "code: {inline: export default 1}",
+    f"loop: {{while: x, bound: 5, steps: {INNER}}}",
+    f"loop: {{while: x, steps: {INNER}}}, max: 5",
+    f"branch: [{{when: x, steps: {INNER}}}, {{else: true, steps: {INNER}}}]",
+    f"branch: [{{when: x, steps: {INNER}}}, {{else: , steps: {INNER}}}]",
+    f"branch: {{arms: [{{when: x, steps: {INNER}}}], else: {INNER}}}",
+    f"parallel: {{arms: {{l: {INNER}, r: {{steps: {INNER}}}}}}}",
+    f"parallel: [{{name: l, steps: {INNER}}}]",
+    "wait: {callback: 1h}",
 ]
 
 BAD_STEPS = [

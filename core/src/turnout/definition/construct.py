@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -105,12 +106,22 @@ def _wait(common: dict[str, Any], values: Values) -> Step:
 
 
 def retry_of(values: Values) -> Retry:
-    """What is not written has the model's default."""
+    """What is not written has the model's default; `jitter` true stands for that too, false for none."""
     names = {"attempts": "attempts", "delay": "delay_s", "max_delay": "max_delay_s", "jitter": "jitter"}
     fields: dict[str, Any] = {names[key]: item for key, item in values.items() if key in names}
+    match fields.get("jitter"):
+        case True:
+            del fields["jitter"]
+        case False:
+            fields["jitter"] = 0.0
     if "backoff" in values:
         fields["backoff"] = Backoff(values["backoff"])
-    return Retry(**fields, errors=tuple(values.get("errors", ())))
+    return Retry(**fields, errors=tuple(_error_kind(str(item)) for item in values.get("errors", ())))
+
+
+def _error_kind(written: str) -> str:
+    """A bare status (`503`, `5xx`) stands for the kind that `http` gives its errors."""
+    return f"http_{written.lower()}" if re.fullmatch(r"[1-5](?:[0-9]{2}|[xX]{2})", written) else written
 
 
 def config_variable(name: str, values: Values) -> ConfigVariable:

@@ -15,6 +15,7 @@ from turnout.model.definition import Backoff, ConfigType, OnCrash
 __all__ = [
     "CODE",
     "CONNECTOR_TRIGGER",
+    "HANDLER",
     "ID",
     "IDENTIFIER",
     "INTEGRATION",
@@ -35,6 +36,7 @@ __all__ = [
     "ListOf",
     "MapOf",
     "Number",
+    "OrFlag",
     "Shape",
     "Special",
     "Text",
@@ -80,6 +82,8 @@ class Number:
     minimum: float | None = None
     maximum: float | None = None
     integer: bool = False
+    flag: bool = False
+    """Whether true (as much as usual) and false (none) are read too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +134,22 @@ class EitherOf:
 
 
 @dataclass(frozen=True, slots=True)
+class OrFlag:
+    """True or false, or what `other` says."""
+
+    other: Type
+
+
+@dataclass(frozen=True, slots=True)
 class Special:
-    """A type with a reader of its own: `steps`, `trigger`, `arms`, `branch`."""
+    """A type with a reader of its own: `steps`, `handler` (steps, or a mapping with them), `trigger`, `arms`, `branch`."""
 
     name: str
 
 
-Type = Text | Condition | Data | Duration | Number | Flag | Choice | ListOf | MapOf | Shape | EitherOf | Special
+Type = (
+    Text | Condition | Data | Duration | Number | Flag | Choice | ListOf | MapOf | Shape | EitherOf | OrFlag | Special
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +158,8 @@ class Key:
     type: Type
     doc: str
     required: bool = False
+    also: tuple[str, ...] = ()
+    """Other spellings that are read as this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +176,7 @@ class Kind:
 
 
 STEPS: Final = Special("steps")
+HANDLER: Final = Special("handler")
 _DESCRIPTION: Final = Key(name="description", type=Text(empty=True), doc="For people.")
 _INPUTS: Final = Key(name="with", type=Data(), doc="The inputs. Text in it may hold `${{ }}`.")
 
@@ -251,11 +267,11 @@ RETRY: Final = Shape(
             name="backoff", type=Choice(tuple(Backoff), "backoff"), doc="How the wait grows; `exponential` unless said."
         ),
         Key(name="max_delay", type=Duration(), doc="The longest wait; 5m unless said."),
-        Key(name="jitter", type=Number(0, 1), doc="The share of the wait that is random; 0.1 unless said."),
+        Key(name="jitter", type=Number(0, 1, flag=True), doc="The share of the wait that is random; 0.1 unless said."),
         Key(
             name="errors",
             type=ListOf(Text(), single=True),
-            doc="Kinds of errors to retry (`timeout`, `http_5xx`, `TypeError`); all retryable ones unless said.",
+            doc="Kinds of errors to retry (`timeout`, `http_5xx`, `TypeError`, or a status such as 503); all retryable ones unless said.",
         ),
     ),
     short="attempts",
@@ -274,7 +290,7 @@ STEP: Final[tuple[Key, ...]] = (
     Key(name="timeout", type=Duration(), doc="How long it may take."),
     Key(
         name="on_error",
-        type=EitherOf(Choice(("fail", "continue"), "on_error"), STEPS),
+        type=EitherOf(Choice(("fail", "continue"), "on_error"), HANDLER),
         doc="When it has failed for good: `fail` the flow, `continue` with null, or run these steps, which see `error`.",
     ),
     Key(
@@ -288,7 +304,7 @@ CODE: Final = Shape(
     "`code`",
     (
         Key(name="file", type=Text(), doc="An ES module, relative to this file."),
-        Key(name="source", type=Text(), doc="An ES module, as text."),
+        Key(name="source", type=Text(), doc="An ES module, as text.", also=("inline",)),
     ),
 )
 _LOOP: Final = Shape(
@@ -301,7 +317,12 @@ _LOOP: Final = Shape(
             doc="What the item is called in expressions; `item` unless said.",
         ),
         Key(name="while", type=Condition(), doc="In place of `over`: repeat as long as this holds. Needs `limit`."),
-        Key(name="limit", type=Number(1, 1_000_000, integer=True), doc="How often `while` may repeat."),
+        Key(
+            name="limit",
+            type=Number(1, 1_000_000, integer=True),
+            doc="How often `while` may repeat.",
+            also=("max", "bound", "max_iterations"),
+        ),
         Key(
             name="concurrency",
             type=Number(1, 1000, integer=True),
@@ -318,7 +339,10 @@ _CALL: Final = Shape(
     "`call`", (Key(name="flow", type=Text(), doc="A flow of this integration.", required=True), _INPUTS), short="flow"
 )
 _CALLBACK: Final = Shape(
-    "`callback`", (Key(name="timeout", type=Duration(), doc="How long to wait for the callback."),), empty=True
+    "`callback`",
+    (Key(name="timeout", type=Duration(), doc="How long to wait for the callback."),),
+    short="timeout",
+    empty=True,
 )
 _WAIT: Final = Shape(
     "`wait`",
@@ -327,7 +351,7 @@ _WAIT: Final = Shape(
         Key(name="until", type=Text(), doc="Until this time: ISO 8601, or an expression that gives it."),
         Key(
             name="callback",
-            type=EitherOf(Flag(), _CALLBACK),
+            type=OrFlag(_CALLBACK),
             doc="Until something is posted to the step's callback URL.",
         ),
         Key(
@@ -364,7 +388,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             name="branch",
             doc="A list of `{when, steps}`; the first that holds runs. `{else: steps}` comes last.",
             block=Special("branch"),
-            beside=(Key(name="else", type=STEPS, doc="What to do where no `when` holds."),),
+            beside=(Key(name="else", type=HANDLER, doc="What to do where no `when` holds."),),
         ),
         Kind(name="loop", doc="Steps for each item of a list, or as long as something holds.", block=_LOOP),
         Kind(name="parallel", doc="Named lists of steps that run at the same time.", block=Special("arms")),
@@ -388,8 +412,25 @@ SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     "foreach": ("loop",),
     "for_each": ("loop",),
     "items": ("over",),
-    "max": ("limit", "max_delay"),
-    "max_iterations": ("limit",),
+    "max": ("max_delay",),
+    "times": ("limit",),
+    "max_rounds": ("limit",),
+    "cases": ("arms",),
+    "case": ("when",),
+    "branches": ("arms",),
+    "default": ("else",),
+    "otherwise": ("else",),
+    "cron": ("schedule",),
+    "every": ("schedule",),
+    "timer": ("schedule",),
+    "http": ("webhook",),
+    "manual": ("call",),
+    "message": ("error",),
+    "text": ("source",),
+    "factor": ("backoff",),
+    "duration": ("for",),
+    "parallelism": ("concurrency",),
+    "var": ("as",),
     "each": ("over",),
     "script": ("code",),
     "run": ("code",),

@@ -14,9 +14,8 @@ from typing import Any, Final
 from turnout.definition import grammar
 from turnout.definition.construct import config_variable, connection_slot, retry_of, step_of
 from turnout.definition.grammar import KINDS, STEP, TRIGGERS, Kind, Shape
-from turnout.definition.nearest import hint_for
 from turnout.definition.nodes import Entry, ListNode, MapNode, Node, ScalarNode
-from turnout.definition.reading import INVALID, Reading
+from turnout.definition.reading import INVALID, Reading, key_hint
 from turnout.definition.yaml_source import read_file, read_text
 from turnout.errors import DefinitionError
 from turnout.model.definition import BranchArm, CodeSettings, Flow, Integration, Step, Trigger
@@ -29,6 +28,11 @@ _FILE: Final = re.compile(r"[^\s{}()<>;=\"'`]+\.(?:[mc]?[jt]sx?)\Z")
 _MODULE: Final = re.compile(r"\bexport\b")
 _CONTROL_ARM: Final = (
     grammar.Key(name="when", type=grammar.Condition(), doc="The arm runs if this holds and none before it did."),
+    grammar.Key(name="steps", type=grammar.STEPS, doc="What it does.", required=True),
+)
+
+_LISTED_ARM: Final = (
+    grammar.Key(name="name", type=grammar.Text(grammar.ID, "a name"), doc="What the arm is called.", required=True),
     grammar.Key(name="steps", type=grammar.STEPS, doc="What it does.", required=True),
 )
 
@@ -74,6 +78,8 @@ class _DefinitionReading(Reading):
         match name:
             case "steps":
                 return self._steps(node)
+            case "handler":
+                return self._arm_steps(node)
             case "trigger":
                 return self._trigger(node)
             case "arms":
@@ -110,8 +116,7 @@ class _DefinitionReading(Reading):
             options = self._trigger_options(name, value)
             return INVALID if options is INVALID else Trigger(type=name, options=options)
         if not re.fullmatch(r"[^.\s]+\.[^.\s]+", name):
-            hint = hint_for(name, TRIGGERS)
-            return self.problem(node.entries[name].position, f"there is no trigger {name!r}", hint)
+            return self.problem(node.entries[name].position, f"there is no trigger {name!r}", key_hint(name, TRIGGERS))
         inner = self.shape(value, grammar.CONNECTOR_TRIGGER)
         keys = grammar.CONNECTOR_TRIGGER.keys
         outer = self.keys(node, keys, f"the trigger {name}", skip=(name,))
@@ -158,9 +163,7 @@ class _DefinitionReading(Reading):
         for name, entry in node.entries.items():
             if name in known or name in ("with", "connection"):
                 continue
-            meant = [other for other in grammar.SYNONYMS.get(name.casefold(), ()) if other in KINDS]
-            hint = f"it is called {meant[0]!r} here" if meant else hint_for(name, KINDS)
-            return self.problem(entry.position, f"there is no kind of step {name!r}", hint)
+            return self.problem(entry.position, f"there is no kind of step {name!r}", key_hint(name, KINDS))
         return self.problem(node.position, "a step needs one of " + ", ".join(KINDS))
 
     @staticmethod
@@ -195,7 +198,7 @@ class _DefinitionReading(Reading):
             return
         for name, value in block.items():
             if name in values:
-                self.problem(node.entries[name].position, f"`{name}` stands in {shape.what} and beside it")
+                self.problem(inner.position, f"`{name}` stands in {shape.what} and beside it")
             values[name] = value
         written = set(inner.entries) if isinstance(inner, MapNode) else set()
         for key in shape.keys:
@@ -246,7 +249,15 @@ class _DefinitionReading(Reading):
         values["arms"] = found
 
     def _branch_arms(self, node: Node) -> Any:
-        """A list of arms; one mapping `{when, steps, else}` stands for the common case of two."""
+        """A list of arms; `{arms, else}` is the same in one mapping, `{when, steps, else}` the common case of two."""
+        if isinstance(node, MapNode) and "arms" in node.entries:
+            self.keys(node, (), "`branch`", skip=("arms", "else"))
+            arms = self._branch_arms(node.entries["arms"].value)
+            if arms is INVALID or "else" not in node.entries:
+                return arms
+            if arms and not arms[-1].when:
+                return self.problem(node.entries["else"].position, "this branch has `else` twice")
+            return [*arms, *self._else(node)]
         if isinstance(node, MapNode) and "when" in node.entries:
             arm = self._branch_arm(node, skip=("else",))
             arms = [] if arm is INVALID else [arm]
@@ -257,7 +268,6 @@ class _DefinitionReading(Reading):
         arms = []
         for number, item in enumerate(node.items):
             if isinstance(item, MapNode) and "else" in item.entries and "when" not in item.entries:
-                self.keys(item, (), "the `else` arm", skip=("else",))
                 if number < len(node.items) - 1:
                     self.problem(item.position, "`else` must be the last arm")
                 arms.extend(self._else(item))
@@ -266,11 +276,19 @@ class _DefinitionReading(Reading):
         return arms
 
     def _else(self, node: MapNode) -> list[BranchArm]:
+        """Its steps stand below `else`, or beside it where `else` has no value or is true."""
         inner = node.entries["else"].value
-        if isinstance(inner, MapNode) and list(inner.entries) == ["steps"]:
-            inner = inner.entries["steps"].value
-        steps = self._steps(inner)
+        marked = isinstance(inner, ScalarNode) and inner.value in (None, True) and "steps" in node.entries
+        if "when" not in node.entries and "arms" not in node.entries:
+            self.keys(node, (), "the `else` arm", skip=("else", "steps") if marked else ("else",))
+        steps = self._arm_steps(node.entries["steps"].value if marked and "when" not in node.entries else inner)
         return [] if steps is INVALID else [BranchArm(steps=steps)]
+
+    def _arm_steps(self, node: Node) -> Any:
+        """Steps, or a mapping with nothing but `steps`."""
+        if isinstance(node, MapNode) and list(node.entries) == ["steps"]:
+            node = node.entries["steps"].value
+        return self._steps(node)
 
     def _branch_arm(self, node: Node, *, skip: tuple[str, ...] = ()) -> Any:
         if not isinstance(node, MapNode):
@@ -285,19 +303,39 @@ class _DefinitionReading(Reading):
         return BranchArm(when=values["when"], steps=values.get("steps", ()))
 
     def _parallel_arms(self, node: Node) -> Any:
+        if isinstance(node, MapNode) and list(node.entries) == ["arms"] and isinstance(_of_arms(node), MapNode):
+            node = _of_arms(node)
+        if isinstance(node, ListNode) and node.items:
+            return self._listed_arms(node)
         if not isinstance(node, MapNode) or not node.entries:
             hint = "`parallel:` and below it `left: [steps]`, `right: [steps]`"
             return self.problem(node.position, "`parallel` is a mapping of arms by name, each a list of steps", hint)
         arms = {}
         for name, entry in node.entries.items():
             self.name(entry.position, name, grammar.ID, "the name of an arm")
-            inner = entry.value
-            if isinstance(inner, MapNode) and list(inner.entries) == ["steps"]:
-                inner = inner.entries["steps"].value
-            steps = self._steps(inner)
-            if steps is not INVALID:
+            if (steps := self._arm_steps(entry.value)) is not INVALID:
                 arms[name] = steps
         return arms
+
+    def _listed_arms(self, node: ListNode) -> Any:
+        """The arms as a list, each with its name: `- {name: left, steps: […]}`."""
+        arms: dict[str, Any] = {}
+        for item in node.items:
+            if not isinstance(item, MapNode) or not {"name", "steps"} <= set(item.entries):
+                hint = "or a mapping: `parallel:` and below it `left: [steps]`, `right: [steps]`"
+                self.problem(item.position, "an arm in a list is a mapping with `name` and `steps`", hint)
+                continue
+            values = self.keys(item, _LISTED_ARM, "an arm of `parallel`")
+            name = values.get("name")
+            if name in arms:
+                self.problem(item.entries["name"].position, f"there are two arms called {name!r}")
+            elif name is not INVALID and values["steps"] is not INVALID:
+                arms[str(name)] = values["steps"]
+        return arms
+
+
+def _of_arms(node: MapNode) -> Node:
+    return node.entries["arms"].value
 
 
 def _nothing(node: ScalarNode) -> ScalarNode:

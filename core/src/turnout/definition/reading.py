@@ -14,7 +14,7 @@ from turnout.errors import Problem
 from turnout.model.definition import Position
 from turnout.model.duration import parse_duration
 
-__all__ = ["INVALID", "Reading"]
+__all__ = ["INVALID", "Reading", "key_hint"]
 
 INVALID: Final = object()
 """What reading gives for a value with a problem; the key is then left out."""
@@ -63,6 +63,9 @@ class Reading:
                 return self.shape(node, kind)
             case grammar.EitherOf():
                 return self.read(node, kind.scalar if isinstance(node, ScalarNode) and node.text else kind.other, label)
+            case grammar.OrFlag():
+                flag = isinstance(node, ScalarNode) and isinstance(node.value, bool)
+                return self.read(node, grammar.Flag() if flag else kind.other, label)
             case grammar.Special():
                 return self.special(kind.name, node)
 
@@ -88,14 +91,20 @@ class Reading:
     ) -> dict[str, Any]:
         """The values of the known keys; a problem for each other key but those of `skip`."""
         known = {key.name: key for key in keys}
+        spelled = {other: key for key in known.values() for other in key.also} | known
         values: dict[str, Any] = {}
+        written: dict[str, str] = {}
         for name, entry in node.entries.items():
             if name in skip or (extensions and name.startswith("x-")):
                 continue
-            if name not in known:
-                self.problem(entry.position, f"{what} has no key {name!r}", _key_hint(name, known))
-                continue
-            values[name] = self.read(entry.value, known[name].type, f"`{name}`")
+            key = spelled.get(name)
+            if key is None:
+                self.problem(entry.position, f"{what} has no key {name!r}", key_hint(name, known))
+            elif key.name in written:
+                self.problem(entry.position, f"`{name}` says the same as `{written[key.name]}`: write one of them")
+            else:
+                written[key.name] = name
+                values[key.name] = self.read(entry.value, key.type, f"`{name}`")
         return values
 
     def required(self, node: MapNode, keys: Iterable[Key], values: dict[str, Any], what: str) -> None:
@@ -162,6 +171,8 @@ class Reading:
         value = self._scalar(node, label, what)
         if value is INVALID:
             return INVALID
+        if kind.flag and isinstance(value, bool):
+            return value
         if isinstance(value, bool) or not isinstance(value, int if kind.integer else int | float):
             return self.problem(node.position, f"{label} must be {what}, not {_shown(node)}")
         low, high = kind.minimum, kind.maximum
@@ -205,7 +216,8 @@ class Reading:
         return values
 
 
-def _key_hint(name: str, known: Iterable[str]) -> str:
+def key_hint(name: str, known: Iterable[str]) -> str:
+    """What an unknown key probably is: what other systems call one of the known keys, or the nearest of them."""
     known = list(known)
     for meant in grammar.SYNONYMS.get(name.casefold(), ()):
         if meant in known:

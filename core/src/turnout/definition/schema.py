@@ -27,6 +27,7 @@ def json_schema() -> Schema:
         **_of(grammar.INTEGRATION),
         "$defs": {
             "steps": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/step"}},
+            "handler": _steps_or_mapping(),
             "step": {"oneOf": [{"$ref": f"#/$defs/{name}-step"} for name in KINDS]},
             **{f"{name}-step": _step(kind) for name, kind in KINDS.items()},
             "trigger": _trigger(),
@@ -66,12 +67,14 @@ def _of(kind: Type) -> Schema:  # noqa: C901, PLR0912 - one arm a type
             return _shape(kind)
         case grammar.EitherOf():
             return {"anyOf": [_of(kind.scalar), _of(kind.other)]}
+        case grammar.OrFlag():
+            return {"anyOf": [{"type": "boolean"}, _of(kind.other)]}
         case grammar.Special():
             return {"$ref": f"#/$defs/{kind.name}"}
 
 
 def _number(kind: grammar.Number) -> Schema:
-    schema: Schema = {"type": "integer" if kind.integer else "number"}
+    schema: Schema = {"type": ["number", "boolean"] if kind.flag else "integer" if kind.integer else "number"}
     if kind.minimum is not None:
         schema["minimum"] = kind.minimum
     if kind.maximum is not None:
@@ -102,11 +105,11 @@ def _shape(shape: Shape) -> Schema:
 
 
 def _object(keys: tuple[Key, ...]) -> Schema:
-    schema: Schema = {
-        "type": "object",
-        "properties": {key.name: {**_of(key.type), "description": key.doc} for key in keys},
-        "additionalProperties": False,
-    }
+    properties = {key.name: {**_of(key.type), "description": key.doc} for key in keys}
+    for key in keys:
+        same = {**_of(key.type), "description": f"The same as `{key.name}`.", "deprecated": True}
+        properties |= dict.fromkeys(key.also, same)
+    schema: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
     required = [key.name for key in keys if key.required]
     return {**schema, "required": required} if required else schema
 
@@ -136,7 +139,7 @@ def _somewhere(kind: Kind, block: Shape, key: Key) -> Schema:
 
 
 def _optional(key: Key) -> Key:
-    return Key(name=key.name, type=key.type, doc=key.doc)
+    return Key(name=key.name, type=key.type, doc=key.doc, also=key.also)
 
 
 def _trigger() -> Schema:
@@ -172,7 +175,7 @@ def _trigger() -> Schema:
 
 
 def _branch() -> Schema:
-    steps = {"$ref": "#/$defs/steps"}
+    steps, handler = {"$ref": "#/$defs/steps"}, {"$ref": "#/$defs/handler"}
     when = {**_of(grammar.Condition()), "description": "The arm runs if this holds and none before it did."}
     arm = {
         "type": "object",
@@ -182,12 +185,25 @@ def _branch() -> Schema:
     }
     otherwise = {
         "type": "object",
-        "properties": {"else": _steps_or_mapping()},
+        "properties": {"else": handler},
         "required": ["else"],
         "additionalProperties": False,
     }
-    both = {**arm, "properties": {"when": when, "steps": steps, "else": _steps_or_mapping()}}
-    return {"anyOf": [{"type": "array", "minItems": 1, "items": {"anyOf": [arm, otherwise]}}, both]}
+    marked = {
+        "type": "object",
+        "properties": {"else": {"enum": [True, None]}, "steps": steps},
+        "required": ["else", "steps"],
+        "additionalProperties": False,
+    }
+    arms = {"type": "array", "minItems": 1, "items": {"anyOf": [arm, otherwise, marked]}}
+    one = {**arm, "properties": {"when": when, "steps": steps, "else": handler}}
+    listed = {
+        "type": "object",
+        "properties": {"arms": arms, "else": handler},
+        "required": ["arms"],
+        "additionalProperties": False,
+    }
+    return {"anyOf": [arms, one, listed]}
 
 
 def _steps_or_mapping() -> Schema:
@@ -197,9 +213,20 @@ def _steps_or_mapping() -> Schema:
 
 
 def _arms() -> Schema:
-    return {
+    by_name = {
         "type": "object",
         "minProperties": 1,
         "propertyNames": {"pattern": f"^{grammar.ID}$"},
-        "additionalProperties": _steps_or_mapping(),
+        "additionalProperties": {"$ref": "#/$defs/handler"},
     }
+    wrapped = {"type": "object", "properties": {"arms": by_name}, "required": ["arms"], "additionalProperties": False}
+    arm = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "pattern": f"^{grammar.ID}$"},
+            "steps": {"$ref": "#/$defs/steps"},
+        },
+        "required": ["name", "steps"],
+        "additionalProperties": False,
+    }
+    return {"anyOf": [by_name, wrapped, {"type": "array", "minItems": 1, "items": arm}]}
