@@ -26,7 +26,7 @@ contract: setup ## Run the contract suites of every implementation, and the brok
 lint: setup ## Check style, types, layers and the length of modules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy core plugins tests tools examples benchmarks
+	$(BIN)/mypy conftest.py core plugins tests tools examples benchmarks
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_sizes.py
 

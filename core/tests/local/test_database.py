@@ -1,3 +1,5 @@
+"""What every store on SQLite rests on: transactions, migrations, locks, damage, space."""
+
 from __future__ import annotations
 
 import sqlite3
@@ -5,6 +7,8 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from turnout.errors import BackendError
@@ -15,14 +19,14 @@ NOTES = (("CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT)",),)
 
 
 @pytest.fixture
-def database(tmp_path):
+def database(tmp_path: Path) -> Iterator[Database]:
     opened = Database(tmp_path / "deep" / "state.db", busy_timeout_s=0.05)
     opened.migrate("notes", NOTES)
     yield opened
     opened.close()
 
 
-def test_a_transaction_is_all_or_nothing(database):
+def test_a_transaction_is_all_or_nothing(database: Database) -> None:
     insert = "INSERT INTO notes VALUES (7, 'lost')"
 
     with pytest.raises(sqlite3.IntegrityError), database.transaction() as connection:
@@ -33,11 +37,11 @@ def test_a_transaction_is_all_or_nothing(database):
     assert database.query("SELECT text FROM notes") == [("kept",)]
 
 
-def test_the_file_can_be_read_by_its_owner_alone(database):
+def test_the_file_can_be_read_by_its_owner_alone(database: Database) -> None:
     assert stat.S_IMODE(database.path.stat().st_mode) == 0o600
 
 
-def test_a_full_database_is_host_durable_and_another_is_process_durable(database):
+def test_a_full_database_is_host_durable_and_another_is_process_durable(database: Database) -> None:
     with_full = database.another(full=True)
     levels = [db.query("PRAGMA synchronous")[0][0] for db in (database, with_full)]
     with_full.close()
@@ -45,7 +49,7 @@ def test_a_full_database_is_host_durable_and_another_is_process_durable(database
     assert (database.durability, with_full.durability, levels) == (Durability.PROCESS, Durability.HOST, [1, 2])
 
 
-def test_migrations_run_once_each_and_keep_what_is_there(database):
+def test_migrations_run_once_each_and_keep_what_is_there(database: Database) -> None:
     database.execute("INSERT INTO notes (text) VALUES ('old')")
 
     database.migrate("notes", (*NOTES, ("ALTER TABLE notes ADD COLUMN tag TEXT DEFAULT 'none'",)))
@@ -54,21 +58,21 @@ def test_migrations_run_once_each_and_keep_what_is_there(database):
     assert database.query("SELECT text, tag FROM notes") == [("old", "none")]
 
 
-def test_a_failing_migration_changes_nothing(database):
+def test_a_failing_migration_changes_nothing(database: Database) -> None:
     with pytest.raises(sqlite3.OperationalError):
         database.migrate("other", (("CREATE TABLE others (id)", "CREATE NONSENSE"),))
 
     assert database.query("SELECT name FROM sqlite_schema WHERE name = 'others'") == []
 
 
-def test_a_file_of_a_newer_turnout_is_refused_and_left_alone(database):
+def test_a_file_of_a_newer_turnout_is_refused_and_left_alone(database: Database) -> None:
     database.migrate("notes", (*NOTES, ("CREATE TABLE newer (id)",)))
 
     with pytest.raises(BackendError, match="notes tables have version 2, this Turnout knows 1: upgrade"):
         database.migrate("notes", NOTES)
 
 
-def test_opening_does_not_wait_for_another_that_writes(database):
+def test_opening_does_not_wait_for_another_that_writes(database: Database) -> None:
     with database.transaction():
         other = database.another()
         rows = other.query("SELECT text FROM notes")
@@ -78,7 +82,7 @@ def test_opening_does_not_wait_for_another_that_writes(database):
     assert rows == []
 
 
-def test_a_lock_held_too_long_is_a_clear_error(database):
+def test_a_lock_held_too_long_is_a_clear_error(database: Database) -> None:
     other = database.another()
 
     with other.transaction(), pytest.raises(BackendError, match="locked by another process"):
@@ -86,7 +90,7 @@ def test_a_lock_held_too_long_is_a_clear_error(database):
     other.close()
 
 
-def test_a_full_disk_is_a_clear_error_and_the_database_goes_on(database):
+def test_a_full_disk_is_a_clear_error_and_the_database_goes_on(database: Database) -> None:
     pages = database.query("PRAGMA page_count")[0][0]
     database.query(f"PRAGMA max_page_count = {pages}")
 
@@ -103,7 +107,7 @@ def test_a_full_disk_is_a_clear_error_and_the_database_goes_on(database):
     [(b"this is not a database, it is a text file " * 100, "not a SQLite file"), (None, "damaged")],
     ids=["other file", "overwritten pages"],
 )
-def test_a_file_that_is_no_sound_database_is_named(tmp_path, damage, message):
+def test_a_file_that_is_no_sound_database_is_named(tmp_path: Path, damage: bytes | None, message: str) -> None:
     path = tmp_path / "state.db"
     if damage is None:
         whole = Database(path)
@@ -120,14 +124,14 @@ def test_a_file_that_is_no_sound_database_is_named(tmp_path, damage, message):
     assert str(path) in str(caught.value)
 
 
-def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
 
     with pytest.raises(BackendError, match="cannot be opened"):
         Database(tmp_path / "file" / "state.db")
 
 
-def test_a_closed_database_says_so_and_closing_again_is_harmless(database):
+def test_a_closed_database_says_so_and_closing_again_is_harmless(database: Database) -> None:
     database.close()
     database.close()
 
@@ -135,7 +139,7 @@ def test_a_closed_database_says_so_and_closing_again_is_harmless(database):
         database.query("SELECT 1")
 
 
-def test_the_mark_changes_with_every_writer_and_stays_without(database):
+def test_the_mark_changes_with_every_writer_and_stays_without(database: Database) -> None:
     other = database.another()
     marks = [database.change_mark(), database.change_mark()]
     other.execute("INSERT INTO notes (text) VALUES ('by another')")
@@ -148,7 +152,7 @@ def test_the_mark_changes_with_every_writer_and_stays_without(database):
     assert len(set(marks)) == 3
 
 
-def test_space_is_given_back_after_much_was_removed(database):
+def test_space_is_given_back_after_much_was_removed(database: Database) -> None:
     database.execute("INSERT INTO notes (text) VALUES (zeroblob(40000000))")
     database.checkpoint()
     large = database.path.stat().st_size
@@ -163,7 +167,7 @@ def test_space_is_given_back_after_much_was_removed(database):
     assert database.size_bytes() < 100_000
 
 
-def test_many_threads_share_one_database(database):
+def test_many_threads_share_one_database(database: Database) -> None:
     def insert() -> None:
         for _ in range(50):
             with database.transaction() as connection:
@@ -179,7 +183,7 @@ def test_many_threads_share_one_database(database):
     assert database.query("SELECT COUNT(DISTINCT text) FROM notes") == [(200,)]
 
 
-def test_processes_that_create_the_file_at_the_same_moment_all_succeed(tmp_path):
+def test_processes_that_create_the_file_at_the_same_moment_all_succeed(tmp_path: Path) -> None:
     script = (
         "import sys; from turnout.local.database import Database\n"
         "sys.stdin.readline()\n"

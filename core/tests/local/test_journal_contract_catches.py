@@ -2,59 +2,61 @@
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 from turnout.errors import Fenced
-from turnout.interfaces.journal import Row
-from turnout.local.memory_journal import MemoryJournal
+from turnout.interfaces.journal import JournalEntry, Row
+from turnout.local.memory_journal import MemoryJournal, _Execution
 from turnout.model.durability import Durability
 from turnout.testing.journal import JournalContract
 
+from .contract_runs import run_contract
+
 
 class BeginsAgain(MemoryJournal):
-    async def begin(self, execution, rows):
+    async def begin(self, execution: str, rows: Sequence[Row]) -> bool:
         await self.open(execution, self._executions[execution].fence if execution in self._executions else 0)
         self._write(execution, self._executions[execution], rows)
         return True
 
 
 class RefusesWhatWasOpened(MemoryJournal):
-    async def begin(self, execution, rows):
+    async def begin(self, execution: str, rows: Sequence[Row]) -> bool:
         return execution not in self._executions and await super().begin(execution, rows)
 
 
 class ReadsBackwards(MemoryJournal):
-    async def open(self, execution, token):
+    async def open(self, execution: str, token: int) -> Sequence[Row]:
         return list(reversed(await super().open(execution, token)))
 
 
 class InventsARow(MemoryJournal):
-    async def open(self, execution, token):
+    async def open(self, execution: str, token: int) -> Sequence[Row]:
         return await super().open(execution, token) or [Row("accepted", b"")]
 
 
 class FencesEqualTokens(MemoryJournal):
-    async def open(self, execution, token):
+    async def open(self, execution: str, token: int) -> Sequence[Row]:
         if execution in self._executions and self._executions[execution].fence >= token:
             raise Fenced(execution, token=token, current=token)
         return await super().open(execution, token)
 
 
 class FencesNobody(MemoryJournal):
-    def _check(self, execution, known, token):
+    def _check(self, execution: str, known: _Execution, token: int) -> None:
         pass
 
 
 class NamesTheWrongToken(MemoryJournal):
-    def _check(self, execution, known, token):
+    def _check(self, execution: str, known: _Execution, token: int) -> None:
         if known.fence > token:
             raise Fenced(execution, token=token, current=token)
 
 
 class WritesText(MemoryJournal):
-    def _write(self, execution, known, rows):
+    def _write(self, execution: str, known: _Execution, rows: Sequence[Row]) -> None:
         super()._write(execution, known, [Row(row.kind, row.body.decode("ascii", "replace").encode()) for row in rows])
 
 
@@ -63,100 +65,105 @@ class OnlySaysItIsDurable(MemoryJournal):
 
 
 class WritesBeforeItChecks(MemoryJournal):
-    async def append(self, execution, token, rows):
+    async def append(self, execution: str, token: int, rows: Sequence[Row]) -> None:
         self._write(execution, self._executions[execution], rows)
         self._owned(execution, token)
 
 
 class ForgetsToCheckAtTheBarrier(MemoryJournal):
-    async def barrier(self, execution, token):
+    async def barrier(self, execution: str, token: int) -> None:
         pass
 
 
 class DoesNotFence(MemoryJournal):
-    async def fence(self, execution, token):
+    async def fence(self, execution: str, token: int) -> None:
         pass
 
 
 class LowersFences(MemoryJournal):
-    async def fence(self, execution, token):
+    async def fence(self, execution: str, token: int) -> None:
         await self.open(execution, 10**9)
         self._executions[execution].fence = token
 
 
 class FencesEverybody(MemoryJournal):
-    async def fence(self, execution, token):
+    async def fence(self, execution: str, token: int) -> None:
         for known in self._executions:
             await super().fence(known, token)
 
 
 class IgnoresSignals(MemoryJournal):
-    async def signal(self, execution, row):
+    async def signal(self, execution: str, row: Row) -> bool:
         return execution in self._executions and bool(self._executions[execution].entries)
 
 
 class SignalsStrangers(MemoryJournal):
-    async def signal(self, execution, row):
+    async def signal(self, execution: str, row: Row) -> bool:
         return await self.begin(execution, [row]) or await super().signal(execution, row)
 
 
 class OwnsByReading(MemoryJournal):
-    async def rows(self, execution):
+    async def rows(self, execution: str) -> Sequence[Row]:
         if execution in self._executions:
             self._executions[execution].fence += 1
         return await super().rows(execution)
 
 
 class PositionsByExecution(MemoryJournal):
-    async def entries(self, *, after, limit):
+    async def entries(self, *, after: int, limit: int) -> Sequence[JournalEntry]:
         entries = sorted(await super().entries(after=0, limit=10**6), key=lambda entry: entry.execution)
         return [replace(entry, position=n) for n, entry in enumerate(entries, 1) if n > after][:limit]
 
 
 class SkipsAnEntry(MemoryJournal):
-    async def entries(self, *, after, limit):
+    async def entries(self, *, after: int, limit: int) -> Sequence[JournalEntry]:
         return await super().entries(after=after + (after > 0), limit=limit)
 
 
 class IgnoresTheLimit(MemoryJournal):
-    async def entries(self, *, after, limit):
+    async def entries(self, *, after: int, limit: int) -> Sequence[JournalEntry]:
         return await super().entries(after=after, limit=10**6)
 
 
 class NeverFinishes(MemoryJournal):
-    async def unfinished(self):
+    async def unfinished(self) -> Sequence[str]:
         return list(self._executions)
 
 
 class SortsByName(MemoryJournal):
-    async def unfinished(self):
+    async def unfinished(self) -> Sequence[str]:
         return sorted(await super().unfinished())
 
 
 class ForgetsNothing(MemoryJournal):
-    async def forget(self, executions):
+    async def forget(self, executions: Sequence[str], *, through: int | None = None) -> None:
         pass
 
 
 class ForgetsEverything(MemoryJournal):
-    async def forget(self, executions):
-        await super().forget(list(self._executions))
+    async def forget(self, executions: Sequence[str], *, through: int | None = None) -> None:
+        await super().forget(list(self._executions), through=through)
+
+
+class ForgetsWhatGoesOn(MemoryJournal):
+    async def forget(self, executions: Sequence[str], *, through: int | None = None) -> None:
+        await super().forget(executions)
 
 
 class BringsBack(MemoryJournal):
-    async def append(self, execution, token, rows):
+    async def append(self, execution: str, token: int, rows: Sequence[Row]) -> None:
         await self.fence(execution, 0)
         await super().append(execution, token, rows)
 
 
 class UsesPositionsAgain(MemoryJournal):
-    async def forget(self, executions):
-        await super().forget(executions)
+    async def forget(self, executions: Sequence[str], *, through: int | None = None) -> None:
+        await super().forget(executions, through=through)
         self._position = max(self._entries, default=0)
 
 
 class SendsLastFirst(MemoryJournal):
-    async def append(self, execution, token, rows):
+    async def append(self, execution: str, token: int, rows: Sequence[Row]) -> None:
         self._owned(execution, token).entries.reverse()
         await super().append(execution, token, rows)
         self._executions[execution].entries.reverse()
@@ -199,6 +206,7 @@ CAUGHT = {
     NeverFinishes: ["unfinished_are_those_whose_last_row_is_no_end_the_oldest_first"],
     SortsByName: ["unfinished_are_those_whose_last_row_is_no_end_the_oldest_first"],
     ForgetsNothing: ["forgotten_rows_are_gone_and_the_others_stay"],
+    ForgetsWhatGoesOn: ["an_execution_that_goes_on_is_not_forgotten_with_what_was_seen_of_it"],
     ForgetsEverything: ["forgotten_rows_are_gone_and_the_others_stay"],
     BringsBack: ["a_forgotten_execution_is_not_brought_back_by_its_last_owner"],
     UsesPositionsAgain: ["positions_of_forgotten_rows_are_not_used_again"],
@@ -206,11 +214,9 @@ CAUGHT = {
 }
 
 
-async def check(journal_class, name):
+async def check(journal_class: type[MemoryJournal], name: str) -> None:
     """Run one test of the contract on a journal of this class."""
-    fixtures = {"journal": journal_class(), "make_journal": journal_class}
-    test = getattr(JournalContract(), f"test_{name}")
-    await test(**{name: fixtures[name] for name in inspect.signature(test).parameters})
+    await run_contract(JournalContract, name, lambda: {"journal": journal_class(), "make_journal": journal_class})
 
 
 @pytest.mark.parametrize(
@@ -218,17 +224,17 @@ async def check(journal_class, name):
     [(broken, name) for broken, names in CAUGHT.items() for name in names],
     ids=lambda part: part if isinstance(part, str) else part.__name__,
 )
-async def test_the_contract_catches(broken, name):
+async def test_the_contract_catches(broken: type[MemoryJournal], name: str) -> None:
     with pytest.raises((AssertionError, Fenced, pytest.fail.Exception)):
         await check(broken, name)
 
 
 @pytest.mark.parametrize("name", sorted({name for names in CAUGHT.values() for name in names}))
-async def test_a_whole_journal_passes_where_a_broken_one_fails(name):
+async def test_a_whole_journal_passes_where_a_broken_one_fails(name: str) -> None:
     await check(MemoryJournal, name)
 
 
-def test_every_promise_has_a_broken_journal():
+def test_every_promise_has_a_broken_journal() -> None:
     promises = {name.removeprefix("test_") for name in dir(JournalContract) if name.startswith("test_")}
 
     assert promises - {name for names in CAUGHT.values() for name in names} == set()

@@ -1,19 +1,24 @@
+"""The journals keep the promises of the interface; what SQLite adds to them, on real files."""
+
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from turnout.errors import BackendError
-from turnout.interfaces.journal import Row
+from turnout.interfaces.journal import Journal, Row
 from turnout.local import sqlite_journal as sql
 from turnout.local.database import Database
 from turnout.local.memory_journal import MemoryJournal
 from turnout.local.sqlite_journal import SQLiteJournal
 from turnout.model.durability import Durability
-from turnout.testing.journal import JournalContract
+from turnout.testing.journal import JournalContract, MakeJournal
 
 
 class TestMemoryJournal(JournalContract):
     @pytest.fixture
-    def make_journal(self):
+    def make_journal(self) -> MakeJournal:
         return MemoryJournal
 
 
@@ -21,10 +26,10 @@ class SQLiteContract(JournalContract):
     full = False
 
     @pytest.fixture
-    def make_journal(self, tmp_path):
-        opened = []
+    def make_journal(self, tmp_path: Path) -> Iterator[MakeJournal]:
+        opened: list[Database] = []
 
-        def make():
+        def make() -> SQLiteJournal:
             opened.append(Database(tmp_path / "journal.db", full=self.full))
             return SQLiteJournal(opened[-1])
 
@@ -42,25 +47,27 @@ class TestFullSQLiteJournal(SQLiteContract):
 
 
 @pytest.fixture
-def database(tmp_path):
+def database(tmp_path: Path) -> Iterator[Database]:
     opened = Database(tmp_path / "journal.db")
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def full(tmp_path):
+def full(tmp_path: Path) -> Iterator[Database]:
     opened = Database(tmp_path / "full.db", full=True)
     yield opened
     opened.close()
 
 
-async def test_durability_is_that_of_the_database(database, full):
+async def test_durability_is_that_of_the_database(database: Database, full: Database) -> None:
     assert (SQLiteJournal(database).durability, SQLiteJournal(full).durability) == (Durability.PROCESS, Durability.HOST)
 
 
 @pytest.mark.parametrize("make", [SQLiteJournal, lambda database: MemoryJournal()], ids=["sqlite", "memory"])
-async def test_a_worker_cannot_bring_a_forgotten_execution_back(database, make):
+async def test_a_worker_cannot_bring_a_forgotten_execution_back(
+    database: Database, make: Callable[[Database], Journal]
+) -> None:
     journal = make(database)
     await journal.begin("e1", [Row("accepted", b"")])
     await journal.open("e1", 1)
@@ -74,7 +81,7 @@ async def test_a_worker_cannot_bring_a_forgotten_execution_back(database, make):
     assert list(await journal.unfinished()) == []
 
 
-async def test_forgotten_rows_do_not_let_the_file_grow(database):
+async def test_forgotten_rows_do_not_let_the_file_grow(database: Database) -> None:
     journal = SQLiteJournal(database)
     sizes = []
 
@@ -89,7 +96,7 @@ async def test_forgotten_rows_do_not_let_the_file_grow(database):
     assert sizes[-1] <= sizes[0] * 1.1
 
 
-async def test_many_executions_share_one_commit_when_each_waits_for_the_disk(full):
+async def test_many_executions_share_one_commit_when_each_waits_for_the_disk(full: Database) -> None:
     journal = SQLiteJournal(full)
     for n in range(64):
         await journal.open(f"e{n}", 1)
@@ -107,7 +114,7 @@ async def test_many_executions_share_one_commit_when_each_waits_for_the_disk(ful
     assert statements.count("COMMIT") <= 3
 
 
-async def test_after_a_failed_write_nothing_later_is_written_and_the_barrier_says_why(full):
+async def test_after_a_failed_write_nothing_later_is_written_and_the_barrier_says_why(full: Database) -> None:
     journal = SQLiteJournal(full)
     await journal.begin("e1", [Row("accepted", b"")])
     await journal.open("e1", 1)
@@ -125,12 +132,14 @@ async def test_after_a_failed_write_nothing_later_is_written_and_the_barrier_say
     assert [row.kind for row in await journal.open("e1", 2)] == ["accepted"]
 
 
-def limit_pages(database, pages):
+def limit_pages(database: Database, pages: int) -> None:
     """Let the committing connection believe that the disk ends there."""
     database.group._database.query(f"PRAGMA max_page_count = {pages}")
 
 
-async def test_a_slow_disk_slows_the_writer_instead_of_filling_the_memory(full, monkeypatch):
+async def test_a_slow_disk_slows_the_writer_instead_of_filling_the_memory(
+    full: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("turnout.local.sqlite_journal._UNACKNOWLEDGED_BYTES", 1000)
     journal = SQLiteJournal(full)
     await journal.open("e1", 1)
@@ -140,7 +149,7 @@ async def test_a_slow_disk_slows_the_writer_instead_of_filling_the_memory(full, 
     assert len(await journal.rows("e1")) == 1
 
 
-async def test_every_lookup_uses_an_index(database):
+async def test_every_lookup_uses_an_index(database: Database) -> None:
     SQLiteJournal(database)
 
     plans = [
@@ -151,7 +160,7 @@ async def test_every_lookup_uses_an_index(database):
     assert [plan for plan in plans if "TEMP B-TREE" in plan or ("SCAN" in plan and "USING" not in plan)] == []
 
 
-async def test_opening_an_execution_with_many_rows_among_others_reads_them_all(database):
+async def test_opening_an_execution_with_many_rows_among_others_reads_them_all(database: Database) -> None:
     journal = SQLiteJournal(database)
     for execution in ("long", "other"):
         await journal.begin(execution, [Row("accepted", b"")])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 from turnout.errors import BackendError, PayloadMissing
@@ -11,43 +14,45 @@ from turnout.local.file_payloads import FilePayloads
 from turnout.testing.clock import ManualClock
 from turnout.testing.payloads import PayloadStoreContract
 
+from .contract_runs import run_contract
+
 
 class NamesNoDurability(FilePayloads):
     durability = "solid"  # type: ignore[assignment]
 
 
 class CutsContent(FilePayloads):
-    async def read(self, tenant, sha256, *, limit):
+    async def read(self, tenant: str, sha256: str, *, limit: int) -> bytes:
         return (await super().read(tenant, sha256, limit=limit))[: 256 * 1024]
 
 
 class TakesOneChunk(FilePayloads):
-    async def put(self, tenant, chunks):
+    async def put(self, tenant: str, chunks: AsyncIterator[bytes] | bytes) -> PayloadRef:
         return await super().put(tenant, chunks if isinstance(chunks, bytes) else await anext(chunks, b""))
 
 
 class HandsOutLargeChunks(FilePayloads):
-    async def open(self, tenant, sha256, *, chunk_bytes=0):
+    async def open(self, tenant: str, sha256: str, *, chunk_bytes: int = 0) -> AsyncIterator[bytes]:
         async for chunk in super().open(tenant, sha256, chunk_bytes=1_000_000):
             yield chunk
 
 
 class HoldsStreams(FilePayloads):
-    async def put(self, tenant, chunks):
+    async def put(self, tenant: str, chunks: AsyncIterator[bytes] | bytes) -> PayloadRef:
         if not isinstance(chunks, bytes):
             chunks = b"".join([chunk async for chunk in chunks])
         return await super().put(tenant, chunks)
 
 
 class StoresTwice(FilePayloads):
-    async def listing(self, *, older_than):
+    async def listing(self, *, older_than: float) -> AsyncIterator[tuple[str, PayloadRef]]:
         async for found in super().listing(older_than=older_than):
             yield found
             yield found
 
 
 class KeepsFailures(FilePayloads):
-    async def put(self, tenant, chunks):
+    async def put(self, tenant: str, chunks: AsyncIterator[bytes] | bytes) -> PayloadRef:
         try:
             return await super().put(tenant, chunks)
         except OSError:
@@ -56,7 +61,7 @@ class KeepsFailures(FilePayloads):
 
 
 class HidesErrors(FilePayloads):
-    async def put(self, tenant, chunks):
+    async def put(self, tenant: str, chunks: AsyncIterator[bytes] | bytes) -> PayloadRef:
         try:
             return await super().put(tenant, chunks)
         except OSError as error:
@@ -64,71 +69,72 @@ class HidesErrors(FilePayloads):
 
 
 class SharesTenants(FilePayloads):
-    def _folder(self, tenant):
+    def _folder(self, tenant: str) -> Path:
         return super()._folder("everybody")
 
 
 class TellsOfOthers(FilePayloads):
-    async def exists(self, tenant, sha256):
+    async def exists(self, tenant: str, sha256: str) -> bool:
         return any([sha256 == ref.sha256 async for _, ref in self.listing(older_than=1e12)])
 
 
 class DeletesOthers(FilePayloads):
-    async def delete(self, tenant, sha256):
+    async def delete(self, tenant: str, sha256: str) -> None:
         async for owner, ref in self.listing(older_than=1e12):
             if ref.sha256 == sha256:
                 await super().delete(owner, sha256)
 
 
 class FoldsNames(FilePayloads):
-    def _folder(self, tenant):
+    def _folder(self, tenant: str) -> Path:
         return super()._folder(tenant.casefold())
 
 
 class ReturnsNothing(FilePayloads):
-    async def read(self, tenant, sha256, *, limit):
+    async def read(self, tenant: str, sha256: str, *, limit: int) -> bytes:
         return await super().read(tenant, sha256, limit=limit) if await self.exists(tenant, sha256) else b""
 
 
 class NamesAnotherHash(FilePayloads):
-    async def read(self, tenant, sha256, *, limit):
+    async def read(self, tenant: str, sha256: str, *, limit: int) -> bytes:
         if not await self.exists(tenant, sha256):
             raise PayloadMissing("")
         return await super().read(tenant, sha256, limit=limit)
 
 
 class TakesAnyPath(FilePayloads):
-    def _path(self, tenant, sha256):
+    def _path(self, tenant: str, sha256: str) -> Path | None:
         return self._folder(tenant) / (sha256 if len(sha256) < 64 else f"{sha256[:2]}/{sha256}").replace("\0", "0")
 
-    async def exists(self, tenant, sha256):
-        return self._path(tenant, sha256).exists()
+    async def exists(self, tenant: str, sha256: str) -> bool:
+        path = self._path(tenant, sha256)
+        return path is not None and path.exists()
 
 
 class IgnoresTheLimit(FilePayloads):
-    async def read(self, tenant, sha256, *, limit):
+    async def read(self, tenant: str, sha256: str, *, limit: int) -> bytes:
         return await super().read(tenant, sha256, limit=10**9)
 
 
 class DeniesEverything(FilePayloads):
-    async def exists(self, tenant, sha256):
+    async def exists(self, tenant: str, sha256: str) -> bool:
         return False
 
 
 class DeletesNothing(FilePayloads):
-    async def delete(self, tenant, sha256):
+    async def delete(self, tenant: str, sha256: str) -> None:
         pass
 
 
 class RaisesOnAbsence(FilePayloads):
-    async def delete(self, tenant, sha256):
+    async def delete(self, tenant: str, sha256: str) -> None:
         if not await self.exists(tenant, sha256):
             raise AssertionError("nothing there")
         await super().delete(tenant, sha256)
 
 
 class EndsEarly(FilePayloads):
-    async def open(self, tenant, sha256, *, chunk_bytes=256 * 1024):
+    async def open(self, tenant: str, sha256: str, *, chunk_bytes: int = 256 * 1024) -> AsyncIterator[bytes]:
         async for chunk in super().open(tenant, sha256, chunk_bytes=chunk_bytes):
             if not await self.exists(tenant, sha256):
                 return
@@ -136,13 +142,13 @@ class EndsEarly(FilePayloads):
 
 
 class ListsTheYoung(FilePayloads):
-    async def listing(self, *, older_than):
+    async def listing(self, *, older_than: float) -> AsyncIterator[tuple[str, PayloadRef]]:
         async for found in super().listing(older_than=1e12):
             yield found
 
 
 class StaysOld(FilePayloads):
-    async def put(self, tenant, chunks):
+    async def put(self, tenant: str, chunks: AsyncIterator[bytes] | bytes) -> PayloadRef:
         content = chunks if isinstance(chunks, bytes) else b"".join([chunk async for chunk in chunks])
         sha256 = hashlib.sha256(content).hexdigest()
         if await self.exists(tenant, sha256):
@@ -179,9 +185,12 @@ CAUGHT = {
 }
 
 
+MakeFixtures = Callable[[type[FilePayloads]], Mapping[str, Any]]
+
+
 @pytest.fixture
-def fixtures(tmp_path_factory):
-    def of(store_class):
+def fixtures(tmp_path_factory: pytest.TempPathFactory) -> MakeFixtures:
+    def of(store_class: type[FilePayloads]) -> Mapping[str, Any]:
         clock = ManualClock()
         return {"store": store_class(tmp_path_factory.mktemp("payloads"), clock=clock), "clock": clock}
 
@@ -193,17 +202,17 @@ def fixtures(tmp_path_factory):
     [(broken, name) for broken, names in CAUGHT.items() for name in names],
     ids=lambda part: part if isinstance(part, str) else part.__name__,
 )
-async def test_the_contract_catches(run_contract, fixtures, broken, name):
+async def test_the_contract_catches(fixtures: MakeFixtures, broken: type[FilePayloads], name: str) -> None:
     with pytest.raises((AssertionError, BackendError, OSError, pytest.fail.Exception)):
         await run_contract(PayloadStoreContract, name, lambda: fixtures(broken))
 
 
 @pytest.mark.parametrize("name", sorted({name for names in CAUGHT.values() for name in names}))
-async def test_a_whole_store_passes_where_a_broken_one_fails(run_contract, fixtures, name):
+async def test_a_whole_store_passes_where_a_broken_one_fails(fixtures: MakeFixtures, name: str) -> None:
     await run_contract(PayloadStoreContract, name, lambda: fixtures(FilePayloads))
 
 
-def test_every_promise_has_a_broken_store():
+def test_every_promise_has_a_broken_store() -> None:
     promises = {name.removeprefix("test_") for name in dir(PayloadStoreContract) if name.startswith("test_")}
 
     assert promises - {name for names in CAUGHT.values() for name in names} == set()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 from turnout.interfaces.queue import LeaseState
@@ -19,32 +22,46 @@ WORKER = Path(__file__).parent / "worker_process.py"
 
 
 @pytest.fixture
-def database(tmp_path):
+def database(tmp_path: Path) -> Iterator[Database]:
     opened = Database(tmp_path / "shared.db")
     yield opened
     opened.close()
 
 
-@pytest.fixture
-def start(tmp_path):
-    processes: list[subprocess.Popen[str]] = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    process: subprocess.Popen[str]
+    stdin: IO[str]
+    stdout: IO[str]
 
-    def start_worker(role, *options):
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+Start = Callable[..., Worker]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    workers: list[Worker] = []
+
+    def start_worker(role: str, *options: str) -> Worker:
         command = [sys.executable, str(WORKER), role, str(tmp_path), *options]
-        processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
-        return processes[-1]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert process.stdin
+        assert process.stdout
+        workers.append(Worker(process=process, stdin=process.stdin, stdout=process.stdout))
+        return workers[-1]
 
     yield start_worker
-    for process in processes:
-        process.kill()
-        process.wait()
-        assert process.stdin
-        process.stdin.close()
-        assert process.stdout
-        process.stdout.close()
+    for worker in workers:
+        worker.kill()
+        worker.stdin.close()
+        worker.stdout.close()
 
 
-async def test_two_processes_take_each_message_once(database, start):
+async def test_two_processes_take_each_message_once(database: Database, start: Start) -> None:
     queue = SQLiteQueue(database)
     for n in range(400):
         await queue.put(message(f"e{n}", tenant=f"t{n % 7}"))
@@ -60,7 +77,9 @@ async def test_two_processes_take_each_message_once(database, start):
     assert (await queue.stats()).leased == 0
 
 
-async def test_the_lease_of_a_killed_process_is_ended_at_once_by_its_lock(database, start, tmp_path):
+async def test_the_lease_of_a_killed_process_is_ended_at_once_by_its_lock(
+    database: Database, start: Start, tmp_path: Path
+) -> None:
     queue = SQLiteQueue(database)
     await queue.put(message("e1"))
     holder = start("hold")
@@ -68,7 +87,6 @@ async def test_the_lease_of_a_killed_process_is_ended_at_once_by_its_lock(databa
 
     while_alive = await queue.reap_dead(lambda name: is_alive(tmp_path / "workers", name))
     holder.kill()
-    holder.wait()
     ended = await queue.reap_dead(lambda name: is_alive(tmp_path / "workers", name))
     lease = await taken(queue)
 
@@ -78,7 +96,9 @@ async def test_the_lease_of_a_killed_process_is_ended_at_once_by_its_lock(databa
     assert lease.attempt == 2
 
 
-async def test_the_lease_of_a_killed_process_runs_out_where_nobody_looks_at_locks(database, start):
+async def test_the_lease_of_a_killed_process_runs_out_where_nobody_looks_at_locks(
+    database: Database, start: Start
+) -> None:
     clock = ManualClock(start=2_000_000_000.0)
     queue = SQLiteQueue(database, clock=clock)
     await SQLiteQueue(database).put(message("e1"))
@@ -93,13 +113,15 @@ async def test_the_lease_of_a_killed_process_runs_out_where_nobody_looks_at_lock
 
 
 @pytest.mark.parametrize("options", [(), ("full",)], ids=["process", "host"])
-async def test_rows_acknowledged_before_a_kill_are_there_and_pairs_are_whole(database, start, options):
+async def test_rows_acknowledged_before_a_kill_are_there_and_pairs_are_whole(
+    database: Database, start: Start, options: tuple[str, ...]
+) -> None:
     writer = start("write", *options)
     acknowledged = 0
     while acknowledged < 50:
         acknowledged = int(writer.stdout.readline())
     writer.kill()
-    acknowledged = int((writer.stdout.read().split() or [acknowledged])[-1])
+    acknowledged = int((writer.stdout.read().split() or [str(acknowledged)])[-1])
 
     rows = [row.body.decode() for row in await SQLiteJournal(database).open("e1", 2)]
 

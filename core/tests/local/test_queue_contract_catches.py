@@ -5,20 +5,23 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from turnout.errors import Unsupported
-from turnout.interfaces.queue import LeaseState, QueueStats
-from turnout.local.memory_queue import MemoryQueue
+from turnout.interfaces.queue import DeadMessage, Lease, LeaseState, Message, QueueStats
+from turnout.local.memory_queue import MemoryQueue, _Entry
 from turnout.model.durability import Durability
 from turnout.testing.clock import ManualClock
 from turnout.testing.queue import LEASE_S, MAX_ATTEMPTS, QueueContract
 
+from .contract_runs import run_contract
+
 
 class HandsOutTwice(MemoryQueue):
-    async def take(self, worker, *, wait_s):
+    async def take(self, worker: str, *, wait_s: float) -> Lease | None:
         lease = await super().take(worker, wait_s=wait_s)
         if lease is not None:
             self._line_up(self._entries[lease.message.id], self._clock.now())
@@ -26,97 +29,97 @@ class HandsOutTwice(MemoryQueue):
 
 
 class AddsAgain(MemoryQueue):
-    async def put(self, message, *, delay_s=0.0):
+    async def put(self, message: Message, *, delay_s: float = 0.0) -> bool:
         await self.drop(message.id)
         return await super().put(message, delay_s=delay_s)
 
 
 class ForgetsTokens(MemoryQueue):
-    async def complete(self, lease):
+    async def complete(self, lease: Lease) -> bool:
         self._tokens = itertools.count(1)
         return await super().complete(lease)
 
 
 class KeepsTokens(MemoryQueue):
-    def _lease(self, entry, worker):
+    def _lease(self, entry: _Entry, worker: str) -> Lease:
         self._tokens = iter([7])
         return super()._lease(entry, worker)
 
-    def _end_leases(self, entries):
+    def _end_leases(self, entries: Sequence[_Entry]) -> Sequence[Lease]:
         self._tokens = iter([8] * len(entries))
         return super()._end_leases(entries)
 
 
 class KeepsTokensAtReap(MemoryQueue):
-    def _end_leases(self, entries):
+    def _end_leases(self, entries: Sequence[_Entry]) -> Sequence[Lease]:
         self._tokens = iter([entry.token for entry in entries])
         return super()._end_leases(entries)
 
 
 class IgnoresDelays(MemoryQueue):
-    async def put(self, message, *, delay_s=0.0):
+    async def put(self, message: Message, *, delay_s: float = 0.0) -> bool:
         return await super().put(message)
 
-    async def release(self, lease, *, delay_s=0.0):
+    async def release(self, lease: Lease, *, delay_s: float | None = 0.0) -> bool:
         return await super().release(lease)
 
-    async def fail(self, lease, *, reason, delay_s=0.0):
+    async def fail(self, lease: Lease, *, reason: str, delay_s: float = 0.0) -> bool:
         return await super().fail(lease, reason=reason)
 
 
 class WakesNobody(MemoryQueue):
-    def __init__(self, **settings):
+    def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._takers.wake = lambda: None
 
 
 class WakesTheFirstOnly(MemoryQueue):
-    def __init__(self, **settings):
+    def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         wakes = [self._takers.wake]
         self._takers.wake = lambda: wakes and wakes.pop()()
 
 
 class SwallowsWakeUps(MemoryQueue):
-    async def put(self, message, *, delay_s=0.0):
+    async def put(self, message: Message, *, delay_s: float = 0.0) -> bool:
         added = await super().put(message, delay_s=delay_s)
         self._takers.wake = lambda: None  # the taker that was woken and is cancelled cannot pass it on
         return added
 
 
 class ForgetsAlarms(MemoryQueue):
-    def _next_due(self):
+    def _next_due(self) -> float:
         return float("inf")
 
 
 class WaitsTooLong(MemoryQueue):
-    async def take(self, worker, *, wait_s):
+    async def take(self, worker: str, *, wait_s: float) -> Lease | None:
         return await super().take(worker, wait_s=wait_s * 100)
 
 
 class GivesUpEarly(MemoryQueue):
-    async def take(self, worker, *, wait_s):
+    async def take(self, worker: str, *, wait_s: float) -> Lease | None:
         return await super().take(worker, wait_s=wait_s / 2)
 
 
 class LastInFirstOut(MemoryQueue):
-    def _line_up(self, entry, due_at, *, rank=None):
+    def _line_up(self, entry: _Entry, due_at: float, *, rank: float | None = None) -> None:
         super()._line_up(entry, due_at, rank=-entry.order if rank is None else rank)
 
 
 class NeverTakesOver(MemoryQueue):
-    def _hold(self, entry, expires_at):
+    def _hold(self, entry: _Entry, expires_at: float) -> None:
         super()._hold(entry, expires_at)
         self._expiries.clear()
 
 
 class LeasesTooLong(MemoryQueue):
-    def __init__(self, **settings):
+    def __init__(self, **settings: Any) -> None:
         super().__init__(**{**settings, "lease_s": LEASE_S * 3})
 
 
 class DoesNotRenew(MemoryQueue):
-    def _extend_one(self, lease):
+    def _extend_one(self, lease: Lease) -> LeaseState:
         entry = self._held(lease)
         at, hold = (entry.at if entry else 0), self._hold
         self._hold = lambda entry, expires_at: hold(entry, at)
@@ -124,22 +127,22 @@ class DoesNotRenew(MemoryQueue):
 
 
 class AnswersInItsOwnOrder(MemoryQueue):
-    async def extend(self, leases):
+    async def extend(self, leases: Sequence[Lease]) -> Sequence[LeaseState]:
         return sorted(await super().extend(leases))
 
 
 class NeverLosesALease(MemoryQueue):
-    async def extend(self, leases):
+    async def extend(self, leases: Sequence[Lease]) -> Sequence[LeaseState]:
         return [LeaseState.HELD if state is LeaseState.LOST else state for state in await super().extend(leases)]
 
 
 class KeepsCompleted(MemoryQueue):
-    async def complete(self, lease):
+    async def complete(self, lease: Lease) -> bool:
         return self._held(lease) is not None
 
 
 class CountsReleases(MemoryQueue):
-    async def release(self, lease, *, delay_s=0.0):
+    async def release(self, lease: Lease, *, delay_s: float | None = 0.0) -> bool:
         entry = self._held(lease)
         attempts = entry.attempts if entry else 0
         released = await super().release(lease, delay_s=delay_s)
@@ -149,17 +152,17 @@ class CountsReleases(MemoryQueue):
 
 
 class WakesByItself(MemoryQueue):
-    async def release(self, lease, *, delay_s=0.0):
+    async def release(self, lease: Lease, *, delay_s: float | None = 0.0) -> bool:
         return await super().release(lease, delay_s=1000 if delay_s is None else delay_s)
 
 
 class IgnoresWakes(MemoryQueue):
-    async def wake(self, id):
+    async def wake(self, id: str) -> bool:
         return True
 
 
 class RemembersWakesForEver(MemoryQueue):
-    def _lease(self, entry, worker):
+    def _lease(self, entry: _Entry, worker: str) -> Lease:
         woken = entry.woken
         lease = super()._lease(entry, worker)
         entry.woken = woken
@@ -167,22 +170,22 @@ class RemembersWakesForEver(MemoryQueue):
 
 
 class ForgetsFailures(MemoryQueue):
-    async def fail(self, lease, *, reason, delay_s=0.0):
+    async def fail(self, lease: Lease, *, reason: str, delay_s: float = 0.0) -> bool:
         return await self.release(lease, delay_s=delay_s)
 
 
 class LosesReasons(MemoryQueue):
-    def _bury(self, entry, reason):
+    def _bury(self, entry: _Entry, reason: str) -> None:
         super()._bury(entry, "failed")
 
 
 class OldestDeadFirst(MemoryQueue):
-    async def dead(self, *, limit=100):
+    async def dead(self, *, limit: int = 100) -> Sequence[DeadMessage]:
         return list(reversed(await super().dead()))
 
 
 class RevivesTired(MemoryQueue):
-    async def revive(self, id):
+    async def revive(self, id: str) -> bool:
         attempts = self._entries[id].attempts
         revived = await super().revive(id)
         self._entries[id].attempts = attempts
@@ -190,31 +193,31 @@ class RevivesTired(MemoryQueue):
 
 
 class RevivesTheLiving(MemoryQueue):
-    async def revive(self, id):
+    async def revive(self, id: str) -> bool:
         await super().revive(id)
         return True
 
 
 class CancelsNothing(MemoryQueue):
-    async def cancel(self, id):
+    async def cancel(self, id: str) -> bool:
         return True
 
 
 class CancelsOneLease(MemoryQueue):
-    def _lease(self, entry, worker):
+    def _lease(self, entry: _Entry, worker: str) -> Lease:
         entry.cancelled = False
         return super()._lease(entry, worker)
 
 
 class CancelsOnceOnly(MemoryQueue):
-    def _extend_one(self, lease):
+    def _extend_one(self, lease: Lease) -> LeaseState:
         state = super()._extend_one(lease)
         self._entries[lease.message.id].cancelled = False
         return state
 
 
 class DropsCancelledLeases(MemoryQueue):
-    def _extend_one(self, lease):
+    def _extend_one(self, lease: Lease) -> LeaseState:
         entry = self._held(lease)
         if entry is not None and entry.cancelled:
             return LeaseState.CANCELLED
@@ -222,13 +225,13 @@ class DropsCancelledLeases(MemoryQueue):
 
 
 class CancelsLater(MemoryQueue):
-    async def release(self, lease, *, delay_s=0.0):
+    async def release(self, lease: Lease, *, delay_s: float | None = 0.0) -> bool:
         cancelled, self._entries[lease.message.id].cancelled = self._entries[lease.message.id].cancelled, False
         released = await super().release(lease, delay_s=delay_s)
         self._entries[lease.message.id].cancelled = cancelled
         return released
 
-    async def cancel(self, id):
+    async def cancel(self, id: str) -> bool:
         entry = self._entries.get(id)
         if entry is not None:
             entry.cancelled = True
@@ -238,39 +241,39 @@ class CancelsLater(MemoryQueue):
 class ReapsAgain(MemoryQueue):
     ended = ()
 
-    async def reap(self):
+    async def reap(self) -> Sequence[Lease]:
         self.ended = [*self.ended, *await super().reap()]
         return self.ended
 
 
 class ReapsTheLiving(MemoryQueue):
-    async def reap(self):
+    async def reap(self) -> Sequence[Lease]:
         return self._end_leases(list(self._leased.values()))
 
 
 class ReapsToTheTail(MemoryQueue):
-    def _line_up(self, entry, due_at, *, rank=None):
+    def _line_up(self, entry: _Entry, due_at: float, *, rank: float | None = None) -> None:
         super()._line_up(entry, due_at, rank=1000 if rank is not None else None)
 
 
 class NeverBuries(MemoryQueue):
-    def _bury(self, entry, reason):
+    def _bury(self, entry: _Entry, reason: str) -> None:
         self._line_up(entry, self._clock.now())
 
 
 class DropsTheWaitingOnly(MemoryQueue):
-    async def drop(self, id):
+    async def drop(self, id: str) -> bool:
         entry = self._entries.get(id)
         return entry is not None and entry.state in ("ready", "delayed") and await super().drop(id)
 
 
 class CountsNothing(MemoryQueue):
-    async def stats(self):
+    async def stats(self) -> QueueStats:
         return QueueStats(ready=1, delayed=1, leased=1, dead=1, oldest_ready_s=1)
 
 
 class ClosesQuietly(MemoryQueue):
-    async def close(self):
+    async def close(self) -> None:
         pass
 
 
@@ -279,20 +282,20 @@ class OnlySaysItIsDurable(MemoryQueue):
 
 
 class ServesTheFirstTenant(MemoryQueue):
-    def _lease(self, entry, worker):
+    def _lease(self, entry: _Entry, worker: str) -> Lease:
         self._lines.move_to_end(entry.message.tenant, last=False)
         return super()._lease(entry, worker)
 
 
 class ServesWhoPutLast(MemoryQueue):
-    async def put(self, message, *, delay_s=0.0):
+    async def put(self, message: Message, *, delay_s: float = 0.0) -> bool:
         added = await super().put(message, delay_s=delay_s)
         self._lines.move_to_end(message.tenant, last=False)
         return added
 
 
 class IgnoresPriorities(MemoryQueue):
-    def _line_up(self, entry, due_at, *, rank=None):
+    def _line_up(self, entry: _Entry, due_at: float, *, rank: float | None = None) -> None:
         super()._line_up(entry, due_at, rank=0 if rank is None else rank)
 
 
@@ -301,12 +304,12 @@ class ClaimsUndeclared(MemoryQueue):
 
 
 class ClaimsTheDueOnly(MemoryQueue):
-    async def claim(self, worker, id):
+    async def claim(self, worker: str, id: str) -> Lease | None:
         return await super().claim(worker, id) if self._entries[id].state == "ready" else None
 
 
 class ClaimsTheLeased(MemoryQueue):
-    async def claim(self, worker, id):
+    async def claim(self, worker: str, id: str) -> Lease | None:
         return self._lease(self._entries[id], worker) if id in self._entries else None
 
 
@@ -392,18 +395,16 @@ class ImpatientContract(QueueContract):
     patience_s = 0.05
 
 
-async def check(queue_class, name):
+async def check(queue_class: type[MemoryQueue], name: str) -> None:
     """Run one test of the contract on a queue of this class."""
     clock = ManualClock()
 
-    def make_queue(clock):
+    def make_queue(clock: ManualClock) -> MemoryQueue:
         return queue_class(clock=clock, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS)
 
     queue = make_queue(clock)
-    fixtures = {"queue": queue, "make_queue": make_queue, "clock": clock}
-    test = getattr(ImpatientContract(), f"test_{name}")
     try:
-        await test(**{name: fixtures[name] for name in inspect.signature(test).parameters})
+        await run_contract(ImpatientContract, name, lambda: {"queue": queue, "make_queue": make_queue, "clock": clock})
     finally:
         await MemoryQueue.close(queue)
 
@@ -413,17 +414,17 @@ async def check(queue_class, name):
     [(broken, name) for broken, names in CAUGHT.items() for name in names],
     ids=lambda part: part if isinstance(part, str) else part.__name__,
 )
-async def test_the_contract_catches(broken, name):
+async def test_the_contract_catches(broken: type[MemoryQueue], name: str) -> None:
     with pytest.raises((AssertionError, TimeoutError, pytest.fail.Exception, Unsupported)):
         await check(broken, name)
 
 
 @pytest.mark.parametrize("name", sorted({name for names in CAUGHT.values() for name in names}))
-async def test_a_whole_queue_passes_where_a_broken_one_fails(name):
+async def test_a_whole_queue_passes_where_a_broken_one_fails(name: str) -> None:
     await check(MemoryQueue, name)
 
 
-def test_every_promise_has_a_broken_queue():
+def test_every_promise_has_a_broken_queue() -> None:
     promises = {name.removeprefix("test_") for name in dir(QueueContract) if name.startswith("test_")}
 
     assert promises - {name for names in CAUGHT.values() for name in names} == set()

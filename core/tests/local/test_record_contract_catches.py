@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from turnout.interfaces.records import ExecutionQuery, RecordBatch
+from turnout.interfaces.records import ExecutionChange, ExecutionQuery, RecordBatch
 from turnout.local.memory_records import MemoryRecords
 from turnout.model.execution import ExecutionRecord, LogLine, Status
 from turnout.testing.records import RecordStoreContract, execution
 
+from .contract_runs import run_contract
+
 
 class StandsStill(MemoryRecords):
-    async def position(self):
+    async def position(self) -> int:
         return 0
 
 
 class AppliesAgain(MemoryRecords):
-    async def apply(self, batch):
+    async def apply(self, batch: RecordBatch) -> bool:
         new = batch.position > self._position
         self._position = 0
         await super().apply(batch)
@@ -25,25 +29,25 @@ class AppliesAgain(MemoryRecords):
 
 
 class AppliesByHalves(MemoryRecords):
-    async def apply(self, batch):
+    async def apply(self, batch: RecordBatch) -> bool:
         for change in batch.executions:
             await super().apply(RecordBatch(position=self._position + 1, executions=(change,)))
         return await super().apply(batch)
 
 
 class LosesErrors(MemoryRecords):
-    async def get(self, id):
+    async def get(self, id: str) -> ExecutionRecord | None:
         record = await super().get(id)
         return record and replace(record, error=None)
 
 
 class InventsExecutions(MemoryRecords):
-    async def get(self, id):
+    async def get(self, id: str) -> ExecutionRecord | None:
         return await super().get(id) or ExecutionRecord(info=execution(id), status=Status.QUEUED)
 
 
 class ForgetsWhatIsLeftOut(MemoryRecords):
-    def _change(self, change):
+    def _change(self, change: ExecutionChange) -> None:
         super()._change(change)
         if change.id in self._executions:
             held = self._executions[change.id]
@@ -51,7 +55,7 @@ class ForgetsWhatIsLeftOut(MemoryRecords):
 
 
 class RewritesTheInfo(MemoryRecords):
-    def _change(self, change):
+    def _change(self, change: ExecutionChange) -> None:
         super()._change(change)
         if change.info is not None:
             held = self._executions[change.id]
@@ -59,14 +63,14 @@ class RewritesTheInfo(MemoryRecords):
 
 
 class ReopensAfterwards(MemoryRecords):
-    def _change(self, change):
+    def _change(self, change: ExecutionChange) -> None:
         super()._change(replace(change, reopened=False))
         if change.reopened:
             super()._change(replace(change, status=None, output=None, error=None))
 
 
 class DropsByPrefix(MemoryRecords):
-    def _change(self, change):
+    def _change(self, change: ExecutionChange) -> None:
         super()._change(change)
         for path in change.dropped:
             held = self._executions[change.id]
@@ -74,14 +78,14 @@ class DropsByPrefix(MemoryRecords):
 
 
 class DropsOneAlone(MemoryRecords):
-    def _change(self, change):
+    def _change(self, change: ExecutionChange) -> None:
         super()._change(replace(change, dropped=()))
         for path in change.dropped:
             self._executions[change.id].steps.pop(path, None)
 
 
 class KeepsTheFirstStep(MemoryRecords):
-    async def apply(self, batch):
+    async def apply(self, batch: RecordBatch) -> bool:
         new = [
             (id, step) for id, step in batch.steps if step.path not in getattr(self._executions.get(id), "steps", {})
         ]
@@ -89,13 +93,13 @@ class KeepsTheFirstStep(MemoryRecords):
 
 
 class ForgetsTheOrder(MemoryRecords):
-    async def get(self, id):
+    async def get(self, id: str) -> ExecutionRecord | None:
         record = await super().get(id)
         return record and replace(record, steps=record.steps[::-1])
 
 
 class RaisesForStrangers(MemoryRecords):
-    async def apply(self, batch):
+    async def apply(self, batch: RecordBatch) -> bool:
         assert all(id in self._executions or batch.executions for id, _ in batch.steps)
         assert all(change.info or change.id in self._executions for change in batch.executions)
         return await super().apply(batch)
@@ -106,7 +110,7 @@ class SearchesWithout(MemoryRecords):
 
     ignored = ""
 
-    async def search(self, query):
+    async def search(self, query: ExecutionQuery) -> Sequence[ExecutionRecord]:
         return await super().search(replace(query, **{self.ignored: getattr(ExecutionQuery(), self.ignored)}))
 
 
@@ -117,23 +121,23 @@ IGNORING = [
 
 
 class SearchesWithCase(MemoryRecords):
-    async def search(self, query):
+    async def search(self, query: ExecutionQuery) -> Sequence[ExecutionRecord]:
         found = await super().search(query)
         return [record for record in found if query.text in (record.error.message if record.error else "")]
 
 
 class IncludesTheEnd(MemoryRecords):
-    async def search(self, query):
+    async def search(self, query: ExecutionQuery) -> Sequence[ExecutionRecord]:
         return await super().search(replace(query, until=query.until and query.until + 0.1))
 
 
 class FindsStepsToo(MemoryRecords):
-    async def search(self, query):
-        return [await self.get(record.info.id) for record in await super().search(query)]
+    async def search(self, query: ExecutionQuery) -> Sequence[ExecutionRecord]:
+        return [whole for record in await super().search(query) if (whole := await self.get(record.info.id))]
 
 
 class PagesByTime(MemoryRecords):
-    async def search(self, query):
+    async def search(self, query: ExecutionQuery) -> Sequence[ExecutionRecord]:
         if query.before:
             last = self._executions[query.before].record.info.created_at if query.before in self._executions else 0.0
             query = replace(query, before="", until=last)
@@ -141,47 +145,47 @@ class PagesByTime(MemoryRecords):
 
 
 class NumbersByPage(MemoryRecords):
-    async def logs(self, id, *, after=0, limit=1000):
+    async def logs(self, id: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, LogLine]]:
         return [(number, line) for number, (_, line) in enumerate(await super().logs(id, after=after, limit=limit), 1)]
 
 
 class PrunesWhatEndsNow(MemoryRecords):
-    async def prune(self, *, ended_before=None, keep_bytes=None):
+    async def prune(self, *, ended_before: float | None = None, keep_bytes: int | None = None) -> Sequence[str]:
         return await super().prune(ended_before=ended_before and ended_before + 1, keep_bytes=keep_bytes)
 
 
 class KeepsLogs(MemoryRecords):
-    def __init__(self, *arguments, **settings):
-        super().__init__(*arguments, **settings)
+    def __init__(self) -> None:
+        super().__init__()
         self.kept: dict[str, list[LogLine]] = {}
 
-    async def logs(self, id, *, after=0, limit=1000):
+    async def logs(self, id: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, LogLine]]:
         self.kept.update({key: held.logs for key, held in self._executions.items()})
         return list(enumerate(self.kept.get(id, []), 1))
 
-    async def prune(self, *, ended_before=None, keep_bytes=None):
+    async def prune(self, *, ended_before: float | None = None, keep_bytes: int | None = None) -> Sequence[str]:
         await self.logs("")
         return await super().prune(ended_before=ended_before, keep_bytes=keep_bytes)
 
 
 class PrunesTheNewest(MemoryRecords):
-    async def prune(self, *, ended_before=None, keep_bytes=None):
+    async def prune(self, *, ended_before: float | None = None, keep_bytes: int | None = None) -> Sequence[str]:
         self._order.sort(reverse=True)
         return await super().prune(ended_before=ended_before, keep_bytes=keep_bytes)
 
-    def _remove(self, id):
+    def _remove(self, id: str) -> None:
         self._order.remove(self._place(id))
         del self._executions[id]
 
 
 class NeverShrinks(MemoryRecords):
-    async def size_bytes(self):
+    async def size_bytes(self) -> int:
         self.largest = max(getattr(self, "largest", 0), await super().size_bytes())
         return self.largest
 
 
 class PrunesWhatRuns(MemoryRecords):
-    async def prune(self, *, ended_before=None, keep_bytes=None):
+    async def prune(self, *, ended_before: float | None = None, keep_bytes: int | None = None) -> Sequence[str]:
         running = [id for id, held in self._executions.items() if held.record.ended_at is None]
         if keep_bytes == 0:
             self._remove(running[0])
@@ -189,33 +193,34 @@ class PrunesWhatRuns(MemoryRecords):
 
 
 class PrunesUnasked(MemoryRecords):
-    async def prune(self, *, ended_before=None, keep_bytes=None):
+    async def prune(self, *, ended_before: float | None = None, keep_bytes: int | None = None) -> Sequence[str]:
         return await super().prune(ended_before=ended_before or 1e12, keep_bytes=keep_bytes)
 
 
 class BringsBackHalves(MemoryRecords):
-    async def get(self, id):
-        return await super().get(id) or ("half" if self._position == 9 else None)
+    async def get(self, id: str) -> ExecutionRecord | None:
+        half: Any = "half" if self._position == 9 else None
+        return await super().get(id) or half
 
 
 class ForgetsDetails(MemoryRecords):
-    async def references(self):
+    async def references(self) -> set[tuple[str, str]]:
         return {(tenant, sha256) for tenant, sha256 in await super().references() if not sha256.startswith("3")}
 
 
 class ForgetsTenants(MemoryRecords):
-    async def references(self):
+    async def references(self) -> set[tuple[str, str]]:
         return {("acme", sha256) for _, sha256 in await super().references()}
 
 
 class CutsLoops(MemoryRecords):
-    async def get(self, id):
+    async def get(self, id: str) -> ExecutionRecord | None:
         record = await super().get(id)
         return record and replace(record, steps=record.steps[:10_000])
 
 
 class ShowsHalfBatches(MemoryRecords):
-    async def get(self, id):
+    async def get(self, id: str) -> ExecutionRecord | None:
         record = await super().get(id)
         return record and replace(record, steps=record.steps[:40])
 
@@ -259,17 +264,17 @@ CAUGHT = {
     [(broken, name) for broken, names in CAUGHT.items() for name in names],
     ids=lambda part: part if isinstance(part, str) else part.__name__,
 )
-async def test_the_contract_catches(run_contract, broken, name):
+async def test_the_contract_catches(broken: type[MemoryRecords], name: str) -> None:
     with pytest.raises((AssertionError, ExceptionGroup, pytest.fail.Exception)):
         await run_contract(RecordStoreContract, name, lambda: {"store": broken()})
 
 
 @pytest.mark.parametrize("name", sorted({name for names in CAUGHT.values() for name in names}))
-async def test_a_whole_store_passes_where_a_broken_one_fails(run_contract, name):
+async def test_a_whole_store_passes_where_a_broken_one_fails(name: str) -> None:
     await run_contract(RecordStoreContract, name, lambda: {"store": MemoryRecords()})
 
 
-def test_every_promise_has_a_broken_store():
+def test_every_promise_has_a_broken_store() -> None:
     promises = {name.removeprefix("test_") for name in dir(RecordStoreContract) if name.startswith("test_")}
 
     assert promises - {name for names in CAUGHT.values() for name in names} == set()

@@ -1,7 +1,11 @@
+"""What the SQLite queue adds to the promises: other processes, restarts, indexes, cost."""
+
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from turnout.errors import BackendError
@@ -16,29 +20,29 @@ from turnout.testing.queue_fixtures import message, taken
 
 
 @pytest.fixture
-def clock():
+def clock() -> ManualClock:
     return ManualClock()
 
 
 @pytest.fixture
-def database(tmp_path):
+def database(tmp_path: Path) -> Iterator[Database]:
     opened = Database(tmp_path / "queue.db")
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def other_database(database):
+def other_database(database: Database) -> Iterator[Database]:
     opened = database.another()
     yield opened
     opened.close()
 
 
-def make(database, clock):
+def make(database: Database, clock: ManualClock) -> SQLiteQueue:
     return SQLiteQueue(database, clock=clock, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS)
 
 
-async def test_durability_is_that_of_the_database(database, tmp_path, clock):
+async def test_durability_is_that_of_the_database(database: Database, tmp_path: Path, clock: ManualClock) -> None:
     full = Database(tmp_path / "full.db", full=True)
     levels = [make(db, clock).durability for db in (database, full)]
     full.close()
@@ -46,7 +50,9 @@ async def test_durability_is_that_of_the_database(database, tmp_path, clock):
     assert levels == [Durability.PROCESS, Durability.HOST]
 
 
-async def test_a_taker_sees_what_another_process_put_at_its_next_look(database, other_database, clock):
+async def test_a_taker_sees_what_another_process_put_at_its_next_look(
+    database: Database, other_database: Database, clock: ManualClock
+) -> None:
     here, there = make(database, clock), make(other_database, clock)
     taking = asyncio.create_task(here.take("host:1:a", wait_s=60))
     await clock.settle()
@@ -57,10 +63,11 @@ async def test_a_taker_sees_what_another_process_put_at_its_next_look(database, 
     await clock.run(0.1)
     lease = await asyncio.wait_for(taking, timeout=5)
 
+    assert lease
     assert (before, lease.message.id) == (False, "e1")
 
 
-async def test_a_taker_sees_what_another_queue_on_the_same_database_put(database, clock):
+async def test_a_taker_sees_what_another_queue_on_the_same_database_put(database: Database, clock: ManualClock) -> None:
     here, there = make(database, clock), make(database, clock)
     taking = asyncio.create_task(here.take("host:1:a", wait_s=60))
     await clock.settle()
@@ -68,10 +75,14 @@ async def test_a_taker_sees_what_another_queue_on_the_same_database_put(database
     await there.put(message("e1"))
     await clock.run(0.1)
 
-    assert (await asyncio.wait_for(taking, timeout=5)).message.id == "e1"
+    lease = await asyncio.wait_for(taking, timeout=5)
+    assert lease
+    assert lease.message.id == "e1"
 
 
-async def test_a_taker_takes_over_a_lease_when_it_runs_out(database, other_database, clock):
+async def test_a_taker_takes_over_a_lease_when_it_runs_out(
+    database: Database, other_database: Database, clock: ManualClock
+) -> None:
     here, there = make(database, clock), make(other_database, clock)
     await there.put(message("e1"))
     await taken(there)
@@ -80,10 +91,11 @@ async def test_a_taker_takes_over_a_lease_when_it_runs_out(database, other_datab
     await clock.run(LEASE_S + 0.1, step=0.5)
     lease = await asyncio.wait_for(taking, timeout=5)
 
+    assert lease
     assert lease.attempt == 2
 
 
-async def test_a_cancel_survives_a_restart(database, clock):
+async def test_a_cancel_survives_a_restart(database: Database, clock: ManualClock) -> None:
     queue = make(database, clock)
     await queue.put(message("e1"))
     await queue.cancel("e1")
@@ -98,7 +110,9 @@ async def test_a_cancel_survives_a_restart(database, clock):
     assert list(states) == [LeaseState.CANCELLED]
 
 
-async def test_leases_of_dead_workers_end_at_once_and_those_of_the_living_stay(database, clock):
+async def test_leases_of_dead_workers_end_at_once_and_those_of_the_living_stay(
+    database: Database, clock: ManualClock
+) -> None:
     queue = make(database, clock)
     for id, worker in (("e1", "host:1:dead"), ("e2", "host:2:alive"), ("e3", "host:1:dead")):
         await queue.put(message(id))
@@ -112,7 +126,9 @@ async def test_leases_of_dead_workers_end_at_once_and_those_of_the_living_stay(d
     assert [(await taken(queue)).message.id for _ in range(2)] == ["e1", "e3"]
 
 
-async def test_the_lease_of_a_dead_worker_on_its_last_attempt_is_a_dead_letter(database, clock):
+async def test_the_lease_of_a_dead_worker_on_its_last_attempt_is_a_dead_letter(
+    database: Database, clock: ManualClock
+) -> None:
     queue = make(database, clock)
     await queue.put(message("e1"))
     for _ in range(MAX_ATTEMPTS):
@@ -130,7 +146,7 @@ async def test_the_lease_of_a_dead_worker_on_its_last_attempt_is_a_dead_letter(d
     "text",
     [sql._FIRST, sql._EXPIRED, sql._DUE, sql._NEXT_DELAYED, sql._NEXT_EXPIRY, sql._LEASED, sql._ANYTHING],
 )
-async def test_every_lookup_uses_an_index(database, clock, text):
+async def test_every_lookup_uses_an_index(database: Database, clock: ManualClock, text: str) -> None:
     make(database, clock)
 
     plan = [row[3] for row in database.query(f"EXPLAIN QUERY PLAN {text}", [0] * text.count("?"))]
@@ -138,7 +154,7 @@ async def test_every_lookup_uses_an_index(database, clock, text):
     assert [step for step in plan if "TEMP B-TREE" in step or ("SCAN" in step and "queue_messages" in step)] == []
 
 
-async def test_what_one_tenant_has_waiting_costs_another_nothing(database, clock):
+async def test_what_one_tenant_has_waiting_costs_another_nothing(database: Database, clock: ManualClock) -> None:
     queue = make(database, clock)
     with database.transaction() as connection:
         connection.executemany(sql._INSERT, [(f"g{n}", "greedy", 0, "ready", 1.0, 0) for n in range(10_000)])
@@ -147,7 +163,7 @@ async def test_what_one_tenant_has_waiting_costs_another_nothing(database, clock
         await queue.put(message(f"m{n}", tenant="modest"))
     steps = 0
 
-    def count():
+    def count() -> int:
         nonlocal steps
         steps += 1
         return 0
@@ -160,7 +176,9 @@ async def test_what_one_tenant_has_waiting_costs_another_nothing(database, clock
     assert steps < 200  # 2,000 instructions of SQLite's a take; a scan would need 10,000s
 
 
-async def test_a_full_queue_hands_the_message_back_when_its_taker_is_cancelled_meanwhile(tmp_path, clock):
+async def test_a_full_queue_hands_the_message_back_when_its_taker_is_cancelled_meanwhile(
+    tmp_path: Path, clock: ManualClock
+) -> None:
     full = Database(tmp_path / "full.db", full=True)
     queue = make(full, clock)
     await queue.put(message("e1"))
@@ -180,7 +198,7 @@ async def test_a_full_queue_hands_the_message_back_when_its_taker_is_cancelled_m
     assert lease.attempt == 1
 
 
-async def test_waiting_takers_cost_next_to_no_cpu(database):
+async def test_waiting_takers_cost_next_to_no_cpu(database: Database) -> None:
     queue = SQLiteQueue(database)
     takers = [asyncio.create_task(queue.take(f"host:{n}:a", wait_s=60)) for n in range(20)]
     await asyncio.sleep(0)
@@ -195,7 +213,7 @@ async def test_waiting_takers_cost_next_to_no_cpu(database):
     assert leases == [None] * 20
 
 
-async def test_a_waiting_taker_hears_of_a_database_that_fails(database, clock):
+async def test_a_waiting_taker_hears_of_a_database_that_fails(database: Database, clock: ManualClock) -> None:
     queue = make(database, clock)
     taking = asyncio.create_task(queue.take("host:1:a", wait_s=60))
     await clock.settle()
@@ -207,7 +225,9 @@ async def test_a_waiting_taker_hears_of_a_database_that_fails(database, clock):
         await asyncio.wait_for(taking, timeout=5)
 
 
-async def test_more_messages_due_at_once_than_one_take_moves_come_in_their_order(database, clock):
+async def test_more_messages_due_at_once_than_one_take_moves_come_in_their_order(
+    database: Database, clock: ManualClock
+) -> None:
     queue = make(database, clock)
     with database.transaction() as connection:
         rows = [(f"e{n}", "acme", 0, "delayed", clock.now() + 1 + n / 1e6, 0) for n in range(2500)]

@@ -1,3 +1,5 @@
+"""A worker's lock says whether it lives; the sweep removes what the killed left behind."""
+
 from __future__ import annotations
 
 import os
@@ -5,14 +7,18 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from turnout.errors import BackendError
 from turnout.local.workers import WorkerLock, is_alive, sweep
 
+Stranger = tuple[subprocess.Popen[str], str]
+
 
 @pytest.fixture
-def stranger(tmp_path):
+def stranger(tmp_path: Path) -> Iterator[Stranger]:
     """A worker in a process of its own: the process and the worker's name."""
     script = (
         "import sys; from pathlib import Path; from turnout.local.workers import WorkerLock\n"
@@ -25,7 +31,7 @@ def stranger(tmp_path):
         process.kill()
 
 
-def test_a_worker_lives_until_its_process_is_killed(tmp_path, stranger):
+def test_a_worker_lives_until_its_process_is_killed(tmp_path: Path, stranger: Stranger) -> None:
     process, name = stranger
 
     before = is_alive(tmp_path / "workers", name)
@@ -36,13 +42,13 @@ def test_a_worker_lives_until_its_process_is_killed(tmp_path, stranger):
     assert list((tmp_path / "workers").iterdir()) == []
 
 
-def test_its_name_says_host_and_process(stranger):
+def test_its_name_says_host_and_process(stranger: Stranger) -> None:
     process, name = stranger
 
     assert name.startswith(f"{socket.gethostname()}:{process.pid}:")
 
 
-def test_a_worker_lives_until_it_releases_its_lock_and_leaves_no_file(tmp_path):
+def test_a_worker_lives_until_it_releases_its_lock_and_leaves_no_file(tmp_path: Path) -> None:
     lock = WorkerLock(tmp_path)
 
     before = is_alive(tmp_path, lock.name)
@@ -53,18 +59,18 @@ def test_a_worker_lives_until_it_releases_its_lock_and_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_process_with_the_id_of_a_dead_worker_is_not_taken_for_it(tmp_path):
+def test_a_process_with_the_id_of_a_dead_worker_is_not_taken_for_it(tmp_path: Path) -> None:
     dead = f"{socket.gethostname()}:{os.getpid()}:0123456789abcdef"
 
     assert is_alive(tmp_path, dead) is False
 
 
 @pytest.mark.parametrize("name", ["elsewhere.example:1:0123456789abcdef", "no name of ours", "", "::../../etc/passwd"])
-def test_nothing_is_known_of_workers_elsewhere(tmp_path, name):
+def test_nothing_is_known_of_workers_elsewhere(tmp_path: Path, name: str) -> None:
     assert is_alive(tmp_path, name) is True
 
 
-def test_a_child_process_does_not_keep_its_parents_lock(tmp_path):
+def test_a_child_process_does_not_keep_its_parents_lock(tmp_path: Path) -> None:
     lock = WorkerLock(tmp_path)
     command = [sys.executable, "-c", "print('started', flush=True); input()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False) as child:
@@ -80,7 +86,7 @@ def test_a_child_process_does_not_keep_its_parents_lock(tmp_path):
     assert alive is False
 
 
-def test_sweep_removes_what_the_killed_left_behind_and_nothing_else(tmp_path, stranger):
+def test_sweep_removes_what_the_killed_left_behind_and_nothing_else(tmp_path: Path, stranger: Stranger) -> None:
     (tmp_path / "workers" / "0000.lock").touch()
 
     sweep(tmp_path / "workers")
@@ -89,7 +95,7 @@ def test_sweep_removes_what_the_killed_left_behind_and_nothing_else(tmp_path, st
     assert len(list((tmp_path / "workers").iterdir())) == 1
 
 
-def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(BackendError, match="a worker's lock cannot be made there"):

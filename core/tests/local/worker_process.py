@@ -13,12 +13,12 @@ from turnout.local.sqlite_queue import SQLiteQueue
 from turnout.local.workers import WorkerLock
 
 
-def say(text):
+def say(text: object) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
-async def consume(directory, database):
+async def consume(directory: Path, database: Database) -> None:
     """Once told to go, take and complete everything; print each id."""
     worker = WorkerLock(directory / "workers")
     queue = SQLiteQueue(database)
@@ -29,7 +29,7 @@ async def consume(directory, database):
         await queue.complete(lease)
 
 
-async def hold(directory, database):
+async def hold(directory: Path, database: Database) -> None:
     """Take one message and keep it."""
     worker = WorkerLock(directory / "workers")
     lease = await SQLiteQueue(database).take(worker.name, wait_s=5.0)
@@ -38,7 +38,7 @@ async def hold(directory, database):
     await asyncio.Event().wait()
 
 
-async def write(directory, database):
+async def write(directory: Path, database: Database) -> None:
     """Append rows without end; print how many are acknowledged."""
     journal = SQLiteJournal(database)
     await journal.begin("e1", [Row("accepted", b"")])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 THIRD_PARTY = """
 import pytest
@@ -19,7 +20,7 @@ class TestDeaf(QueueContract):
 """
 
 
-def test_a_third_party_sees_the_values_of_an_assertion_that_fails_in_a_suite(tmp_path):
+def test_a_third_party_sees_the_values_of_an_assertion_that_fails_in_a_suite(tmp_path: Path) -> None:
     (tmp_path / "test_deaf.py").write_text(THIRD_PARTY)
     (tmp_path / "pytest.ini").write_text(
         "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"

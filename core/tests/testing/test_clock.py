@@ -6,7 +6,7 @@ import pytest
 from turnout.testing.clock import ManualClock
 
 
-async def test_a_sleep_ends_when_the_clock_has_moved_far_enough_and_not_before():
+async def test_a_sleep_ends_when_the_clock_has_moved_far_enough_and_not_before() -> None:
     clock = ManualClock(start=100.0)
     sleep = asyncio.create_task(clock.sleep(5))
     await clock.settle()
@@ -20,7 +20,7 @@ async def test_a_sleep_ends_when_the_clock_has_moved_far_enough_and_not_before()
     assert (early, sleep.done(), clock.now()) == (False, True, 105.0)
 
 
-async def test_sleepers_wake_in_the_order_of_their_times():
+async def test_sleepers_wake_in_the_order_of_their_times() -> None:
     clock = ManualClock()
     woken: list[str] = []
 
@@ -36,7 +36,7 @@ async def test_sleepers_wake_in_the_order_of_their_times():
     assert woken == ["early", "middle", "late"]
 
 
-async def test_run_gives_code_that_sleeps_again_each_of_its_turns():
+async def test_run_gives_code_that_sleeps_again_each_of_its_turns() -> None:
     clock = ManualClock()
     ticks = 0
 
@@ -53,7 +53,7 @@ async def test_run_gives_code_that_sleeps_again_each_of_its_turns():
     assert ticks == 5
 
 
-async def test_a_cancelled_sleep_is_not_counted_and_harms_nothing():
+async def test_a_cancelled_sleep_is_not_counted_and_harms_nothing() -> None:
     clock = ManualClock()
     task = asyncio.create_task(clock.sleep(1))
     await clock.settle()
@@ -65,6 +65,6 @@ async def test_a_cancelled_sleep_is_not_counted_and_harms_nothing():
     assert clock.sleeping == 0
 
 
-def test_time_does_not_go_back():
+def test_time_does_not_go_back() -> None:
     with pytest.raises(ValueError, match="does not go back"):
         ManualClock().advance(-1)

@@ -1,7 +1,11 @@
 """The contract suite for connectors catches each broken promise; the runner does as the engine does."""
 
+from __future__ import annotations
+
 import inspect
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from pydantic import Field, SecretStr
@@ -53,11 +57,11 @@ def good() -> Connector:
 
 class TestGood(ConnectorContract):
     @pytest.fixture
-    def connector(self):
+    def connector(self) -> Connector:
         return good()
 
     @pytest.fixture
-    def examples(self):
+    def examples(self) -> Mapping[str, Mapping[str, Any]]:
         return {"say": {"text": "x"}, "kind": {}, "fetch": {}}
 
 
@@ -91,10 +95,10 @@ class Talkative(ConnectionType, hide_input_in_errors=False):
     token: SecretStr
 
 
-def _with_action(inputs: type[Inputs], doc: str = "Do it.", **options) -> Connector:
+def _with_action(inputs: type[Inputs], doc: str = "Do it.", **options: Any) -> Connector:
     connector = good()
 
-    async def act(context, inputs):
+    async def act(context: ActionContext, inputs: Inputs) -> None:
         return None
 
     act.__doc__ = doc
@@ -109,37 +113,37 @@ def _with_connection(kind: type[ConnectionType]) -> Connector:
     return connector
 
 
-def _changed(**attributes) -> Connector:
+def _changed(**attributes: Any) -> Connector:
     connector = good()
     for name, value in attributes.items():
         setattr(connector, name, value)
     return connector
 
 
-@pytest.mark.parametrize(
-    ("promise", "broken"),
-    [
-        ("test_names_are_lower_case_words", _changed(name="Not-Good")),
-        ("test_it_is_made_for_this_version_of_the_interface", _changed(api_version=0)),
-        ("test_it_says_what_it_is_and_where_to_read_more", _changed(docs="")),
-        ("test_it_offers_something", _changed(actions={})),
-        ("test_a_required_connection_can_be_made", _changed(connections={})),
-        ("test_actions_have_titles_for_people", _with_action(Told, doc="")),
-        ("test_every_input_is_described", _with_action(Undescribed)),
-        ("test_misspelt_inputs_are_refused", _with_action(Lax)),
-        ("test_only_effects_say_what_is_safe_after_a_crash", _with_action(Told, after_crash=AfterCrash.UPSERT)),
-        ("test_every_action_ends", _with_action(Told, timeout_s=None)),
-        (
-            "test_actions_take_a_context_and_inputs",
-            _changed(actions={"say": replace(good().actions["say"], run=lambda context: None)}),  # type: ignore[arg-type, misc]
-        ),
-        ("test_fields_named_like_secrets_are_secrets", _with_connection(Shown)),
-        ("test_secrets_are_in_no_text_of_a_connection", _with_connection(Printed)),
-        ("test_secrets_are_known_to_the_mask", _with_connection(Forgetful)),
-        ("test_a_connection_that_does_not_hold_is_refused_without_its_secrets", _with_connection(Talkative)),
-    ],
-)
-def test_a_broken_promise_is_caught(promise, broken):
+BROKEN: list[tuple[str, Connector]] = [
+    ("test_names_are_lower_case_words", _changed(name="Not-Good")),
+    ("test_it_is_made_for_this_version_of_the_interface", _changed(api_version=0)),
+    ("test_it_says_what_it_is_and_where_to_read_more", _changed(docs="")),
+    ("test_it_offers_something", _changed(actions={})),
+    ("test_a_required_connection_can_be_made", _changed(connections={})),
+    ("test_actions_have_titles_for_people", _with_action(Told, doc="")),
+    ("test_every_input_is_described", _with_action(Undescribed)),
+    ("test_misspelt_inputs_are_refused", _with_action(Lax)),
+    ("test_only_effects_say_what_is_safe_after_a_crash", _with_action(Told, after_crash=AfterCrash.UPSERT)),
+    ("test_every_action_ends", _with_action(Told, timeout_s=None)),
+    (
+        "test_actions_take_a_context_and_inputs",
+        _changed(actions={"say": replace(good().actions["say"], run=lambda context: None)}),  # type: ignore[arg-type, misc]
+    ),
+    ("test_fields_named_like_secrets_are_secrets", _with_connection(Shown)),
+    ("test_secrets_are_in_no_text_of_a_connection", _with_connection(Printed)),
+    ("test_secrets_are_known_to_the_mask", _with_connection(Forgetful)),
+    ("test_a_connection_that_does_not_hold_is_refused_without_its_secrets", _with_connection(Talkative)),
+]
+
+
+@pytest.mark.parametrize(("promise", "broken"), BROKEN)
+def test_a_broken_promise_is_caught(promise: str, broken: Connector) -> None:
     check = getattr(ConnectorContract(), promise)
 
     check(good())
@@ -147,7 +151,7 @@ def test_a_broken_promise_is_caught(promise, broken):
         check(broken)
 
 
-def test_inputs_without_a_schema_are_caught():
+def test_inputs_without_a_schema_are_caught() -> None:
     from pydantic.errors import PydanticInvalidForJsonSchema
 
     class Unserializable(Inputs):
@@ -157,24 +161,24 @@ def test_inputs_without_a_schema_are_caught():
         ConnectorContract().test_inputs_and_outputs_have_a_schema(_with_action(Unserializable))
 
 
-def test_effects_that_are_none_are_caught():
+def test_effects_that_are_none_are_caught() -> None:
     broken = _with_action(Told, effect=lambda inputs: Effect.READ)
 
     with pytest.raises(AssertionError):
         ConnectorContract().test_effects_hold_for_the_examples(broken, {"act": {}})
 
 
-def test_an_effects_function_may_do_less_than_its_worst():
+def test_an_effects_function_may_do_less_than_its_worst() -> None:
     connector = _with_action(Told, effect=lambda inputs: Effects(effect=Effect.READ))
 
     ConnectorContract().test_effects_hold_for_the_examples(connector, {"act": {}})
 
 
-def test_every_promise_has_its_broken_connector():
+def test_every_promise_has_its_broken_connector() -> None:
     promises = {
         name for name, _ in inspect.getmembers(ConnectorContract, inspect.isfunction) if name.startswith("test_")
     }
-    marked = {case[0] for case in test_a_broken_promise_is_caught.pytestmark[0].args[1]}
+    marked = {promise for promise, _ in BROKEN}
     apart = {
         "test_inputs_and_outputs_have_a_schema",
         "test_effects_hold_for_the_examples",
@@ -183,13 +187,13 @@ def test_every_promise_has_its_broken_connector():
     assert promises == marked | apart
 
 
-async def test_the_runner_gives_unparsed_values_and_runs_plain_actions_too():
+async def test_the_runner_gives_unparsed_values_and_runs_plain_actions_too() -> None:
     async with ActionRunner(good()) as runner:
         assert (await runner.run("kind", {"raw": {"a": 1}})).load() == "Value"
         assert (await runner.run("kind", {"raw": None})).load() == "NoneType"
 
 
-async def test_the_runner_refuses_inputs_as_the_engine_does():
+async def test_the_runner_refuses_inputs_as_the_engine_does() -> None:
     async with ActionRunner(good()) as runner:
         with pytest.raises(StepError, match="txet") as refused:
             await runner.run("say", {"txet": "x"})
@@ -197,7 +201,7 @@ async def test_the_runner_refuses_inputs_as_the_engine_does():
     assert refused.value.kind == "input"
 
 
-async def test_the_runner_keeps_large_files_out_of_values():
+async def test_the_runner_keeps_large_files_out_of_values() -> None:
     async with ActionRunner(good()) as runner:
         file = (await runner.run("fetch", {"text": "abc"})).load()
 

@@ -1,5 +1,7 @@
 """When Turnout is killed, nothing of it goes on: processes that wait, and processes in a busy loop."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
@@ -25,7 +27,7 @@ asyncio.run(main())
 """
 
 
-def test_sigkill_of_the_parent_ends_idle_and_busy_processes(tmp_path):
+def test_sigkill_of_the_parent_ends_idle_and_busy_processes(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout
     busy = int(parent.stdout.readline().split()[1])
@@ -43,12 +45,12 @@ def test_sigkill_of_the_parent_ends_idle_and_busy_processes(tmp_path):
     assert [pid for pid in children if _runs(pid)] == []
 
 
-def _children(pid):
+def _children(pid: int) -> list[int]:
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 
 
-def _runs(pid):
+def _runs(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
     except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,11 @@ class Streaming:
         self.digest = hashlib.sha256()
         self.size = 0
 
-    async def read(self, file):
+    async def read(self, file: File) -> AsyncIterator[bytes]:
         for _ in range(PIECES):
             yield PIECE
 
-    async def write(self, content, name, content_type):
+    async def write(self, content: AsyncIterator[bytes], name: str, content_type: str) -> File:
         async for piece in content:
             self.digest.update(piece)
             self.size += len(piece)
@@ -96,7 +97,7 @@ async def test_one_tenants_backlog_does_not_hold_up_another(tmp_path: Path) -> N
     sandbox = ProcessSandbox(warm_floor=0, max_processes=1)
     served = []
 
-    async def execute(tenant) -> None:
+    async def execute(tenant: str) -> None:
         handle = await sandbox.acquire(tenant, bundle, Limits())
         served.append(tenant)
         await handle.run(job("step.js"))
