@@ -200,8 +200,11 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # SQLite would create the file by the umask: customers' data is nobody else's to read.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # SQLite would create the file by the umask: customers' data is nobody else's to read. A file that is there must not be
+        # opened here: closing it again would drop the locks of this process's other connections (POSIX), and the next
+        # process to leave would take away the write-ahead log under them (https://sqlite.org/howtocorrupt.html, 2.2).
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(
             self.path,
             timeout=self.busy_timeout_s,
