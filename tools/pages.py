@@ -28,9 +28,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-__all__ = ["PORT", "Fence", "PageRun", "difference", "fences", "run_page"]
+__all__ = ["PORTS", "Fence", "PageRun", "difference", "fences", "run_page"]
 
-PORT = 8400
+PORTS = ("8400", "8500")
+"""What pages write; each run takes free ones in their place."""
+
 _FENCE = re.compile(r"^( *)```([a-z]+)([^\n]*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _COMMAND_S = 60.0
 _SHOWN_HOME = "/home/you"
@@ -94,7 +96,7 @@ class PageRun:
             "TERM": "dumb",
         }
         self._background: list[subprocess.Popen[bytes]] = []
-        self._port = _free_port()
+        self._ports = {port: str(_free_port()) for port in PORTS}
 
     def __enter__(self) -> PageRun:
         return self
@@ -159,7 +161,7 @@ class PageRun:
 
     def _start(self, fence: Fence) -> str:
         command = self._inward(fence.text).strip()
-        command = re.sub(r"\bturnout dev\b", f"exec turnout dev --port {self._port}", command)
+        command = re.sub(r"\bturnout dev\b", f"exec turnout dev --port {self._ports['8400']}", command)
         log = self._home / f".background-{len(self._background)}"
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -179,10 +181,14 @@ class PageRun:
         return self._outward(text)
 
     def _inward(self, text: str) -> str:
-        return text.replace(str(PORT), str(self._port)).replace(_SHOWN_HOME, str(self._home))
+        for shown, taken in self._ports.items():
+            text = text.replace(shown, taken)
+        return text.replace(_SHOWN_HOME, str(self._home))
 
     def _outward(self, text: str) -> str:
-        return text.replace(str(self._port), str(PORT)).replace(str(self._home), _SHOWN_HOME)
+        for shown, taken in self._ports.items():
+            text = text.replace(taken, shown)
+        return text.replace(str(self._home), _SHOWN_HOME)
 
 
 def _free_port() -> int:
@@ -199,7 +205,8 @@ _CHANGING = (
     (re.compile(r"(\"duration_ms\": )[\d.]+"), r"\1DURATION"),
     (re.compile(r"\+?\b\d+(\.\d+)? ?(ms|s)\b"), "DURATION"),
     (re.compile(r"\d+(\.\d+)* \(.*\)|(?<=Python )\d+\.\d+\.\d+"), "VERSION"),
-    (re.compile(r" *█+ *"), " "),
+    (re.compile(r" *[█░]+ *"), " "),
+    (re.compile(r"\"headers\":\{.*"), "HEADERS"),
     (re.compile(r"[ \t]+"), " "),
 )
 
