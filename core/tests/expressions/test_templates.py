@@ -197,21 +197,26 @@ def test_what_is_not_one_expression_is_no_condition(text: str) -> None:
         ("${{ config.maximum }}", "unknown config variable 'maximum'", "minimum"),
         ("${{ stps.parse }}", "unknown name 'stps'", "did you mean 'steps'?"),
         ('${{ config.minimum == "x" }}', "unknown name 'x'", "single quotes: 'x'"),
-        ("${{ null }}", "unknown name 'null'", "`null`"),
         ("${{ lenght(steps.parse) }}", "unknown function 'lenght'", "did you mean 'length'?"),
         ("${{ now(1) }}".replace("1", "`1`"), "now() takes 0 arguments, not 1", "now()"),
         ("${{ join('a') }}", "join() takes 2 arguments, not 1", ""),
         ("${{ length(config.minimum) }}", "length() takes string or array or object, not number", ""),
         ("${{ steps.my-step }}", "unexpected '-' at column 9", 'steps."my-step"'),
-        ("${{ config.minimum > 5 }}", "unexpected '5' at column 18", "backticks"),
+        ("${{ config.minimum > 05 }}", "unexpected '0' at column 18", "as in JSON"),
+        ("${{ config.minimum 5 }}", "unexpected '5' at column 16", "as in JSON"),
+        ("${{ config.minimum -1 }}", "unexpected '-' at column 16", ""),
+        ("${{ steps.parse.orders.0 }}", "unexpected '0' at column 20", "orders[0]"),
+        ("${{ steps['parse'] }}", 'unexpected "\'" at column 7', "with a dot"),
+        ("${{ steps.größe }}", "unexpected 'ö' at column 9", "double quotes"),
+        ("${{ config.minimum and config.minimum }}", "unexpected 'a' at column 16", "&&"),
+        ("${{ config.minimum or config.minimum }}", "unexpected 'o' at column 16", "||"),
+        ("${{ not config.minimum }}", "unexpected 'c' at column 5", "`not` is written !"),
         ("${{ config.minimum + `1` }}", "unexpected '+' at column 16", "code step"),
         ("${{ config.minimum = `1` }}", "unexpected '=' at column 16", "=="),
         ("${{ $.x }}", "unexpected '$' at column 1", "names begin without a sign"),
         ("${{ `x` }}", "what stands in backticks is not JSON", "'x'"),
         ("${{ 'x }}", "`${{` has no matching `}}`", "$${{"),
         ("${{ steps. }}", "it ends too early", ""),
-        ("${{ !steps.parse.orders }}", "`!` takes only the first name here", "!(steps.parse.done)"),
-        ("${{ steps.parse.orders[?!a.b] }}", "`!` takes only the first name here", "!(steps.parse.done)"),
         ("${{ @ }}", "it asks for everything at once", "steps"),
         ("${{ &a }}", "`&` makes an expression where a value is needed", "sort_by"),
         ("a ${{ file }}", "a file cannot become text by itself", "${{ file.text }}"),
@@ -252,3 +257,36 @@ def test_errors_at_run_time_do_not_show_values() -> None:
 
     assert "s3cret" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("steps.parse.orders[?total > 100].id", [2]),
+        ("steps.parse.orders[?total == 150.5].id", [2]),
+        ("steps.parse.orders[?total >= -1.5e0].id", [1, 2]),
+        ("default(steps.skipped, 0)", 0),
+        ("[config.minimum, 1.05, -3][1:]", [1.05, -3]),
+        ("steps.parse.orders[0].total", 50),
+        ("steps.parse.orders[-1].id", 2),
+        ("123456789012345678901234567890", 123456789012345678901234567890),
+        ("steps.skipped == null", True),
+        ("steps.parse.orders[?paid == null].id", [1, 2]),
+        ("steps.parse.orders[?(total > 100) == true].id", [2]),
+        ("default(steps.skipped.done, false)", False),
+        ("{paid: true, note: null}", {"paid": True, "note": None}),
+        ("null", None),
+        ("!steps.parse.orders", False),
+        ("!steps.parse.missing.deep", True),
+        ("!steps.parse.orders[?total > 500]", True),
+        ("!steps.skipped && config.minimum == 100", True),
+        ("steps.parse.orders[?!note.text].id", [1, 2]),
+    ],
+)
+def test_numbers_words_and_negation_are_read_as_people_mean_them(expression: str, expected: Any) -> None:
+    assert render(f"${{{{ {expression} }}}}") == expected
+
+
+def test_a_field_called_true_is_asked_for_by_its_place() -> None:
+    assert render("${{ item.true }}", item=Value({"true": 1})) == 1
+    assert render("${{ item[?@.null == 2].null }}", item=Value([{"null": 2}, {"null": 3}])) == [2]

@@ -106,6 +106,8 @@ class References:
             fault = self._fault(reference, step, scope)
             if fault is not None:
                 message, hint, bad = fault
+                if f'"{reference[0]}"' in written.text:
+                    hint = f"double quotes are for names, text stands in single ones: '{reference[0]}'"
                 yield self._places.problem(
                     f"step {step.id!r}: {message}", below=step.position, ways=written.ways, find=bad, hint=hint
                 )

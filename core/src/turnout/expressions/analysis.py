@@ -25,6 +25,12 @@ MAX_TREE_DEPTH = 60
 _PROJECTIONS = frozenset({"projection", "filter_projection", "value_projection"})
 _TAKING_EXPRESSIONS = ("map", "max_by", "min_by", "sort_by")
 _CHAINS = frozenset({"subexpression", "index_expression", "pipe"})
+_WORDS = {"true": True, "false": False, "null": None}
+"""JMESPath reads these bare words as names of fields, which nobody means: comparing with a field called `true` is a
+mistake that never shows. `@.true` is still the field."""
+_TAKING_VALUES = frozenset(
+    {"comparator", "or_expression", "and_expression", "not_expression", "function_expression", "key_val_pair"}
+)
 
 
 @dataclass(slots=True)
@@ -63,30 +69,37 @@ class _Walk:
         if depth > MAX_TREE_DEPTH:
             raise Refusal(f"it nests deeper than {MAX_TREE_DEPTH} levels", hint="do this in a code step")
         kind = node["type"]
-        if at_root:
-            links = _applied(node)
-            path = _leading_path(links)
-            if path:
-                return self._reference(path, links[len(path) :], depth)
-            if kind in ("current", "identity"):
-                raise Refusal("it asks for everything at once", hint="begin with a name such as `steps` or `trigger`")
+        if at_root and (begun := self._begun(node, depth)) is not None:
+            return begun
         if kind == "literal":
             _check_literal(node["value"])
             return node
         if kind == "slice":
             return node
-        if kind == "subexpression" and node["children"][0]["type"] == "not_expression":
-            raise Refusal("`!` takes only the first name here", hint="write it with parentheses: !(steps.parse.done)")
         if kind == "function_expression":
             self._check_function(node["value"], len(node["children"]))
         takes_expression = kind == "function_expression" and node["value"] in _TAKING_EXPRESSIONS
         if not takes_expression and any(child["type"] == "expref" for child in node["children"]):
             raise _misplaced_expression()
         children = [
-            self.rewrite(child, at_root=at_root and _sees_root(kind, number), depth=depth + 1)
+            _literal(child)
+            if kind in _TAKING_VALUES and _is_word(child)
+            else self.rewrite(child, at_root=at_root and _sees_root(kind, number), depth=depth + 1)
             for number, child in enumerate(node["children"])
         ]
         return {**node, "children": children}
+
+    def _begun(self, node: Node, depth: int) -> Node | None:
+        """What is evaluated against the scope itself and begins with a name, or with a word that stands for a value."""
+        if _is_word(node):
+            return _literal(node)
+        links = _applied(node)
+        path = _leading_path(links)
+        if path:
+            return self._reference(path, links[len(path) :], depth)
+        if node["type"] in ("current", "identity"):
+            raise Refusal("it asks for everything at once", hint="begin with a name such as `steps` or `trigger`")
+        return None
 
     def _reference(self, path: Path, rest: list[Node], depth: int) -> Node:
         names = tuple(part for part in takewhile(lambda part: isinstance(part, str), path) if isinstance(part, str))
@@ -111,6 +124,14 @@ class _Walk:
             wanted = f"{low}" if low == high else f"at least {low}" if high == math.inf else f"{low} to {high:.0f}"
             hint = f"it is called as {ours.signature}" if ours is not None else ""
             raise Refusal(f"{name}() takes {wanted} argument{'s' * (wanted != '1')}, not {given}", hint=hint)
+
+
+def _is_word(node: Node) -> bool:
+    return node["type"] == "field" and node["value"] in _WORDS
+
+
+def _literal(node: Node) -> Node:
+    return {"type": "literal", "value": _WORDS[node["value"]], "children": []}
 
 
 def _misplaced_expression() -> Refusal:

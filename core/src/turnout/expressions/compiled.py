@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final, cast
+import re
+from typing import Any, Final
 
-import jmespath
 from jmespath.exceptions import JMESPathError, JMESPathTypeError, ParseError
 
 from turnout.errors import ExpressionError, StepError
@@ -14,6 +14,7 @@ from turnout.expressions.faults import Refusal, fault
 from turnout.expressions.interpreter import Interpreter
 from turnout.expressions.paths import follow
 from turnout.expressions.scope import Scope
+from turnout.expressions.syntax import parse
 from turnout.expressions.text import check_nesting, string_end
 from turnout.values import Value
 
@@ -92,13 +93,12 @@ def _parse(text: str) -> dict[str, Any]:
     check_nesting(text)
     _check_literals(text)
     try:
-        tree: Any = jmespath.compile(text).parsed
+        return parse(text)
     except ParseError as error:
         raise _syntax_refusal(text, error) from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         # The library's parser fails in these ways on some broken expressions, `[` for example.
         raise Refusal("it cannot be read") from error
-    return cast("dict[str, Any]", tree)
 
 
 def _check_literals(text: str) -> None:
@@ -134,21 +134,28 @@ def _syntax_refusal(text: str, error: ParseError) -> Refusal:
     return Refusal(f"unexpected {text[at : at + 1]!r} at column {at + 1}", at=at, hint=_syntax_hint(text, at))
 
 
+_MEANT: Final = (
+    (r"\[\s*", r"['\"]", 'a field is written with a dot: trigger.body."my field"'),
+    (r"\w", r"-", 'a name with a dash stands in double quotes: steps."my-step"'),
+    (r"\.", r"[0-9]", "an item of a list is taken by its number: orders[0]"),
+    (r"", r"-?[0-9]*[.0-9A-Za-z]*[0-9]", "a number is written as in JSON: 100, -1.5"),
+    (r"", r"=", "equality is written =="),
+    (r"", r"[-+*/%]", "JMESPath has no arithmetic: do this in a code step"),
+    (r"", r"\?", "a choice is written `condition && this || that`"),
+    (r"", r"\$", "names begin without a sign: steps, trigger, config"),
+    (r"", r"and\b", "`and` is written &&"),
+    (r"", r"or\b", "`or` is written ||"),
+    (r"\bnot\s+", r"", "`not` is written !"),
+    (r"", r"[^\W\d_a-zA-Z]", 'a name beyond ASCII letters stands in double quotes: trigger.body."größe"'),
+)
+"""What people mean who write what JMESPath does not have: what stands before the place, what begins there, what to do."""
+
+
 def _syntax_hint(text: str, at: int) -> str:
-    """What people mean who write what JMESPath does not have."""
-    char = text[at : at + 1]
-    if char == "-" and at and (text[at - 1].isalnum() or text[at - 1] == "_"):
-        return 'a name with a dash stands in double quotes: steps."my-step"'
-    if char.isdigit() or (char == "-" and text[at + 1 : at + 2].isdigit()):
-        return "a number is written in backticks: `100`"
-    if char == "=":
-        return "equality is written =="
-    if char in ("+", "/", "%", "*") and char:
-        return "JMESPath has no arithmetic: do this in a code step"
-    if char == "?":
-        return "a choice is written `condition && this || that`"
-    if char == "$":
-        return "names begin without a sign: steps, trigger, config"
+    before, after = text[:at], text[at:]
+    for left, right, hint in _MEANT:
+        if re.search(f"(?:{left})\\Z", before) and re.match(right, after):
+            return hint
     return ""
 
 
