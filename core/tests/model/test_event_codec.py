@@ -48,6 +48,7 @@ SCALARS: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     Encoded: ENCODED,
     tuple[str, ...]: st.lists(TEXT, max_size=3).map(tuple),
+    tuple[tuple[str, str], ...]: st.lists(st.tuples(TEXT, TEXT), max_size=3).map(tuple),
 }
 
 

@@ -225,10 +225,9 @@ class Engine(Caller):
         accepted = Accepted(at=now, info=info)
         if await self.backends.journal.begin(child, [Row(*encode_event(accepted))]):
             self.backends.observe(child, accepted)
-        return await self._called(session, child, plan)
+        return await self._called(session, child, plan, Running(session.held, scope=f"{session.scope}\0{path}"))
 
-    async def _called(self, session: Session, child: str, plan: CallPlan) -> Value:
-        running = Running(session.held)
+    async def _called(self, session: Session, child: str, plan: CallPlan, running: Running) -> Value:
         try:
             outcome = await self.run(child, token=session.token, attempt=1, worker=session.worker, running=running)
         except asyncio.CancelledError:
@@ -307,6 +306,8 @@ def _late(session: Session) -> ErrorInfo:
 
 
 def _child_id(session: Session, attempt: Attempt) -> str:
-    """The same after a crash; another one for another attempt, and when a person let the step run again."""
+    """The same after a crash; another one for another attempt, and when a person let the step begin again."""
+    if attempt.number == 1 and attempt.path in session.history.children:
+        return session.history.children[attempt.path]
     what = f"{attempt.path}\0{attempt.number}\0{session.history.restarts(attempt.path)}"
     return f"{session.info.id}-{hashlib.sha256(what.encode()).hexdigest()[:10]}"

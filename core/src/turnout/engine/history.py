@@ -6,7 +6,7 @@ Nothing is replayed. A step with an end is not run again; its output is taken fr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from turnout.codec import decode_event
 from turnout.interfaces.journal import Row
@@ -42,7 +42,8 @@ class History:
     """The state of an execution, folded from its rows in order.
 
     `ends` are final ends by path; `intents` are effects announced and not answered; `tries` the last failed attempt of
-    steps that have no end; `decisions` what a person said about parked steps: an output, or None to run them again.
+    steps that have no end; `decisions` what a person said about parked steps: an output, or None to run them again;
+    `children` the sub-executions that calls go on with.
     """
 
     info: ExecutionInfo | None = None
@@ -57,7 +58,8 @@ class History:
     decisions: dict[str, Encoded | None] = field(default_factory=dict)
     cancel: CancelRequested | None = None
     ended: Ended | None = None
-    dropped: list[str] = field(default_factory=list)
+    dropped: list[tuple[str, float]] = field(default_factory=list)
+    children: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> History:
@@ -108,9 +110,9 @@ class History:
                 yield encoded.stored.sha256
             yield from (file.sha256 for _, file in encoded.files if file.data is None)
 
-    def restarts(self, path: str) -> int:
-        """How often a person let this step, or one that it is in, begin again."""
-        return sum(is_below(path, dropped) for dropped in self.dropped)
+    def restarts(self, path: str) -> list[float]:
+        """When a person let this step, or one that it is in, begin again."""
+        return [at for dropped, at in self.dropped if is_below(path, dropped)]
 
     def _end(self, event: StepEnded) -> None:
         if event.status is StepStatus.PARKED:
@@ -123,7 +125,10 @@ class History:
         self.ended = None
         self.cancel = None
         self._drop(event.drop)
-        self.dropped += event.drop
+        self.dropped += [(path, event.at) for path in event.drop]
+        self.children.update(event.children)
+        if self.info is not None and event.deadline is not None:
+            self.info = replace(self.info, deadline=event.deadline)
         if event.decide:
             self.decisions[event.decide] = event.output
 

@@ -24,7 +24,7 @@ from turnout.model.events import Intended
 from turnout.model.execution import ErrorInfo, LogLine
 from turnout.values import Value
 
-__all__ = ["Attempt", "Done", "run_action", "run_code"]
+__all__ = ["Attempt", "Done", "run_action", "run_code", "validated"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,12 +14,14 @@ class Running:
 
     `task` is what a stop interrupts, while there is something to interrupt. `paused` are the sub-executions, at any
     depth, that were begun here and wait or are parked; `steps` the steps in progress: kind and start, by path.
+    `scope` is where a sub-execution stands below its root.
     """
 
-    def __init__(self, parent: Running | None = None) -> None:
+    def __init__(self, parent: Running | None = None, *, scope: str = "") -> None:
         self.task: asyncio.Task[Finished | Paused] | None = None
         self.paused: set[str] = set() if parent is None else parent.paused
         self.steps: dict[str, tuple[str, float]] = {}
+        self.scope = scope
         self.reason = ""
         self._parent = parent
         self._asked = False

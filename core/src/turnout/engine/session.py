@@ -55,6 +55,7 @@ class Session:
         self.token = token
         self.worker = worker
         self.held = held
+        self.scope = held.scope or info.id
         self._secrets: tuple[str, ...] = ()
         self.mask = _mask(self._secrets)
         self.content = Content(backends.payloads, info.tenant)
@@ -103,8 +104,9 @@ class Session:
 
     def idempotency_key(self, path: str) -> str:
         """HMAC over tenant, execution and step path with its items, without the attempt: the same for every attempt in
-        every process, telling nothing about what it was made of."""
-        text = "\0".join(("effect", self.info.tenant, self.info.id, path))
+        every process, telling nothing about what it was made of. A sub-execution counts by the call that it stands for,
+        which may be tried again as well."""
+        text = "\0".join(("effect", self.info.tenant, self.scope, path))
         return hmac.digest(self.backends.key, text.encode(), hashlib.sha256).hex()
 
     async def connection(self, slot: str) -> ConnectionType:

@@ -84,8 +84,10 @@ class Journal(ABC):
         """Ids of executions with rows whose last row's kind is not `ended`, the oldest first."""
 
     @abstractmethod
-    async def forget(self, executions: Sequence[str]) -> None:
-        """Remove all rows of these executions. Their positions are not used again. Unknown ids are ignored."""
+    async def forget(self, executions: Sequence[str], *, through: int | None = None) -> None:
+        """Remove all rows of these executions. Their positions are not used again. Unknown ids are ignored.
+
+        With `through`, an execution that has a row with a higher position is left as it is: it goes on."""
 
     @abstractmethod
     async def close(self) -> None:

@@ -76,9 +76,12 @@ class MemoryJournal(Journal):
         ]
         return [execution for _, execution in sorted(open_ended)]
 
-    async def forget(self, executions: Sequence[str]) -> None:
+    async def forget(self, executions: Sequence[str], *, through: int | None = None) -> None:
         for execution in executions:
-            known = self._executions.pop(execution, _Execution())
+            known = self._executions.get(execution, _Execution())
+            if through is not None and known.entries and known.entries[-1].position > through:
+                continue
+            self._executions.pop(execution, None)
             for entry in known.entries:
                 del self._entries[entry.position]
 

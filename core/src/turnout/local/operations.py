@@ -6,16 +6,15 @@ from dataclasses import replace
 
 from turnout.codec import encode_event
 from turnout.engine.content import Content
-from turnout.engine.history import History
 from turnout.errors import NotFound, UserError
 from turnout.interfaces.journal import Row
 from turnout.interfaces.queue import Message
 from turnout.local.stores import Stores
 from turnout.model.definition import Flow, walk
 from turnout.model.events import CancelRequested, Ended, Event, Resumed, StepEnded
-from turnout.model.execution import ErrorInfo, ExecutionInfo, ExecutionRecord, Status, StepRecord, StepStatus
+from turnout.model.execution import ErrorInfo, ExecutionInfo, ExecutionRecord, Status, StepRecord, StepStatus, parent_id
 from turnout.services.metadata import Metadata
-from turnout.services.roots import root_of
+from turnout.services.roots import below, root_of
 from turnout.services.runner import Runner
 from turnout.services.submission import Instance, Submission, new_execution_id
 from turnout.values import Value
@@ -46,13 +45,18 @@ class Operations:
         root, _ = await root_of(stores.journal, id)
         event = CancelRequested(at=stores.clock.now(), reason=reason or "somebody asked to cancel it")
         await self._signal(root, event)
-        if self._runner.cancel(root, event.reason):
-            return True
-        if not await stores.queue.cancel(root) and record.status is Status.PARKED:
-            # Parked executions are in no queue: their end is written here.
-            error = ErrorInfo(kind="cancelled", message=event.reason)
-            await self._signal(root, Ended(at=event.at, status=Status.CANCELLED, error=error))
+        # The queue is asked as well as the worker here: the execution may be leaving it to wait at this very moment.
+        self._runner.cancel(root, event.reason)
+        if not await stores.queue.cancel(root) and (await self._record(root)).status is Status.PARKED:
+            await self._end_parked(root, event)
         return True
+
+    async def _end_parked(self, root: str, cancel: CancelRequested) -> None:
+        """Parked executions are in no queue: their end is written here, that of their sub-executions before it."""
+        called = [found.info.id for found in await below(self._stores.records, root) if not found.status.final]
+        for id in (*called, root):
+            error = ErrorInfo(kind="cancelled", message=cancel.reason)
+            await self._signal(id, Ended(at=cancel.at, status=Status.CANCELLED, error=error))
 
     async def resume(self, id: str, *, repeat: bool = False, output: Value | None = None) -> str:
         """Let a failed, cancelled or parked execution go on from where it stopped; the id of the root that is queued.
@@ -117,15 +121,31 @@ class Operations:
 
     async def _reopen(self, record: ExecutionRecord) -> str:
         """Put a final execution back: its journal was forgotten, so it is made again of its record."""
+        await self._stores.queue.drop(record.info.id)
+        await self._put_back(record, None)
+        await self._stores.queue.put(Message(id=record.info.id, tenant=record.info.tenant))
+        return record.info.id
+
+    async def _put_back(self, record: ExecutionRecord, latest: float | None) -> None:
+        """Write the journal again, with the ends that are kept; first those of the sub-executions that did not succeed."""
+        stores = self._stores
         info = self._submission.renewed(record.info, (await self._flow(record.info)).timeout_s)
-        drop = tuple(step.path for step in record.steps if step.status not in _KEPT)
+        info = replace(info, deadline=_earlier(info.deadline, latest))
+        broken = {found.info.parent_path: found.info.id for found in await self._broken_calls(info.id)}
+        again = tuple(step.path for step in record.steps if step.status not in _KEPT)
+        children = tuple((path, broken[path]) for path in again if path in broken)
+        for _, child in children:
+            await self._put_back(await self._record(child), info.deadline)
         kept = tuple(_ended(step, step.started_at) for step in record.steps if step.status in _KEPT)
-        resumed = Resumed(at=self._stores.clock.now(), drop=drop)
-        await self._stores.queue.drop(info.id)
-        await self._stores.journal.forget([info.id])
+        resumed = Resumed(at=stores.clock.now(), drop=again, children=children)
+        await stores.journal.forget([info.id])
         await self._submission.write(info, (*kept, resumed))
-        await self._stores.queue.put(Message(id=info.id, tenant=info.tenant))
-        return info.id
+
+    async def _broken_calls(self, id: str) -> list[ExecutionRecord]:
+        """The sub-executions of an execution itself that have not succeeded, the oldest first."""
+        called = await below(self._stores.records, id)
+        mine = [found for found in called if found.info.parent == id and found.status is not Status.SUCCEEDED]
+        return sorted(mine, key=lambda found: found.info.created_at)
 
     async def _decide(self, record: ExecutionRecord, *, repeat: bool, output: Value | None) -> str:
         parked = next((step for step in record.steps if step.status is StepStatus.PARKED), None)
@@ -135,26 +155,31 @@ class Operations:
                 f"execution {record.info.id} is parked: whether step {path!r} took effect is not known. Look on the "
                 f"other side, then resume it with --repeat (run the step again) or --output JSON (it happened)"
             )
-        if parked is not None and parked.kind == "call":
+        called = [found for found in await below(self._stores.records, record.info.id) if found.status is Status.PARKED]
+        if called and (parked is None or parked.kind == "call"):
             raise UserError(
-                f"step {path!r} calls a flow that is parked: resume that sub-execution, it names the effect"
+                f"what is parked is a flow that it called: resume {called[-1].info.id}, which names the effect"
             )
         packed = None if output is None else await Content(self._stores.payloads, record.info.tenant).pack(output)
-        now = self._stores.clock.now()
-        root, tenant = await root_of(self._stores.journal, record.info.id)
-        await self._signal(record.info.id, Resumed(at=now, decide=path, output=packed))
-        if root != record.info.id:
-            await self._wake_parents(record.info.id, root, now)
-        await self._stores.queue.put(Message(id=root, tenant=tenant))
-        return root
+        now, latest = self._stores.clock.now(), None
+        callers = await self._callers(record.info.id)
+        for info in (*callers, record.info):
+            timeout_s = (await self._flow(info)).timeout_s
+            latest = _earlier(latest, None if timeout_s is None else now + timeout_s)
+            resumed = Resumed(at=now, deadline=latest)
+            if info.id == record.info.id:
+                resumed = replace(resumed, decide=path, output=packed)
+            await self._signal(info.id, resumed)
+        root = (*callers, record.info)[0]
+        await self._stores.queue.put(Message(id=root.id, tenant=root.tenant))
+        return root.id
 
-    async def _wake_parents(self, id: str, root: str, now: float) -> None:
-        current = id
-        while current != root:
-            info = History.of((await self._stores.journal.rows(current))[:1]).info
-            assert info is not None
-            current = info.parent
-            await self._signal(current, Resumed(at=now))
+    async def _callers(self, id: str) -> list[ExecutionInfo]:
+        """What called an execution, the root first."""
+        callers: list[ExecutionInfo] = []
+        while id := parent_id(id):
+            callers.insert(0, (await self._record(id)).info)
+        return callers
 
     async def _signal(self, id: str, event: Event) -> None:
         await self._stores.journal.signal(id, Row(*encode_event(event)))
@@ -166,6 +191,10 @@ class Operations:
         if record is None:
             raise NotFound("execution", id, hint="`turnout executions list` shows those that are kept")
         return record
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    return min((at for at in (one, other) if at is not None), default=None)
 
 
 def _ended(step: StepRecord, at: float) -> StepEnded:

@@ -126,9 +126,9 @@ class SQLiteJournal(Journal):
     async def unfinished(self) -> Sequence[str]:
         return [execution for (execution,) in self._database.query(_UNFINISHED)]
 
-    async def forget(self, executions: Sequence[str]) -> None:
+    async def forget(self, executions: Sequence[str], *, through: int | None = None) -> None:
         for execution in executions:  # one transaction each: removing a long history does not hold up the others
-            await self._database.write(partial(_forget, execution=execution))
+            await self._database.write(partial(_forget, execution=execution, through=through))
             await asyncio.sleep(0)
         while self._database.reclaim():
             await asyncio.sleep(0)
@@ -214,8 +214,13 @@ def _write(connection: sqlite3.Connection, known: tuple[int, int | None, int], r
         connection.execute(sql, (position, ends, key))
 
 
-def _forget(connection: sqlite3.Connection, execution: str) -> None:
+def _forget(connection: sqlite3.Connection, execution: str, through: int | None) -> None:
     known = connection.execute(_EXECUTION, (execution,)).fetchone()
-    if known is not None:
-        connection.execute("DELETE FROM journal_rows WHERE execution = ?", (known[0],))
-        connection.execute("DELETE FROM journal_executions WHERE key = ?", (known[0],))
+    if known is None:
+        return
+    if through is not None:
+        last = connection.execute("SELECT MAX(position) FROM journal_rows WHERE execution = ?", known[:1]).fetchone()[0]
+        if last is not None and last > through:
+            return
+    connection.execute("DELETE FROM journal_rows WHERE execution = ?", known[:1])
+    connection.execute("DELETE FROM journal_executions WHERE key = ?", known[:1])

@@ -146,13 +146,16 @@ class Resumed:
     """A person let a failed or parked execution go on. `drop` are the paths whose ends are forgotten (and all below).
 
     For a parked step, `output` decides it: set, the effect is taken to have happened with that output; None, it is run
-    again.
+    again. `deadline` replaces the execution's, where it has one: the time that the person took does not count.
+    `children` pairs the path of a call with the sub-execution that it goes on with.
     """
 
     at: float
     drop: tuple[str, ...] = ()
     decide: str = ""
     output: Encoded | None = None
+    deadline: float | None = None
+    children: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

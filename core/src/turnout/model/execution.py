@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from turnout.model.payload import Encoded
 
-__all__ = ["ErrorInfo", "ExecutionInfo", "ExecutionRecord", "LogLine", "Status", "StepRecord", "StepStatus"]
+__all__ = [
+    "ErrorInfo",
+    "ExecutionInfo",
+    "ExecutionRecord",
+    "LogLine",
+    "Status",
+    "StepRecord",
+    "StepStatus",
+    "parent_id",
+]
+
+_CHILD = re.compile(r"-[0-9a-f]{10}\Z")
+
+
+def parent_id(id: str) -> str:
+    """The id of the execution that called a sub-execution, whose own id is that, `-` and ten hex digits; else empty."""
+    found = _CHILD.search(id)
+    return id[: found.start()] if found else ""
 
 
 class Status(StrEnum):

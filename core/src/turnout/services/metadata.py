@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import assert_never
 
 from turnout.codec import decode_event
+from turnout.engine.history import History, is_below
 from turnout.errors import BackendError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.journal import Journal, JournalEntry
@@ -33,11 +34,13 @@ from turnout.model.events import (
     StepRunning,
     Waiting,
 )
-from turnout.model.execution import LogLine, Status, StepRecord, StepStatus
+from turnout.model.execution import LogLine, Status, StepRecord, StepStatus, parent_id
+from turnout.services.roots import below
 
 __all__ = ["Metadata", "batch_of"]
 
 _BATCH = 2000
+_FROM_OUTSIDE = ("signalled", "cancel")
 _log = logging.getLogger("turnout.metadata")
 
 
@@ -63,14 +66,19 @@ class Metadata(Service):
         self._nudged.set()
 
     async def start(self) -> None:
+        await self._forget_recorded()
         self._task = asyncio.ensure_future(self._run())
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
+            async with self._one:  # never between recording an end and forgetting its rows
+                self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
-        await self.catch_up()
+        try:
+            await self.catch_up()
+        except BackendError as error:
+            _log.warning("records are behind; the next start goes on: %s", error)
 
     async def catch_up(self) -> None:
         """Record everything that the journal has now. `BackendError` if a store fails; the next call goes on.
@@ -84,12 +92,58 @@ class Metadata(Service):
                 if not entries:
                     return
                 batch = batch_of(entries)
-                await self._records.apply(batch)
-                ended = [change.id for change in batch.executions if change.status is not None and change.status.final]
-                if ended:
-                    await self._journal.forget(ended)
+                if not await self._records.apply(batch):
+                    # Another process was quicker. What it recorded is its to forget: a person may have resumed it since.
+                    continue
+                await self._forget(batch, entries)
                 if len(entries) < _BATCH:
                     return
+
+    async def _forget(self, batch: RecordBatch, entries: Sequence[JournalEntry]) -> None:
+        """Let the journal forget what has been recorded to its end. A sub-execution's rows stay until its root's go: until
+        its caller has written what came of it, it would begin again without them."""
+        ended = {change.id for change in batch.executions if change.status is not None and change.status.final}
+        for entry in entries:
+            # A callback, or the wish to cancel, may come after the end.
+            if (
+                entry.row.kind in _FROM_OUTSIDE
+                and entry.execution not in ended
+                and await self._is_over(entry.execution)
+            ):
+                ended.add(entry.execution)
+        for root in ended:
+            if not parent_id(root):
+                called = [record.info.id for record in await below(self._records, root)]
+                await self._journal.forget([*called, root], through=batch.position)
+
+    async def _forget_recorded(self) -> None:
+        """Finish what a process died at that had recorded ends and had not yet forgotten their rows."""
+        position, after = await self._records.position(), 0
+        while after < position:
+            entries = await self._journal.entries(after=after, limit=_BATCH)
+            if not entries:
+                return
+            after = entries[-1].position
+            for entry in entries:
+                if (
+                    entry.position <= position
+                    and entry.row.kind == "ended"
+                    and await self._is_unneeded(entry.execution)
+                ):
+                    await self._journal.forget([entry.execution], through=position)
+
+    async def _is_unneeded(self, execution: str) -> bool:
+        """Whether it is over and its root is over as well, or gone: then nobody goes on with either."""
+        root = execution
+        while parent_id(root):
+            root = parent_id(root)
+        if not await self._is_over(execution):
+            return False
+        return root == execution or not await self._journal.rows(root) or await self._is_over(root)
+
+    async def _is_over(self, execution: str) -> bool:
+        ended = History.of(await self._journal.rows(execution)).ended
+        return ended is not None and ended.status.final
 
     async def _run(self) -> None:
         while True:
@@ -138,6 +192,10 @@ class _Gathered:
                 # Items of loops are not steps of their own: their steps tell.
                 pass
             case StepEnded() | StepRunning() | Attempted():
+                if isinstance(event, Attempted) and event.restart:
+                    # What is inside begins anew: what it did before is no part of what it will have done.
+                    self._changes.setdefault(id, []).append(ExecutionChange(id=id, dropped=(event.path,)))
+                    self._drop(id, (event.path,))
                 self._steps[id, event.path] = step_of(event)
             case Waiting() if event.path:
                 self._steps[id, event.path] = step_of(event)
@@ -150,12 +208,8 @@ class _Gathered:
 
     def _drop(self, id: str, paths: Iterable[str]) -> None:
         for path in paths:
-            for key in [key for key in self._steps if key[0] == id and _below(key[1], path)]:
+            for key in [key for key in self._steps if key[0] == id and is_below(key[1], path)]:
                 del self._steps[key]
-
-
-def _below(path: str, ancestor: str) -> bool:
-    return path == ancestor or path.startswith((f"{ancestor}.", f"{ancestor}["))
 
 
 def change_of(id: str, event: Accepted | Began | Waiting | Ended | Resumed) -> ExecutionChange:

@@ -10,7 +10,7 @@ from turnout.engine.engine import Engine
 from turnout.engine.history import History
 from turnout.engine.outcome import Finished, Outcome, Suspended
 from turnout.engine.running import Running
-from turnout.errors import BackendError, Fenced, TurnoutError
+from turnout.errors import BackendError, Fenced, NotFound, TurnoutError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.journal import Journal, Row
 from turnout.interfaces.queue import Lease, LeaseState, Queue
@@ -124,6 +124,13 @@ class Runner(Service):
             return None
         except asyncio.CancelledError:
             await self._queue.release(lease)
+            if not running.leaving():
+                raise
+            return None
+        except NotFound:
+            # It ended and was recorded and forgotten, and its worker died just before it could say so here.
+            await self._queue.complete(lease)
+            await self._journal.forget([id])
             return None
         except Exception as error:
             await self._fail(lease, error)

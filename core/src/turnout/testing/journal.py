@@ -255,6 +255,19 @@ class JournalContract:
         assert [entry.execution for entry in await journal.entries(after=0, limit=10)] == ["e2"]
         assert list(await journal.unfinished()) == ["e2"]
 
+    async def test_an_execution_that_goes_on_is_not_forgotten_with_what_was_seen_of_it(self, journal: Journal) -> None:
+        for execution in ("over", "goes on"):
+            await journal.begin(execution, steps(execution))
+        seen = (await journal.entries(after=0, limit=10))[-1].position
+        await journal.signal("goes on", Row("resumed", b"again"))
+
+        await journal.forget(["over", "goes on", "unknown"], through=seen)
+
+        assert [bodies(await journal.rows(execution)) for execution in ("over", "goes on")] == [
+            [],
+            ["goes on", "again"],
+        ]
+
     async def test_a_forgotten_execution_is_not_brought_back_by_its_last_owner(self, journal: Journal) -> None:
         await journal.begin("e1", steps("a"))
         await journal.open("e1", 1)
