@@ -5,11 +5,11 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test contract lint format bench
+.PHONY: help setup demo test contract lint format bench docs docs-record
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
-		printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 setup: ## Make .venv from the lock; does nothing when nothing changed
 	@$(PYTHON) tools/setup.py
@@ -36,3 +36,9 @@ format: setup ## Put the code into its form
 
 bench: setup ## Measure the standard workloads against the inline-Node floor, e.g. ARGS="--only w1 --quick"
 	@$(BIN)/python -m benchmarks.bench $(ARGS)
+
+docs: setup ## Write the reference anew from the code
+	@$(BIN)/python -m tools.generate_reference
+
+docs-record: setup ## Run the pages in ARGS and write there what their commands print
+	@$(BIN)/python -m tools.pages $(ARGS)

@@ -217,8 +217,15 @@ def _key_table(title: str, keys: Sequence[grammar.Key], remark: str = "") -> str
 
 
 def _rows(keys: Sequence[grammar.Key]) -> str:
-    rows = [(f"`{key.name}`" + (", required" if key.required else ""), _type(key.type), key.doc) for key in keys]
+    rows = [
+        (f"`{key.name}`" + (", required" if key.required else ""), _type(key.type), key.doc + _also(key))
+        for key in keys
+    ]
     return table(("key", "takes", "meaning"), rows)
+
+
+def _also(key: grammar.Key) -> str:
+    return f" Read too: {', '.join(f'`{name}`' for name in key.also)}." if key.also else ""
 
 
 def _type(kind: grammar.Type) -> str:  # noqa: C901 - one arm a type
@@ -248,8 +255,11 @@ def _type(kind: grammar.Type) -> str:  # noqa: C901 - one arm a type
             return kind.what if kind.what.startswith("a") else f"{bare}a block, see {kind.what}"
         case grammar.EitherOf():
             return f"{_type(kind.scalar)}, or {_type(kind.other)}"
+        case grammar.OrFlag():
+            return f"true or false, or {_type(kind.other)}"
         case grammar.Special():
             return {
+                "handler": "a list of steps, or a block with `steps`",
                 "steps": "a list of steps",
                 "trigger": "one trigger",
                 "arms": "lists of steps by name",
