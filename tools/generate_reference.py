@@ -228,7 +228,7 @@ def _also(key: grammar.Key) -> str:
     return f" Read too: {', '.join(f'`{name}`' for name in key.also)}." if key.also else ""
 
 
-def _type(kind: grammar.Type) -> str:  # noqa: C901 - one arm a type
+def _type(kind: grammar.Type) -> str:  # noqa: C901, PLR0912 - one arm a type
     match kind:
         case grammar.Text():
             return kind.what
@@ -347,7 +347,7 @@ def _property_rows(
 ) -> Iterator[tuple[str, str, str]]:
     for name, inner in properties.items():
         default = inner.get("default")
-        remark = "" if default is None else f" Default: `{default}`."
+        remark = "" if default is None else f" Default: `{_shown(default)}`."
         mark = ", required" if name in required else ""
         about = inner.get("description", "")
         about += "." if about and remark else ""
@@ -359,7 +359,7 @@ def _json_type(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(_json_type(option, definitions) for option in schema["anyOf"]))
     if "enum" in schema:
-        return " or ".join(f"`{item}`" for item in schema["enum"])
+        return " or ".join(f"`{_shown(item)}`" for item in schema["enum"])
     if "const" in schema:
         return f"`{schema['const']}`"
     if schema.get("title") == "File":
@@ -369,6 +369,11 @@ def _json_type(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str
     return {"string": "text", "null": "null", "any": "anything"}.get(
         str(schema.get("type", "any")), str(schema.get("type"))
     )
+
+
+def _shown(value: Any) -> str:
+    """A value in a table's cell, control characters as they are escaped in code."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(value))
 
 
 def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
