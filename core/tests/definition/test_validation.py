@@ -222,6 +222,14 @@ def test_rounds_of_a_while_loop_see_the_round_before(check_steps: Check) -> None
         ("{id: a, parallel: {l: [{id: b, stop: }]}}", "others beside it", "warning"),
         ("{id: a, loop: {over: [1], concurrency: 2, steps: [{id: b, stop: }]}}", "others of its loop", "warning"),
         ("{id: a, stop: , when: 'a b'}", "step 'a'", "error"),
+        (
+            "{id: a, loop: {over: [1], collect: item, steps: [{id: b, wait: 1}]}}",
+            "`collect` gives the text 'item'",
+            "error",
+        ),
+        ("{id: a, stop: {output: ['{{ steps.x }}']}}", "'{{ steps.x }}' is plain text here", "warning"),
+        ("{id: a, stop: {error: 'no ${trigger.body}'}}", "'${trigger.body}' is plain text here", "warning"),
+        ("{id: a, stop: {output: '${{ trigger.body[?a > trigger.body.b] }}'}}", "field 'trigger' of each", "warning"),
         ("{id: a, branch: [{when: stepz.x, steps: [{id: b, wait: 1}]}]}", "'stepz'", "error"),
     ],
 )
@@ -230,6 +238,19 @@ def test_steps_that_do_not_hold_by_themselves(check_steps: Check, step: str, mes
 
     assert [problem.severity for problem in problems if message in problem.message] == [severity], problems
     assert all(problem.line == 5 for problem in problems)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "{{ name }}",
+        "$${{ steps.x }} {{{trigger}}}",
+        "${{ {a: trigger.body} }}",
+        "${{ trigger.body[?config.b].steps.a }}",
+    ],
+)
+def test_what_only_looks_like_a_mistake_is_none(check_steps: Check, output: str) -> None:
+    assert check_steps(f"      - {{id: a, stop: {{output: '{output}'}}}}") == []
 
 
 def test_a_cycle_of_calls_is_drawn_once(check_steps: Check) -> None:

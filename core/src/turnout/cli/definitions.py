@@ -30,10 +30,12 @@ def checked(file: Path, platform: Platform) -> Integration:
 
 
 def chosen_flow(integration: Integration, name: str | None) -> Flow:
-    """The flow of that name, or the only one. `UserError` names what there is."""
+    """The flow of that name; without one the only flow, or the only one that is not there to be called by others.
+    `UserError` names what there is."""
     flows = integration.flows
-    if name is None and len(flows) == 1:
-        return next(iter(flows.values()))
+    entries = [flow for flow in flows.values() if flow.trigger.type != "call"]
+    if name is None and (len(flows) == 1 or len(entries) == 1):
+        return (entries or [*flows.values()])[0]
     if name is None:
         raise UserError(f"{integration.name!r} has several flows, say which with --flow: {', '.join(flows)}")
     if name not in flows:

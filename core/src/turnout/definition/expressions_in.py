@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from turnout.model.definition import (
     ActionStep,
@@ -17,9 +18,14 @@ from turnout.model.definition import (
     WaitStep,
 )
 
-__all__ = ["Written", "inner_expressions", "outer_expressions", "texts"]
+__all__ = ["Written", "inner_expressions", "lookalikes", "outer_expressions", "texts"]
 
 Way = tuple[str | int, ...]
+
+_LOOKALIKE: Final = re.compile(
+    r"(?<![${])(?:\$\{(?!\{)|\{\{)\s*(?:trigger|steps|config|execution|item)\b[^{}]{0,80}\}\}?"
+)
+"""`${ steps.x }` and `{{ steps.x }}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +73,36 @@ def inner_expressions(step: Step) -> Iterator[Written]:
 
 def texts(data: Any, ways: tuple[Way, ...]) -> Iterator[Written]:
     """The texts in JSON-like data that hold expressions."""
+    for written in _all_texts(data, ways):
+        if "${{" in written.text:
+            yield written
+
+
+def lookalikes(step: Step) -> Iterator[tuple[Written, str]]:
+    """Texts of a step that hold what another system would take for an expression, with that part."""
+    places: tuple[tuple[Any, tuple[Way, ...]], ...] = ()
+    match step:
+        case ActionStep() | CodeStep() | CallStep():
+            places = ((step.inputs, (("with",), ("call", "with"))),)
+        case LoopStep():
+            places = ((step.collect, (("loop", "collect"), ("collect",))),)
+        case StopStep():
+            places = ((step.output, (("stop", "output"), ("output",))), (step.error, (("stop", "error"), ("error",))))
+        case _:
+            pass
+    for data, ways in places:
+        for written in _all_texts(data, ways):
+            if found := _LOOKALIKE.search(written.text):
+                yield written, found[0]
+
+
+def _all_texts(data: Any, ways: tuple[Way, ...]) -> Iterator[Written]:
     match data:
         case str():
-            if "${{" in data:
-                yield Written(data, ways)
+            yield Written(data, ways)
         case dict():
             for key, item in data.items():
-                yield from texts(item, tuple((*way, key) for way in ways))
+                yield from _all_texts(item, tuple((*way, key) for way in ways))
         case list() | tuple():
             for number, item in enumerate(data):
-                yield from texts(item, tuple((*way, number) for way in ways))
+                yield from _all_texts(item, tuple((*way, number) for way in ways))

@@ -15,7 +15,7 @@ from turnout.definition.yaml_source import read_file
 from turnout.errors import DefinitionError, Problem
 from turnout.model.definition import Flow, Integration, Position
 
-__all__ = ["Places", "shown_path"]
+__all__ = ["Places", "Way", "shown_path"]
 
 Way = tuple[str | int, ...]
 

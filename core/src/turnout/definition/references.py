@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Union, get_args, get_origin
 
-from turnout.definition.expressions_in import Written, inner_expressions, outer_expressions
+from turnout.definition.expressions_in import Written, inner_expressions, lookalikes, outer_expressions
 from turnout.definition.nearest import hint_for
 from turnout.definition.places import Places
 from turnout.errors import ExpressionError, Problem
@@ -73,6 +73,15 @@ class References:
     def _step(self, step: Step, scope: _Scope) -> Iterator[Problem]:
         for written in outer_expressions(step):
             yield from self._expression(step, written, scope)
+        for written, found in lookalikes(step):
+            yield self._places.problem(
+                f"step {step.id!r}: {found!r} is plain text here",
+                below=step.position,
+                ways=written.ways,
+                find=found,
+                hint=f"an expression is written ${{{{ {found.strip('${} ')} }}}}",
+                severity="warning",
+            )
         after: dict[str, Step] = {}
         for arm in _arms(step):
             inner = scope.inner()
@@ -111,6 +120,23 @@ class References:
                 yield self._places.problem(
                     f"step {step.id!r}: {message}", below=step.position, ways=written.ways, find=bad, hint=hint
                 )
+
+        for path in sorted(compiled.of_elements):
+            if self._is_shadowed(path):
+                name = ".".join(path[:2])
+                message = f"step {step.id!r}: in a filter, {name} is the field {path[0]!r} of each element"
+                hint = f"the filter does not see the flow's {path[0]}: give both to a code step and filter there"
+                yield self._places.problem(
+                    message, below=step.position, ways=written.ways, find=name, hint=hint, severity="warning"
+                )
+
+    def _is_shadowed(self, path: Reference) -> bool:
+        """Whether a path in a filter was probably meant to begin from the flow."""
+        if len(path) < 2:
+            return False
+        root, name, *_ = path
+        known = {"config": self._integration.config, "steps": self._all, "trigger": ("body", "headers", "query")}
+        return name in known.get(root, ())
 
     def _fault(self, reference: Reference, step: Step, scope: _Scope) -> tuple[str, str, str] | None:
         """What is wrong with a reference: a message, a hint, and the text to look for."""

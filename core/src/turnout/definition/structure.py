@@ -226,6 +226,10 @@ class Structure:
                 (("loop", "over"), ("over",), ("loop",)),
                 hint=hint,
             )
+        if isinstance(step.collect, str) and "${{" not in step.collect:
+            message = f"`collect` gives the text {step.collect[:40]!r} for every item"
+            hint = f"if it is an expression, write ${{{{ {step.collect[:40].strip()} }}}}"
+            yield self._at(step, message, (("loop", "collect"), ("collect",)), hint=hint)
         if step.condition and step.limit < 1:
             hint = "it is how often the loop may repeat; then it fails"
             yield self._at(step, "`while` needs a `limit` of at least 1", (("loop", "limit"), ("loop",)), hint=hint)

@@ -7,6 +7,7 @@ names them, so every place that is evaluated against the scope is found beforeha
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
@@ -41,6 +42,8 @@ class Analysis:
     references: frozenset[tuple[str, ...]]
     volatile: bool
     constant: bool
+    of_elements: frozenset[tuple[str, ...]]
+    """The paths inside filters, which begin from each element: `("total",)`."""
 
     @property
     def path(self) -> Path | None:
@@ -55,13 +58,18 @@ def analyse(tree: Node) -> Analysis:
     walk = _Walk()
     rewritten = walk.rewrite(tree, at_root=True, depth=0)
     return Analysis(
-        rewritten, frozenset(walk.references), walk.volatile, constant=not walk.references and not walk.depends
+        rewritten,
+        frozenset(walk.references),
+        walk.volatile,
+        constant=not walk.references and not walk.depends,
+        of_elements=frozenset(walk.of_elements),
     )
 
 
 @dataclass(slots=True)
 class _Walk:
     references: set[tuple[str, ...]] = field(default_factory=set)
+    of_elements: set[tuple[str, ...]] = field(default_factory=set)
     volatile: bool = False
     depends: bool = False
 
@@ -78,6 +86,8 @@ class _Walk:
             return node
         if kind == "function_expression":
             self._check_function(node["value"], len(node["children"]))
+        if kind == "filter_projection":
+            self.of_elements.update(_paths_in(node["children"][2]))
         takes_expression = kind == "function_expression" and node["value"] in _TAKING_EXPRESSIONS
         if not takes_expression and any(child["type"] == "expref" for child in node["children"]):
             raise _misplaced_expression()
@@ -102,8 +112,7 @@ class _Walk:
         return None
 
     def _reference(self, path: Path, rest: list[Node], depth: int) -> Node:
-        names = tuple(part for part in takewhile(lambda part: isinstance(part, str), path) if isinstance(part, str))
-        self.references.add(names)
+        self.references.add(_names(path))
         reference = {"type": "reference", "path": path, "children": []}
         if not rest:
             return reference
@@ -159,6 +168,22 @@ def _leading_path(links: list[Node]) -> Path:
     if links[0]["type"] != "field":
         return ()
     return tuple(link["value"] for link in takewhile(lambda link: link["type"] in ("field", "index"), links))
+
+
+def _paths_in(condition: Node) -> Iterator[tuple[str, ...]]:
+    """The paths that a filter's condition asks each element for."""
+    waiting = [condition]
+    while waiting:
+        node = waiting.pop()
+        if path := _leading_path(_applied(node)):
+            yield _names(path)
+        else:
+            waiting.extend(child for child in node["children"] if isinstance(child, dict))
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    """The names that a path begins with, up to the first index."""
+    return tuple(part for part in takewhile(lambda part: isinstance(part, str), path) if isinstance(part, str))
 
 
 def _check_literal(value: Any) -> None:

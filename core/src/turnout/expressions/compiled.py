@@ -52,6 +52,10 @@ class Expression:
         return self._analysis.references
 
     @property
+    def of_elements(self) -> frozenset[tuple[str, ...]]:
+        return self._analysis.of_elements
+
+    @property
     def volatile(self) -> bool:
         return self._analysis.volatile
 

@@ -28,13 +28,15 @@ Render = Callable[[Scope], Any]
 class Template:
     """Data with expressions in it. Equal for equal data, so it may be compiled once for all executions."""
 
-    __slots__ = ("_render", "_value", "constant", "expressions", "references", "volatile")
+    __slots__ = ("_render", "_value", "constant", "expressions", "of_elements", "references", "volatile")
 
     def __init__(self, render: Render, expressions: tuple[Expression, ...], *, literal: Any) -> None:
         self._render = render
         self.expressions = expressions
         self.references: frozenset[tuple[str, ...]] = frozenset().union(*(one.references for one in expressions))
         """The paths that it begins from, as far as they are certain: `("steps", "fetch", "text")`."""
+        self.of_elements: frozenset[tuple[str, ...]] = frozenset().union(*(one.of_elements for one in expressions))
+        """The paths inside filters, which begin from each element."""
         self.volatile = any(one.volatile for one in expressions)
         """It asks for the time: another evaluation may give another value."""
         self.constant = all(one.constant for one in expressions)
@@ -53,12 +55,13 @@ class Template:
 class Condition:
     """An expression whose truth is asked for, as JMESPath has it: null, false, "", [] and {} are false, 0 is true."""
 
-    __slots__ = ("_expression", "_fixed", "constant", "references", "volatile")
+    __slots__ = ("_expression", "_fixed", "constant", "of_elements", "references", "volatile")
 
     def __init__(self, expression: Expression | bool) -> None:
         self._expression = expression if isinstance(expression, Expression) else None
         self._fixed = expression if isinstance(expression, bool) else False
         self.references: frozenset[tuple[str, ...]] = self._expression.references if self._expression else frozenset()
+        self.of_elements: frozenset[tuple[str, ...]] = self._expression.of_elements if self._expression else frozenset()
         self.volatile = self._expression.volatile if self._expression else False
         self.constant = self._expression.constant if self._expression else True
 

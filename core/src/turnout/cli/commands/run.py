@@ -30,7 +30,9 @@ __all__ = ["command"]
 
 @click.command("run")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--flow", "flow_name", metavar="NAME", help="Which flow; not needed where there is just one.")
+@click.option(
+    "--flow", "flow_name", metavar="NAME", help="Which flow; not needed where just one is not for others to call."
+)
 @click.option(
     "--payload",
     "payload_file",
