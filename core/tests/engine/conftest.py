@@ -1,3 +1,5 @@
+"""The engine's tests run in a laboratory: real stores and sandboxes, a clock that steps."""
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator

@@ -1,3 +1,5 @@
+"""Random sequences of calls to a queue, compared with a model that is too simple to be wrong."""
+
 from __future__ import annotations
 
 import tempfile

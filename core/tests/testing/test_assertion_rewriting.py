@@ -1,3 +1,5 @@
+"""A contract suite that fails in a third party's tests shows the values that differ."""
+
 from __future__ import annotations
 
 import subprocess

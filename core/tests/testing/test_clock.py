@@ -1,3 +1,5 @@
+"""The manual clock: time passes when a test says so, and everything that sleeps sees it."""
+
 from __future__ import annotations
 
 import asyncio

@@ -12,7 +12,7 @@ import click
 
 from turnout.errors import DefinitionError, StepError, TurnoutError, Unsupported, UserError
 
-__all__ = ["Reporter", "printable", "status"]
+__all__ = ["FAILED", "WRONG", "Reporter", "printable", "status"]
 
 FAILED, WRONG, BACKEND, INTERNAL, INTERRUPTED, NO_READER = 1, 2, 3, 70, 130, 141
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from turnout.cli.wording import plural
 from turnout.model.execution import StepRecord, StepStatus
 
-__all__ = ["Folded", "Line", "timeline_lines"]
+__all__ = ["FIRST_ITEMS", "Folded", "Line", "timeline_lines"]
 
 FIRST_ITEMS = 3
 """Items of a loop that are shown however they ended."""

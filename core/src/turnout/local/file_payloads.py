@@ -25,6 +25,7 @@ from typing import BinaryIO, Final
 from turnout.errors import BackendError, PayloadMissing
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.payloads import PayloadRef, PayloadStore
+from turnout.local.durable_files import flush
 from turnout.model.durability import Durability
 
 __all__ = ["FilePayloads"]
@@ -151,7 +152,7 @@ class FilePayloads(PayloadStore):
         try:
             os.utime(path, (now, now))
             if self._sync:  # a store without `sync` may have written it
-                _flush(path)
+                flush(path)
         except FileNotFoundError:
             return False
         return True
@@ -180,8 +181,8 @@ class FilePayloads(PayloadStore):
                 os.fsync(file.fileno())
         name.replace(folder / _NAME)
         if self._sync:
-            _flush(folder)
-            _flush(self._directory)
+            flush(folder)
+            flush(self._directory)
 
     def _keep(self, file: BinaryIO, tenant: str, sha256: str) -> None:
         """Give the incoming file its place."""
@@ -196,9 +197,9 @@ class FilePayloads(PayloadStore):
             shard.mkdir(mode=0o700, exist_ok=True)
             Path(file.name).replace(shard / sha256)
             if self._sync:
-                _flush(shard.parent)
+                flush(shard.parent)
         if self._sync:
-            _flush(shard)
+            flush(shard)
 
     def _sweep(self) -> None:
         """Remove incoming files that no living process writes."""
@@ -275,14 +276,6 @@ class _Writing:
 async def _quickly(size: int, read: Callable[[], bytes]) -> bytes:
     """Read here what is small, on a thread what is large."""
     return read() if size <= _INLINE_BYTES else await asyncio.to_thread(read)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _old_contents(folder: Path, older_than: float) -> tuple[str, list[PayloadRef]]:

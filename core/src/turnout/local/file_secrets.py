@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from turnout.errors import BackendError, NotFound
 from turnout.interfaces.secrets import Secret, SecretCapability, SecretStore
-from turnout.local.keys import Keys, derived, replace_file
+from turnout.local.durable_files import replace_file
+from turnout.local.keys import Keys, derived
 
 __all__ = ["FileSecrets"]
 

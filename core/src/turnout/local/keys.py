@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from turnout.errors import BackendError, SettingsError
+from turnout.local.durable_files import flush, replace_file, write_new
 
-__all__ = ["KEY_BYTES", "VARIABLE", "Keys", "derived", "replace_file"]
+__all__ = ["KEY_BYTES", "VARIABLE", "Keys", "derived"]
 
 VARIABLE: Final = "TURNOUT_SECRET_KEY"
 KEY_BYTES: Final = 32
@@ -85,10 +86,10 @@ class Keys:
         mine = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            _write(mine, _written((secrets.token_bytes(KEY_BYTES),)))
+            write_new(mine, _written((secrets.token_bytes(KEY_BYTES),)))
             with contextlib.suppress(FileExistsError):
                 os.link(mine, self.path)
-            _flush_folder(self.path.parent)
+            flush(self.path.parent)
         except OSError as error:
             raise BackendError(f"{self.path}: {error.strerror or error}") from error
         finally:
@@ -101,34 +102,6 @@ class Keys:
 def derived(key: bytes, purpose: str) -> bytes:
     """HKDF-SHA256 (RFC 5869) of a key for a purpose, 32 bytes."""
     return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=f"turnout {purpose}".encode()).derive(key)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file that its owner alone can read, all or nothing, on the disk when this returns."""
-    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        _write(new, content)
-        new.replace(path)
-        _flush_folder(path.parent)
-    except OSError as error:
-        raise BackendError(f"{path}: {error.strerror or error}") from error
-    finally:
-        new.unlink(missing_ok=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _parsed(lines: Iterable[str], source: str) -> tuple[bytes, ...]:

@@ -6,7 +6,6 @@ accepted: git, file and remote tarball dependencies have no place in something t
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import platform
@@ -21,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from turnout.errors import BackendError, DefinitionError, Problem
-from turnout.local.sandbox.node import node_binary, npm_cli
+from turnout.local.sandbox.node import npm_cli, run_node
 
 __all__ = ["Lockfile", "install", "read_lockfile"]
 
@@ -137,28 +136,14 @@ async def install(lock: Lockfile, layers: Path) -> Path:
 
 
 async def _npm_ci(work: Path, file: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        node_binary(),
-        npm_cli(),
-        *("ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"),
-        "--no-update-notifier",
-        cwd=work,
-        env={**os.environ, "NO_COLOR": "1"},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    quiet = ("--omit=dev", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error", "--no-update-notifier")
+    env = {**os.environ, "NO_COLOR": "1"}
     try:
-        async with asyncio.timeout(_NPM_S):
-            _, said = await process.communicate()
+        status, said = await run_node(npm_cli(), "ci", "--ignore-scripts", *quiet, cwd=work, env=env, within_s=_NPM_S)
     except TimeoutError as error:
         raise BackendError(f"npm did not install the packages of {file} within {_NPM_S} s: see the network") from error
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        raise _explained(said.decode("utf-8", "replace"), file)
+    if status:
+        raise _explained(said, file)
 
 
 def _explained(said: str, file: str) -> DefinitionError | BackendError:

@@ -16,6 +16,8 @@ from turnout.model.execution import LogLine
 from turnout.model.payload import Encoded
 from turnout.testing.sandbox import bundle_of, job
 
+from .process_states import runs
+
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[ProcessSandbox]:
@@ -207,18 +209,10 @@ async def test_what_the_code_started_ends_with_it(run: Run) -> None:
     assert outcome.network
     for pid in _output_of(outcome):
         for _ in range(100):
-            if not _runs(pid):
+            if not runs(pid):
                 break
             await asyncio.sleep(0.01)
-        assert not _runs(pid)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        with Path(f"/proc/{pid}/stat").open() as stat:
-            return stat.read().split()[2] != "Z"
-    except OSError:
-        return False
+        assert not runs(pid)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from .process_states import runs
+
 PARENT = """
 import asyncio, sys
 from pathlib import Path
@@ -40,18 +42,11 @@ def test_sigkill_of_the_parent_ends_idle_and_busy_processes(tmp_path: Path) -> N
     parent.stdout.close()
 
     deadline = time.monotonic() + 5
-    while any(_runs(pid) for pid in children) and time.monotonic() < deadline:
+    while any(runs(pid) for pid in children) and time.monotonic() < deadline:
         os.sched_yield()
-    assert [pid for pid in children if _runs(pid)] == []
+    assert [pid for pid in children if runs(pid)] == []
 
 
 def _children(pid: int) -> list[int]:
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except OSError:
-        return False

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from turnout.errors import BackendError
 
-__all__ = ["command", "environment", "node_binary", "npm_cli"]
+__all__ = ["command", "environment", "node_binary", "npm_cli", "run_node"]
 
 _BOOTSTRAP: Final = Path(__file__).parent / "bootstrap" / "main.cjs"
 _LATER_OPTIMISING: Final = (
@@ -65,3 +67,28 @@ def command(memory_bytes: int) -> list[str]:
 def environment() -> dict[str, str]:
     """All that the process gets to know of where it runs: nothing of ours, secrets least of all."""
     return {"LANG": "C.UTF-8", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
+
+
+async def run_node(*arguments: str, cwd: Path, env: Mapping[str, str], within_s: float) -> tuple[int, str]:
+    """Run the `node` program to its end: its exit status and what it wrote to standard error.
+
+    `TimeoutError` when it takes longer; like everything that ends the wait, that kills it.
+    """
+    process = await asyncio.create_subprocess_exec(
+        node_binary(),
+        *arguments,
+        cwd=cwd,
+        env=dict(env),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(within_s):
+            _, said = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return process.returncode, said.decode("utf-8", "replace")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Final
 
 from turnout.interfaces.sandbox import CodeBundle
-from turnout.local.sandbox.node import environment, node_binary
+from turnout.local.sandbox.node import environment, run_node
 from turnout.local.sandbox.stacks import syntax_place
 
 __all__ = ["find_syntax_error"]
@@ -28,23 +27,8 @@ async def find_syntax_error(bundle: CodeBundle, module: str) -> str:
 
 
 async def _checked(path: Path) -> str:
-    process = await asyncio.create_subprocess_exec(
-        node_binary(),
-        "--check",
-        str(path),
-        cwd=path.parent,
-        env=environment(),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
     try:
-        async with asyncio.timeout(_CHECK_S):
-            _, said = await process.communicate()
+        _, said = await run_node("--check", str(path), cwd=path.parent, env=environment(), within_s=_CHECK_S)
     except TimeoutError:
         return ""
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return said.decode("utf-8", "replace")
+    return said

@@ -11,7 +11,7 @@ from jmespath.exceptions import JMESPathError
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from turnout.connectors import File, Inputs, Value
 
-__all__ = ["Paginate", "RequestInputs"]
+__all__ = ["Paginate", "RequestInputs", "Scalar"]
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _OWN_HEADERS = {"content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "accept-encoding"}
