@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import faulthandler
 import gc
 import json
 import os
@@ -35,6 +36,8 @@ from tests.crash.fate import JOURNAL, QUEUE, Fate, Forgetful, Watched, watched_c
 
 _PR_SET_CHILD_SUBREAPER = 36
 _ORPHANS_S = 5.0
+_CHILD_S = 40.0
+"""A child that has not ended by then hangs: it says where, and its case fails."""
 
 Command = dict[str, Any]
 
@@ -105,6 +108,7 @@ def _child(command: Command, registry: Registry) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     (Path(command["case"]) / "pid").write_text(str(os.getpid()))
+    faulthandler.dump_traceback_later(_CHILD_S, exit=True)
     try:
         asyncio.run(_work(command, registry))
     except BaseException:
