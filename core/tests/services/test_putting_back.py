@@ -3,83 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from turnout.connectors import StepError
-from turnout.engine.engine import Engine
 from turnout.engine.running import Running
 from turnout.errors import BackendError, UserError
 from turnout.interfaces.journal import Row
 from turnout.interfaces.queue import Message
 from turnout.local.operations import Operations
-from turnout.local.sandbox import ProcessSandbox
-from turnout.local.stores import Stores
-from turnout.model.execution import ExecutionRecord, Status
+from turnout.model.execution import Status
 from turnout.services.metadata import Metadata
-from turnout.services.roots import below
-from turnout.services.runner import Runner
-from turnout.services.submission import Submission
 from turnout.values import Value
 
-from core.tests.engine.laboratory import Died, Laboratory, SteppingClock
+from core.tests.engine.laboratory import Died
 from core.tests.engine.test_going_on import flow
-
-
-@dataclass
-class Yard:
-    """One worker's services on embedded stores, moved by hand."""
-
-    lab: Laboratory
-    stores: Stores
-    metadata: Metadata
-    runner: Runner
-    operations: Operations
-
-    async def run(self, id: str) -> None:
-        lease = await self.stores.queue.claim("w", id)
-        assert lease is not None
-        await self.runner.run(lease)
-
-    async def record(self, id: str) -> ExecutionRecord:
-        await self.metadata.catch_up()
-        found = await self.stores.records.get(id)
-        assert found is not None
-        return found
-
-    async def children(self, id: str) -> list[ExecutionRecord]:
-        await self.metadata.catch_up()
-        return await below(self.stores.records, id)
-
-
-@pytest.fixture
-async def yard(tmp_path: Path) -> AsyncIterator[Yard]:
-    clock = SteppingClock()
-    sandbox = ProcessSandbox(warm_floor=1)
-    stores = Stores.open(tmp_path, clock)
-    journal: Any = stores.journal
-    lab = Laboratory(directory=tmp_path, sandbox=sandbox, clock=clock, journal=journal)
-    queue: Any = stores.queue
-    lab.queue = queue
-    lab.backends = replace(lab.backends, payloads=stores.payloads, bundles=stores.bundles)
-    metadata = Metadata(stores.journal, stores.records, clock)
-    engine = Engine(lab.backends)
-    runner = Runner(engine, stores.queue, stores.journal, clock, worker="w")
-    submission = Submission(
-        journal=stores.journal,
-        queue=stores.queue,
-        payloads=stores.payloads,
-        clock=clock,
-        observe=lambda execution, event: None,
-    )
-    yield Yard(lab, stores, metadata, runner, Operations(stores, submission, metadata, runner))
-    await engine.close()
-    await sandbox.close()
-    await stores.close()
-
+from core.tests.services.yard import Yard
 
 CALLS = "- {id: ask, call: {flow: other}}"
 POSTS = """  other:

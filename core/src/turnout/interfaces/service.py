@@ -44,12 +44,16 @@ class Route:
 
 
 class Service(ABC):
-    """Handlers for HTTP routes, and work of its own between `start` and `stop`."""
+    """Handlers for HTTP routes, and work of its own between `start` and `stop`.
+
+    Each sentence is a promise and a test in `turnout.testing.service`.
+    """
 
     name: str
 
     def routes(self) -> Sequence[Route]:
-        """What it answers over HTTP; nothing by default."""
+        """What it answers over HTTP, the same at any time; nothing by default. No two routes have the same method and path.
+        A handler answers what it does not know, or cannot read, with a status of 400 to 499 and does not raise."""
         return ()
 
     @abstractmethod
@@ -58,4 +62,5 @@ class Service(ABC):
 
     @abstractmethod
     async def stop(self) -> None:
-        """Finish what is in hand, or hand it back, and end. Idempotent."""
+        """Finish what is in hand, or hand it back, and end: no task of its own goes on. Idempotent; nothing happens to a
+        service that was not started."""

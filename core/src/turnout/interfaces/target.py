@@ -23,12 +23,16 @@ class TargetLimits:
 
 
 class Target(ABC):
-    """Runs services. `limits` is what `turnout check` compares needs with."""
+    """Runs services. `limits` is what `turnout check` compares needs with.
+
+    Each sentence is a promise; those of a target that serves on an address are tests in `turnout.testing.target`.
+    """
 
     name: ClassVar[str]
     limits: ClassVar[TargetLimits]
 
     @abstractmethod
     async def serve(self, services: Sequence[Service], *, host: str, port: int) -> None:
-        """Start the services, answer their routes at this address, and return when asked to stop (SIGTERM, SIGINT),
-        after every service has stopped. `BackendError` if the address is taken."""
+        """Start the services in their order, answer their routes at this address, and return when asked to stop (SIGTERM,
+        SIGINT), after every service that was started has stopped, the last started first, whether or not another fails
+        to. Bodies of requests and answers are streamed, not gathered. `BackendError` if the address is taken."""

@@ -117,6 +117,7 @@ class HttpServer:
         self._server.should_exit = True
         if self._task is not None:
             await self._task
+        self._listener.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 
 from turnout.interfaces.service import Service
@@ -13,6 +15,7 @@ from turnout.local.http import HttpServer, application
 
 __all__ = ["LocalTarget"]
 
+_log = logging.getLogger("turnout.target")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -34,23 +37,42 @@ class LocalTarget(Target):
         ready: Callable[[int], None] = lambda port: None,
     ) -> None:
         """As the interface says. `ready` is called once everything serves, with the port it listens on."""
-        stopping = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for one in _SIGNALS:
-            loop.add_signal_handler(one, stopping.set)
         routes = [route for service in services for route in service.routes()]
         server = HttpServer(application(routes, request_bytes=self._request_bytes), host=host, port=port)
         started: list[Service] = []
+        with _asked_to_stop() as stopping:
+            try:
+                for service in services:
+                    started.append(service)
+                    await service.start()
+                await server.start()
+                ready(server.port)
+                await stopping.wait()
+            finally:
+                await _stop([server.stop, *(service.stop for service in reversed(started))])
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[asyncio.Event]:
+    """Set by the first signal; until the end of this, later ones change nothing."""
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+    for one in _SIGNALS:
+        loop.add_signal_handler(one, stopping.set)
+    try:
+        yield stopping
+    finally:
+        for one in _SIGNALS:
+            loop.remove_signal_handler(one)
+
+
+async def _stop(stops: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    """All of them, whether or not one fails; then the first failure is raised."""
+    failure: Exception | None = None
+    for stop in stops:
         try:
-            for service in services:
-                started.append(service)
-                await service.start()
-            await server.start()
-            ready(server.port)
-            await stopping.wait()
-        finally:
-            await server.stop()
-            for service in reversed(started):
-                await service.stop()
-            for one in _SIGNALS:
-                loop.remove_signal_handler(one)
+            await stop()
+        except Exception as error:
+            failure = failure or error
+            _log.warning("a service did not stop cleanly: %s", error)
+    if failure is not None:
+        raise failure

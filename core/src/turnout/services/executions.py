@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from turnout.services.record_json import record_json, time_text
 __all__ = ["Canceller", "Executions"]
 
 _MOST = 500
+_NUMBER = re.compile(r"[0-9]{1,15}")
 
 
 class Canceller(Protocol):
@@ -79,11 +81,12 @@ class Executions(Service):
 
     async def logs(self, request: Request) -> Response:
         await self._metadata.catch_up()
-        try:
-            after = int(request.query.get("after", "0"))
-        except ValueError:
+        after = request.query.get("after", "0")
+        if not _NUMBER.fullmatch(after):
             return _json(400, {"error": "after: a line's number is needed"})
-        lines = await self._records.logs(request.parameters["id"], after=after)
+        if await self._records.get(request.parameters["id"]) is None:
+            return _json(404, {"error": f"no execution {request.parameters['id']!r}"})
+        lines = await self._records.logs(request.parameters["id"], after=int(after))
         shown = [
             {
                 "number": number,

@@ -1,0 +1,144 @@
+"""Services that each break a promise, and the tests of the contract that must notice it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from turnout.errors import NotFound
+from turnout.interfaces.service import Request, Response, Route, Service
+from turnout.testing.service import ServiceContract
+
+from core.tests.local.contract_runs import run_contract
+
+
+class Door(Service):
+    """A whole one, for the broken ones to break."""
+
+    name = "door"
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+
+    def routes(self) -> Sequence[Route]:
+        return [Route(method="GET", path="/doors/{door}", handle=self.open)]
+
+    async def start(self) -> None:
+        self.task = asyncio.ensure_future(asyncio.sleep(3600))
+
+    async def stop(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+            self.task = None
+
+    async def open(self, request: Request) -> Response:
+        return Response(status=404)
+
+
+class Nameless(Door):
+    name = ""
+
+
+class OddMethod(Door):
+    def routes(self) -> Sequence[Route]:
+        return [Route(method="open", path="/doors", handle=self.open)]
+
+
+class OddPath(Door):
+    def routes(self) -> Sequence[Route]:
+        return [Route(method="GET", path="doors", handle=self.open)]
+
+
+class AnswersTwice(Door):
+    def routes(self) -> Sequence[Route]:
+        return [*super().routes(), Route(method="GET", path="/doors/{other}", handle=self.open)]
+
+
+class AnswersOnceItRuns(Door):
+    def routes(self) -> Sequence[Route]:
+        return super().routes() if self.task is not None else ()
+
+
+class StopsOnce(Door):
+    async def stop(self) -> None:
+        assert self.task is not None
+        await super().stop()
+
+
+class NeverReturns(Door):
+    async def start(self) -> None:
+        raise TimeoutError  # as a start that waits for ever ends in the suite
+
+
+class LeavesItsTask(Door):
+    async def stop(self) -> None:
+        self.task = None
+
+
+class Raises(Door):
+    async def open(self, request: Request) -> Response:
+        raise NotFound("door", request.parameters["door"])
+
+
+class OpensAnything(Door):
+    async def open(self, request: Request) -> Response:
+        return Response(status=200)
+
+
+class RaisesForABody(Door):
+    async def open(self, request: Request) -> Response:
+        async for chunk in request.body:
+            chunk.decode()
+        return Response(status=404)
+
+
+class RaisesForAQuery(Door):
+    async def open(self, request: Request) -> Response:
+        int(request.query.get("after", "0"))
+        return Response(status=404)
+
+
+CAUGHT: dict[type[Service], str] = {
+    Nameless: "it_has_a_name",
+    OddMethod: "its_routes_are_methods_and_paths_with_handlers",
+    OddPath: "its_routes_are_methods_and_paths_with_handlers",
+    AnswersTwice: "no_two_routes_have_the_same_method_and_path",
+    AnswersOnceItRuns: "its_routes_are_the_same_before_and_after_it_started",
+    StopsOnce: "stopping_again_changes_nothing",
+    NeverReturns: "start_returns_although_its_work_goes_on",
+    LeavesItsTask: "no_task_goes_on_after_it_stopped",
+    Raises: "a_handler_refuses_a_path_that_it_does_not_know",
+    OpensAnything: "a_handler_refuses_a_path_that_it_does_not_know",
+    RaisesForABody: "a_handler_does_not_raise_for_what_it_cannot_read",
+    RaisesForAQuery: "a_handler_does_not_raise_for_a_query_that_it_cannot_read",
+}
+
+
+class TestDoor(ServiceContract):
+    @pytest.fixture
+    def service(self) -> Service:
+        return Door()
+
+
+@pytest.mark.parametrize("broken", CAUGHT)
+async def test_a_broken_promise_is_noticed(broken: type[Service]) -> None:
+    made: list[Service] = []
+
+    def fixtures() -> dict[str, Service]:
+        made.append(broken())
+        return {"service": made[-1]}
+
+    with pytest.raises((AssertionError, NotFound, TimeoutError, ValueError)):
+        await run_contract(ServiceContract, CAUGHT[broken], fixtures)
+
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+
+
+async def test_stopping_what_never_started_must_be_harmless() -> None:
+    with pytest.raises(AssertionError):
+        await run_contract(
+            ServiceContract, "stopping_what_was_not_started_changes_nothing", lambda: {"service": StopsOnce()}
+        )

@@ -1,0 +1,66 @@
+"""The services keep the promises of services."""
+
+from __future__ import annotations
+
+import pytest
+from turnout.config import RetentionSettings
+from turnout.errors import NotFound
+from turnout.local.retention import Retention
+from turnout.services.executions import Executions
+from turnout.services.ingress import CallbackUrls, Ingress
+from turnout.services.metadata import Metadata
+from turnout.services.runner import Runner
+from turnout.services.submission import Instance, Submission
+from turnout.services.waiting import Endings
+from turnout.testing.service import ServiceContract
+
+from core.tests.services.yard import Yard
+
+
+class TestMetadata(ServiceContract):
+    @pytest.fixture
+    def service(self, yard: Yard) -> Metadata:
+        return yard.metadata
+
+
+class TestRunner(ServiceContract):
+    @pytest.fixture
+    def service(self, yard: Yard) -> Runner:
+        return yard.runner
+
+
+class TestRetention(ServiceContract):
+    @pytest.fixture
+    def service(self, yard: Yard) -> Retention:
+        return Retention(yard.stores, yard.metadata, RetentionSettings())
+
+
+class TestExecutions(ServiceContract):
+    @pytest.fixture
+    def service(self, yard: Yard) -> Executions:
+        return Executions(yard.stores.records, yard.stores.payloads, yard.operations, yard.metadata)
+
+
+class TestIngress(ServiceContract):
+    @pytest.fixture
+    def service(self, yard: Yard) -> Ingress:
+        return make_ingress(yard)
+
+
+def make_ingress(yard: Yard, *instances: Instance) -> Ingress:
+    known = {instance.name: instance for instance in instances}
+    backends = yard.lab.backends
+    submission = Submission(
+        journal=backends.journal,
+        queue=yard.stores.queue,
+        payloads=backends.payloads,
+        clock=backends.clock,
+        observe=backends.observe,
+    )
+
+    async def instance(name: str) -> Instance:
+        if name not in known:
+            raise NotFound("instance", name)
+        return known[name]
+
+    return Ingress(backends, submission, yard.stores.queue, Endings(), CallbackUrls("http://x", b"k"), instance)

@@ -1,0 +1,73 @@
+"""One worker's services on embedded stores, moved by hand: what the services' tests work with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from turnout.engine.engine import Engine
+from turnout.local.operations import Operations
+from turnout.local.sandbox import ProcessSandbox
+from turnout.local.stores import Stores
+from turnout.model.execution import ExecutionRecord
+from turnout.services.metadata import Metadata
+from turnout.services.roots import below
+from turnout.services.runner import Runner
+from turnout.services.submission import Submission
+
+from core.tests.engine.laboratory import Laboratory, SteppingClock
+
+
+@dataclass
+class Yard:
+    """`run` runs an execution once, as a worker that got its message would."""
+
+    lab: Laboratory
+    stores: Stores
+    metadata: Metadata
+    runner: Runner
+    operations: Operations
+
+    async def run(self, id: str) -> None:
+        lease = await self.stores.queue.claim("w", id)
+        assert lease is not None
+        await self.runner.run(lease)
+
+    async def record(self, id: str) -> ExecutionRecord:
+        await self.metadata.catch_up()
+        found = await self.stores.records.get(id)
+        assert found is not None
+        return found
+
+    async def children(self, id: str) -> list[ExecutionRecord]:
+        await self.metadata.catch_up()
+        return await below(self.stores.records, id)
+
+
+@asynccontextmanager
+async def open_yard(tmp_path: Path) -> AsyncIterator[Yard]:
+    clock = SteppingClock()
+    sandbox = ProcessSandbox(warm_floor=1)
+    stores = Stores.open(tmp_path, clock)
+    journal: Any = stores.journal
+    lab = Laboratory(directory=tmp_path, sandbox=sandbox, clock=clock, journal=journal)
+    queue: Any = stores.queue
+    lab.queue = queue
+    lab.backends = replace(lab.backends, payloads=stores.payloads, bundles=stores.bundles)
+    metadata = Metadata(stores.journal, stores.records, clock)
+    engine = Engine(lab.backends)
+    runner = Runner(engine, stores.queue, stores.journal, clock, worker="w")
+    submission = Submission(
+        journal=stores.journal,
+        queue=stores.queue,
+        payloads=stores.payloads,
+        clock=clock,
+        observe=lambda execution, event: None,
+    )
+    yield Yard(lab, stores, metadata, runner, Operations(stores, submission, metadata, runner))
+    await engine.close()
+    await sandbox.close()
+    await stores.close()
