@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from turnout.expressions.faults import Refusal
 
-__all__ = ["Piece", "split"]
+__all__ = ["Piece", "check_nesting", "split", "string_end"]
 
 _OPEN = "${{"
 _CLOSERS = {"{": "}", "[": "]", "(": ")"}
