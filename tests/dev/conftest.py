@@ -1,3 +1,5 @@
+"""`turnout dev` as a process on a project of its own."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

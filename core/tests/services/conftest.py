@@ -1,3 +1,5 @@
+"""Where the services' tests run: stores of their own, and a clock that they move."""
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
