@@ -70,7 +70,7 @@ class Platform:
         self.instances = LocalInstances(stores.secrets, stores.keys.derive("instances"))
         self.endings = Endings()
         self.metadata = Metadata(stores.journal, stores.records, stores.clock)
-        callbacks = CallbackUrls(public_url, stores.keys.derive("callbacks"))
+        self.callbacks = callbacks = CallbackUrls(public_url, stores.keys.derive("callbacks"))
         self.backends = Backends(
             journal=stores.journal,
             payloads=stores.payloads,

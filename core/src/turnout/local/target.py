@@ -34,11 +34,14 @@ class LocalTarget(Target):
         *,
         host: str,
         port: int,
+        bound: Callable[[int], None] = lambda port: None,
         ready: Callable[[int], None] = lambda port: None,
     ) -> None:
-        """As the interface says. `ready` is called once everything serves, with the port it listens on."""
+        """As the interface says. `bound` is called with the port it listens on, before any service starts; `ready` once
+        everything serves."""
         routes = [route for service in services for route in service.routes()]
         server = HttpServer(application(routes, request_bytes=self._request_bytes), host=host, port=port)
+        bound(server.port)
         started: list[Service] = []
         with _asked_to_stop() as stopping:
             try:

@@ -173,10 +173,11 @@ class Runner(Service):
         if not held:
             return
         states = await self._queue.extend([lease for lease, _ in held])
-        for (_, running), state in zip(held, states, strict=True):
+        for (lease, running), state in zip(held, states, strict=True):
             match state:
                 case LeaseState.CANCELLED:
-                    running.cancel()
+                    asked = History.of(await self._journal.rows(lease.message.id)).cancel
+                    running.cancel("" if asked is None else asked.reason)
                 case LeaseState.LOST:
                     running.leave()
                 case LeaseState.HELD:

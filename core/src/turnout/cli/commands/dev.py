@@ -67,19 +67,21 @@ class _Dev:
         self._by_file: dict[Path, str] = {}
 
     async def run(self, host: str, port: int) -> int:
-        url = f"http://{host}:{port}"
-        async with platform_of(self._settings, observers=(self._watch,), public_url=url) as platform:
+        async with platform_of(self._settings, observers=(self._watch,)) as platform:
             await self._deploy_all(platform)
             sandbox = await platform.start_sandbox()
             recovered = await platform.recover()
             reloading = asyncio.ensure_future(self._reload(platform))
 
+            def bound(port: int) -> None:
+                platform.callbacks.base_url = _url(host, port)
+
             def ready(port: int) -> None:
-                self._ready(platform, f"http://{host}:{port}", sandbox, recovered)
+                self._ready(platform, _url(host, port), sandbox, recovered)
 
             try:
                 target = LocalTarget(request_bytes=self._settings.limits.request_bytes)
-                await target.serve(platform.services(), host=host, port=port, ready=ready)
+                await target.serve(platform.services(), host=host, port=port, bound=bound, ready=ready)
             finally:
                 reloading.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -170,6 +172,10 @@ class _Dev:
             click.echo(json.dumps({"event": event, "message": text}))
         else:
             click.echo(printable(text), err=event == "error")
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _hooks(instance: Instance, url: str) -> list[str]:
