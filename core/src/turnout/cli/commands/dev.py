@@ -165,6 +165,10 @@ class _Dev:
             click.echo(printable(f"{instance.name} {instance.integration.version}"))
             for hook in _hooks(instance, url):
                 click.echo(printable(f"  POST {hook}"))
+            for flow in _scheduled(instance):
+                click.echo(
+                    printable(f"  flow {flow} has a schedule: it is not started by itself, no scheduler runs yet")
+                )
         click.echo(f"serving on {url} (Ctrl-C stops)")
 
     def _tell(self, event: str, text: str) -> None:
@@ -183,3 +187,7 @@ def _hooks(instance: Instance, url: str) -> list[str]:
     return [
         f"{url}/hooks/{instance.name}/{flow.name}" for flow in flows if flow.trigger.type not in ("call", "schedule")
     ]
+
+
+def _scheduled(instance: Instance) -> list[str]:
+    return [flow.name for flow in instance.integration.flows.values() if flow.trigger.type == "schedule"]
