@@ -8,6 +8,7 @@ its line mean:
     ```sh background           run until the page ends; it is up once it says `serving on`
     ```text                    after a `sh` fence: what that printed, ids, times and durations aside; a line `...` stands for any lines
     ```yaml FILE               written to FILE (also js, json, python, toml); without FILE, checked as it stands
+    ```python append FILE      added at the end of FILE
     ```LANGUAGE skip=REASON    for reading alone, REASON being one word; how many there are is asserted in the tests
 """
 
@@ -111,7 +112,8 @@ class PageRun:
         assert fence.file is not None
         target = self._here / fence.file
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(self._inward(fence.text), encoding="utf-8")
+        with target.open("a" if "append" in fence.options else "w", encoding="utf-8") as file:
+            file.write(self._inward(fence.text))
 
     def run(self, fence: Fence) -> str:
         """Run a `sh` fence; what it printed, as the reader would see it. `AssertionError` if it ends otherwise than the page says."""
