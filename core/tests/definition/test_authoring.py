@@ -204,7 +204,7 @@ def test_positions_are_the_lines_of_the_authors_calls() -> None:
         (lambda: stop("a", output={1: 2}), "the key 1 is not text"),
         (lambda: stop("a", output=datetime(2026, 1, 1, tzinfo=UTC)), "ISO 8601"),
         (lambda: stop("a", on_crash="explode"), "'explode' is not a valid OnCrash"),
-        (lambda: stop("a", retries=3), "did you mean 'retry'"),  # type: ignore[call-arg]
+        (lambda: stop("a", retries=3), "did you mean 'retry'"),  # type: ignore[call-arg]  # wrong on purpose
         (lambda: retry(backoff="fast"), "retry"),
         (lambda: variable("a", "decimal"), "config variable 'a'"),
         (lambda: flow("a", timeout=-1, steps=[]), "not negative"),
@@ -262,4 +262,4 @@ def test_importing_turnout_and_the_definition_package_loads_nothing_heavy() -> N
 def test_all_that_is_exported_is_there() -> None:
     assert all(getattr(turnout, name) is not None for name in turnout.__all__)
     with pytest.raises(AttributeError, match="nonsense"):
-        turnout.nonsense  # noqa: B018
+        turnout.nonsense  # noqa: B018 - asking is the test

@@ -18,8 +18,6 @@ from turnout.model.durability import Durability
 from turnout.testing.clock import ManualClock
 from turnout.testing.payloads import PayloadStoreContract
 
-DAY_S = 24 * 3600
-
 
 class TestFilePayloads(PayloadStoreContract):
     @pytest.fixture

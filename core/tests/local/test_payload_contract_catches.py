@@ -18,7 +18,7 @@ from .contract_runs import run_contract
 
 
 class NamesNoDurability(FilePayloads):
-    durability = "solid"  # type: ignore[assignment]
+    durability = "solid"  # type: ignore[assignment]  # wrong on purpose
 
 
 class CutsContent(FilePayloads):

@@ -176,4 +176,4 @@ def test_a_damaged_file_is_a_clear_error(file: object) -> None:
 
 def test_what_is_not_part_of_the_model_is_not_written() -> None:
     with pytest.raises(TypeError, match="object is not part of the model"):
-        pack(Encoded(stored=object()))  # type: ignore[arg-type]
+        pack(Encoded(stored=object()))  # type: ignore[arg-type]  # wrong on purpose

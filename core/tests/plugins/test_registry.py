@@ -88,7 +88,7 @@ def test_what_the_registry_returns_cannot_be_changed() -> None:
     registry = load(plugin("one", turnout_connectors=connectors("crm")))
 
     with pytest.raises(TypeError):
-        registry.connectors["crm"] = Connector("other")  # type: ignore[index]
+        registry.connectors["crm"] = Connector("other")  # type: ignore[index]  # a mapping refuses it
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_right_one() -> None:
@@ -158,7 +158,7 @@ def test_a_wrapper_is_refused_because_it_could_change_what_others_provide() -> N
     def turnout_connectors() -> Any:
         return (yield)
 
-    module.turnout_connectors = hookimpl(wrapper=True)(turnout_connectors)  # type: ignore[attr-defined]
+    module.turnout_connectors = hookimpl(wrapper=True)(turnout_connectors)  # type: ignore[attr-defined]  # modules are made here
 
     assert "turnout_connectors is a wrapper" in only_failure(load(module))
 
@@ -193,7 +193,7 @@ def test_what_breaks_a_contract_is_left_out_and_explained(hook: str, answer: obj
 
 def test_of_two_plugins_with_one_name_the_first_keeps_it() -> None:
     module = ModuleType("second")
-    module.turnout_connectors = hookimpl(trylast=True)(connectors("crm", "erp"))  # type: ignore[attr-defined]
+    module.turnout_connectors = hookimpl(trylast=True)(connectors("crm", "erp"))  # type: ignore[attr-defined]  # modules are made here
 
     registry = load(plugin("first", turnout_connectors=connectors("crm")), module)
 
@@ -224,7 +224,7 @@ def test_observers_take_the_arguments_they_declare_and_harm_nothing(caplog: pyte
     registry = load(plugin("failing", turnout_event=failing), plugin("seeing", turnout_event=ended))
     with caplog.at_level(logging.ERROR):
         for observer in registry.observers:
-            observer("x1", "event")  # type: ignore[arg-type]
+            observer("x1", "event")  # type: ignore[arg-type]  # wrong on purpose
 
     assert seen == ["event"]
     assert "plugin failing: turnout_event raised" in caplog.text

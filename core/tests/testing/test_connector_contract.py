@@ -133,7 +133,7 @@ BROKEN: list[tuple[str, Connector]] = [
     ("test_every_action_ends", _with_action(Told, timeout_s=None)),
     (
         "test_actions_take_a_context_and_inputs",
-        _changed(actions={"say": replace(good().actions["say"], run=lambda context: None)}),  # type: ignore[arg-type, misc]
+        _changed(actions={"say": replace(good().actions["say"], run=lambda context: None)}),  # type: ignore[arg-type, misc]  # wrong on purpose
     ),
     ("test_fields_named_like_secrets_are_secrets", _with_connection(Shown)),
     ("test_secrets_are_in_no_text_of_a_connection", _with_connection(Printed)),

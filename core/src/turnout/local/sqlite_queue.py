@@ -64,7 +64,7 @@ _DUE = "SELECT seq FROM queue_messages WHERE state = 'delayed' AND at <= ? ORDER
 _NEXT_DELAYED = "SELECT at FROM queue_messages WHERE state = 'delayed' AND at IS NOT NULL ORDER BY at LIMIT 1"
 _NEXT_EXPIRY = "SELECT at FROM queue_messages WHERE state = 'leased' AND attempts < ? ORDER BY at LIMIT 1"
 _ANYTHING = f"""SELECT EXISTS(SELECT 1 FROM queue_ring) OR EXISTS(SELECT 1 FROM ({_EXPIRED}))
-    OR EXISTS(SELECT 1 FROM ({_DUE}))"""  # noqa: S608
+    OR EXISTS(SELECT 1 FROM ({_DUE}))"""  # noqa: S608 - made of constants
 _LEASE = """UPDATE queue_messages SET state = 'leased', at = ?, token = ?, worker = ?, woken = 0, attempts = attempts + 1
     WHERE seq = ? RETURNING id, tenant, priority, attempts"""
 _LEASED = "SELECT seq, id, tenant, priority, worker, attempts, at FROM queue_messages WHERE state = 'leased'"
@@ -126,7 +126,7 @@ class SQLiteQueue(Queue):
 
     async def extend(self, leases: Sequence[Lease]) -> Sequence[LeaseState]:
         expires_at = self._clock.now() + self._lease_s
-        sql = f"UPDATE queue_messages SET at = ? WHERE {_HELD} RETURNING cancelled"  # noqa: S608
+        sql = f"UPDATE queue_messages SET at = ? WHERE {_HELD} RETURNING cancelled"  # noqa: S608 - made of constants
 
         def renew(connection: sqlite3.Connection) -> list[LeaseState]:
             rows = (connection.execute(sql, (expires_at, lease.message.id, lease.token)).fetchone() for lease in leases)
@@ -135,7 +135,7 @@ class SQLiteQueue(Queue):
         return await self._database.write(renew, durable=False)
 
     async def complete(self, lease: Lease) -> bool:
-        sql = f"DELETE FROM queue_messages WHERE {_HELD}"  # noqa: S608
+        sql = f"DELETE FROM queue_messages WHERE {_HELD}"  # noqa: S608 - made of constants
         held = (lease.message.id, lease.token)
         return await self._database.write(lambda connection: connection.execute(sql, held).rowcount > 0, durable=False)
 
@@ -144,7 +144,7 @@ class SQLiteQueue(Queue):
         due_at = None if delay_s is None else now + max(delay_s, 0.0)
 
         def give_back(connection: sqlite3.Connection) -> tuple[bool, float | None]:
-            sql = f"UPDATE queue_messages SET attempts = 0 WHERE {_HELD} RETURNING seq, woken OR cancelled"  # noqa: S608
+            sql = f"UPDATE queue_messages SET attempts = 0 WHERE {_HELD} RETURNING seq, woken OR cancelled"  # noqa: S608 - made of constants
             row = connection.execute(sql, (lease.message.id, lease.token)).fetchone()
             if row is None:
                 return False, None
@@ -160,7 +160,7 @@ class SQLiteQueue(Queue):
         now = self._clock.now()
 
         def give_back(connection: sqlite3.Connection) -> bool:
-            sql = f"SELECT seq, attempts, cancelled FROM queue_messages WHERE {_HELD}"  # noqa: S608
+            sql = f"SELECT seq, attempts, cancelled FROM queue_messages WHERE {_HELD}"  # noqa: S608 - made of constants
             row = connection.execute(sql, (lease.message.id, lease.token)).fetchone()
             if row is None:
                 return False
@@ -322,7 +322,7 @@ class SQLiteQueue(Queue):
         now = self._clock.now()
 
         def nudge(connection: sqlite3.Connection) -> bool:
-            sql = f"UPDATE queue_messages SET {change} WHERE id = ? RETURNING seq, state"  # noqa: S608
+            sql = f"UPDATE queue_messages SET {change} WHERE id = ? RETURNING seq, state"  # noqa: S608 - made of constants
             row = connection.execute(sql, (id,)).fetchone()
             if row is not None and row[1] == "delayed":
                 _line_up(connection, row[0], now, now=now)

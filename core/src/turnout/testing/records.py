@@ -95,7 +95,7 @@ class RecordStoreContract:
         assert await store.logs("e1") == []
 
     async def test_a_batch_is_applied_as_a_whole_or_not_at_all(self, store: RecordStore) -> None:
-        broken: Any = ExecutionChange(id="e2", info=execution("e2"), output=object())  # type: ignore[arg-type]
+        broken: Any = ExecutionChange(id="e2", info=execution("e2"), output=object())  # type: ignore[arg-type]  # wrong on purpose
 
         with pytest.raises(Exception):  # noqa: B017, PT011 - which one is not promised
             await store.apply(RecordBatch(position=1, executions=(created(execution()), broken)))

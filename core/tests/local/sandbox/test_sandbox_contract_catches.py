@@ -88,7 +88,7 @@ def as_success(outcome: Outcome) -> Success:
 
 
 class Undeclared(Wrapped):
-    isolates = frozenset({"everything"})  # type: ignore[arg-type]
+    isolates = frozenset({"everything"})  # type: ignore[arg-type]  # wrong on purpose
 
 
 class Kept(Honest):

@@ -45,6 +45,6 @@ def _remove(database: Database, condition: str, values: tuple[float | int, ...])
         rows = connection.execute(f"SELECT number, id FROM executions WHERE {condition}", values).fetchall()  # noqa: S608 - the conditions are those above
         numbers = [(number,) for number, _ in rows]
         for table in ("steps", "logs", "record_payloads"):
-            connection.executemany(f"DELETE FROM {table} WHERE execution = ?", numbers)  # noqa: S608
+            connection.executemany(f"DELETE FROM {table} WHERE execution = ?", numbers)  # noqa: S608 - made of constants
         connection.executemany("DELETE FROM executions WHERE number = ?", numbers)
     return [id for _, id in rows]

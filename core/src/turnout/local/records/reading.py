@@ -19,7 +19,7 @@ _Row = tuple[Any, ...]
 
 
 def get(connection: sqlite3.Connection, id: str) -> ExecutionRecord | None:
-    row = connection.execute(f"SELECT {_EXECUTION} FROM executions WHERE id = ?", (id,)).fetchone()  # noqa: S608
+    row = connection.execute(f"SELECT {_EXECUTION} FROM executions WHERE id = ?", (id,)).fetchone()  # noqa: S608 - made of constants
     if row is None:
         return None
     steps = connection.execute(
