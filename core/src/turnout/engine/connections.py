@@ -7,25 +7,54 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from turnout.definition.nearest import hint_for
 from turnout.engine.backends import InstanceSettings
 from turnout.errors import NotFound, SettingsError, StepError
 from turnout.interfaces.connector import ConnectionType, Connector
 from turnout.interfaces.secrets import Secret
-from turnout.model.definition import Integration
+from turnout.model.definition import ActionStep, CallStep, Integration, walk
 
-__all__ = ["connect", "connection_type"]
+__all__ = ["connect", "connection_type", "slots_used"]
 
 
-def connection_type(integration: Integration, connectors: Mapping[str, Connector], slot: str) -> type[ConnectionType]:
-    """The connection type that a slot of the definition asks for. `SettingsError` if it must be said and is not."""
+def connection_type(
+    integration: Integration,
+    connectors: Mapping[str, Connector],
+    slot: str,
+    written: Mapping[str, Any] | None = None,
+) -> type[ConnectionType]:
+    """The connection type of a slot: what the definition says, or `type` among the values `written` for it, or the only
+    one of the connector that these values fit. `SettingsError` if it must be said and is not."""
     declared = integration.connections[slot]
     types = connectors[declared.connector].connections
-    name = declared.type or (next(iter(types)) if len(types) == 1 else "")
-    if name not in types:
+    values = dict(written or {})
+    said = str(values.pop("type", "")) if _says_type(types, values) else ""
+    if declared.type and said not in ("", declared.type):
         raise SettingsError(
-            f"connection {slot!r}: say its `type` in the definition, one of {', '.join(types)}", setting=slot
+            f"connection {slot!r}: its values say type {said!r}, the definition says {declared.type!r}", setting=slot
         )
-    return types[name]
+    name = declared.type or said
+    fitting = [name] if name else [other for other, kind in types.items() if _fits(kind, values)]
+    if not name and len(types) == 1:
+        fitting = list(types)
+    if len(fitting) != 1 or fitting[0] not in types:
+        wanted = f"there is no type {name!r}" if name else "say its `type`"
+        raise SettingsError(f"connection {slot!r}: {wanted} in the definition, one of {', '.join(types)}", setting=slot)
+    return types[fitting[0]]
+
+
+def slots_used(integration: Integration, flow: str) -> tuple[str, ...]:
+    """The connections that a flow, or one that it calls, may use."""
+    used: dict[str, None] = {}
+    waiting, seen = [flow], {flow}
+    while waiting:
+        for step in walk(integration.flows[waiting.pop()].steps):
+            if isinstance(step, ActionStep) and step.connection:
+                used[step.connection] = None
+            if isinstance(step, CallStep) and step.flow not in seen:
+                seen.add(step.flow)
+                waiting.append(step.flow)
+    return tuple(used)
 
 
 async def connect(
@@ -37,17 +66,51 @@ async def connect(
 ) -> ConnectionType:
     """The connection. `StepError` of kind `connection` says what is missing and never what is there."""
     written = settings.connections.get(slot)
-    if written is None:
-        raise _broken(slot, "the instance has no values for it; give them with --connections")
     try:
-        fields = connection_type(integration, connectors, slot)
-        return fields.model_validate({name: await _resolved(value, secret) for name, value in written.items()})
+        fields = connection_type(integration, connectors, slot, written)
+        if written is None and (needed := _required(fields)):
+            raise _broken(slot, f"it has no values and needs {_listed(needed)}; give them with --connections")
+        values = {name: item for name, item in (written or {}).items() if name in _names(fields) or name != "type"}
+        return fields.model_validate({name: await _resolved(value, secret) for name, value in values.items()})
     except (NotFound, SettingsError) as error:
         raise _broken(slot, str(error)) from error
     except ValidationError as error:
         # The values of a connection are secret: neither pydantic's text nor its inputs may be shown.
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        faults = "; ".join(_fault(fault, fields) for fault in error.errors())
         raise _broken(slot, faults) from None
+
+
+def _fault(fault: Mapping[str, Any], fields: type[ConnectionType]) -> str:
+    name = ".".join(map(str, fault["loc"]))
+    match fault["type"]:
+        case "missing":
+            return f"it needs {name!r}"
+        case "extra_forbidden":
+            hint = hint_for(name, _names(fields))
+            return f"it has no field {name!r}" + (f" ({hint})" if hint else "")
+        case _:
+            return f"{name}: {fault['msg']}"
+
+
+def _says_type(types: Mapping[str, type[ConnectionType]], values: Mapping[str, Any]) -> bool:
+    """Whether `type` among the values is the connection type, not a field of one."""
+    return "type" in values and not any("type" in _names(kind) for kind in types.values())
+
+
+def _fits(kind: type[ConnectionType], values: Mapping[str, Any]) -> bool:
+    return set(_required(kind)) <= set(values) <= set(_names(kind))
+
+
+def _names(kind: type[ConnectionType]) -> tuple[str, ...]:
+    return tuple(field.alias or name for name, field in kind.model_fields.items())
+
+
+def _required(kind: type[ConnectionType]) -> tuple[str, ...]:
+    return tuple(field.alias or name for name, field in kind.model_fields.items() if field.is_required())
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 async def _resolved(value: Any, secret: Callable[[str], Awaitable[Secret]]) -> Any:

@@ -9,11 +9,11 @@ from typing import Any
 from turnout.config import JournalMode, Settings
 from turnout.definition import resolve_config
 from turnout.engine.backends import Backends, EngineSettings
-from turnout.engine.connections import connection_type
+from turnout.engine.connections import connect, connection_type, slots_used
 from turnout.engine.engine import Engine
 from turnout.engine.history import History
 from turnout.engine.outcome import Finished, Suspended
-from turnout.errors import BackendError, SettingsError
+from turnout.errors import BackendError, SettingsError, StepError
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.queue import Message
 from turnout.interfaces.sandbox import Limits
@@ -157,7 +157,7 @@ class Platform:
                 known = ", ".join(integration.connections) or "none"
                 raise SettingsError(f"connection {slot!r} is not one of {integration.name!r}: {known}", setting=slot)
         for slot in integration.connections:
-            connection_type(integration, self.backends.connectors, slot)
+            connection_type(integration, self.backends.connectors, slot, connections.get(slot))
         resolved = resolve_config(integration, config)
         bundle = await self.stores.bundles.build(integration)
         instance = Instance(
@@ -171,6 +171,19 @@ class Platform:
             self.engine.plan(bundle, flow)
         self.instances.deploy(instance)
         return instance
+
+    async def check_connections(self, instance: Instance, flow: str) -> None:
+        """Make every connection that the flow may use, once. `SettingsError` names all that are missing or wrong."""
+        settings = await self.instances.settings(instance.settings)
+        integration, connectors, secret = instance.integration, self.backends.connectors, self.backends.secret
+        wrong: dict[str, str] = {}
+        for slot in slots_used(integration, flow):
+            try:
+                await connect(integration, connectors, settings, secret, slot)
+            except StepError as error:
+                wrong[slot] = error.message
+        if wrong:
+            raise SettingsError("; ".join(wrong.values()), setting=next(iter(wrong)))
 
     async def run(self, instance: Instance, flow: str, trigger: Value) -> str:
         """Run a flow here and now until it ends, is parked, or cannot go on; its id.

@@ -82,6 +82,7 @@ async def _run(
         flow = chosen_flow(integration, flow_name)
         view.expect([step.id for step in flow.steps])
         instance = await deploy(platform, integration, inputs)
+        await platform.check_connections(instance, flow.name)
         for line in await platform.start_sandbox():
             click.echo(line, err=True)
         platform.runner.start_beating()
