@@ -7,8 +7,10 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from turnout.engine.session import Session
+from turnout.errors import StepError
 from turnout.interfaces.connector import ActionContext, ConnectionType, State
 from turnout.interfaces.state import StateScope
+from turnout.model.payload import INLINE_BYTES
 from turnout.values import Value
 
 __all__ = ["StepContext"]
@@ -58,8 +60,16 @@ class _State(State):
 
     async def set(self, key: str, value: Value, *, flow: bool = False) -> None:
         operation = self._operation()
-        packed = await self._session.content.pack(value)
-        await self._session.backends.state.set(self._scope(flow), key, packed, operation=operation)
+        small = self._session.content.small(value)
+        if small is None or any(file.data is None for _, file in small.files):
+            # Nothing says how long a value is kept: content in the payload store would be removed under it.
+            raise StepError(
+                f"the value of state {key!r} is larger than the {INLINE_BYTES // 1024} KB that state keeps; store the "
+                f"content elsewhere and keep its name",
+                kind="too_large",
+                retryable=False,
+            )
+        await self._session.backends.state.set(self._scope(flow), key, small, operation=operation)
 
     async def increment(self, key: str, by: Decimal, *, flow: bool = False) -> Decimal:
         return await self._session.backends.state.increment(self._scope(flow), key, by, operation=self._operation())

@@ -136,7 +136,7 @@ class Files(ABC):
 
 class State(ABC):
     """Durable values of this instance, or with `flow=True` of this flow alone. Each change is made once, however often
-    the step is repeated after a crash."""
+    the step is repeated after a crash. `set` refuses more than 256 KB with a `StepError` of kind `too_large`."""
 
     @abstractmethod
     async def get(self, key: str, *, flow: bool = False) -> Value | None: ...

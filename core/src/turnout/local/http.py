@@ -36,6 +36,10 @@ class _TooLarge(Exception):
     pass
 
 
+class _TooSlow(Exception):
+    pass
+
+
 def _endpoint(
     handle: Callable[[Request], Awaitable[Response]], request_bytes: int
 ) -> Callable[[StarletteRequest], Awaitable[StarletteResponse]]:
@@ -55,6 +59,8 @@ def _endpoint(
             return StarletteResponse(f'{{"error": "a body may have {request_bytes} bytes"}}', 413, _JSON)
         except ClientDisconnect:
             return StarletteResponse(status_code=400)
+        except _TooSlow:
+            return StarletteResponse('{"error": "the body did not arrive"}', 408, _JSON)
         except BackendError as error:
             # Nothing was promised: the sender must know, so that it sends again.
             return StarletteResponse(f'{{"error": "not accepted, send it again: {type(error).__name__}"}}', 503, _JSON)
@@ -63,11 +69,21 @@ def _endpoint(
 
 
 _JSON = {"content-type": "application/json"}
+_PAUSE_S = 60.0
+"""Who sends nothing more of a body for so long is not waited for."""
 
 
 async def _capped(incoming: StarletteRequest, limit: int) -> AsyncIterator[bytes]:
     size = 0
-    async for chunk in incoming.stream():
+    chunks = incoming.stream()
+    while True:
+        try:
+            async with asyncio.timeout(_PAUSE_S):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise _TooSlow from None
         size += len(chunk)
         if size > limit:
             raise _TooLarge

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from turnout.config import RetentionSettings
 from turnout.engine.history import History
 from turnout.errors import BackendError
+from turnout.interfaces.records import ExecutionQuery
 from turnout.interfaces.service import Service
 from turnout.local.stores import Stores
+from turnout.model.execution import Status
 from turnout.services.metadata import Metadata
 
 __all__ = ["Retention"]
 
 _DAY_S = 86_400.0
+_PAGE = 500
 _YOUNG_S = 3600.0
 """Content younger than this is never removed: an execution may be about to name it."""
 
@@ -52,6 +56,8 @@ class Retention(Service):
         removed = await self._stores.records.prune(
             ended_before=None if days is None else now - days * _DAY_S, keep_bytes=self._settings.size_bytes
         )
+        for id in removed:
+            await self._stores.queue.drop(id)  # its dead letter, if it was given up
         await self._sweep(now)
         return len(removed)
 
@@ -62,13 +68,22 @@ class Retention(Service):
                 await self._stores.payloads.delete(tenant, ref.sha256)
 
     async def _in_hand(self) -> set[tuple[str, str]]:
-        """Content that unfinished executions name in their journals."""
+        """Content that executions name in their journals that may go on."""
         named: set[tuple[str, str]] = set()
-        for id in await self._stores.journal.unfinished():
+        for id in (*await self._stores.journal.unfinished(), *await self._parked()):
             history = History.of(await self._stores.journal.rows(id))
             if history.info is not None:
                 named |= {(history.info.tenant, sha256) for sha256 in history.payloads()}
         return named
+
+    async def _parked(self) -> list[str]:
+        """Executions that wait for a person; their journals' last row is an end."""
+        found: list[str] = []
+        query = ExecutionQuery(statuses=(Status.PARKED,), limit=_PAGE)
+        while page := await self._stores.records.search(query):
+            found += [record.info.id for record in page]
+            query = replace(query, before=page[-1].info.id)
+        return found
 
     async def _run(self) -> None:
         while True:

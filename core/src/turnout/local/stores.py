@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from turnout.errors import SettingsError
+from turnout.errors import BackendError, SettingsError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.secrets import Secret, SecretStore
 from turnout.local.bundles import BundleStore
@@ -43,10 +43,13 @@ class Stores:
     @classmethod
     def open(cls, directory: Path, clock: Clock, *, full: bool = False) -> Stores:
         """Open what is there, make what is not. `BackendError` says what is wrong with the directory."""
-        directory.mkdir(parents=True, exist_ok=True)
-        ignore = directory / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n")
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            ignore = directory / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n")
+        except OSError as error:
+            raise BackendError(f"{directory}: executions cannot be kept there: {error.strerror}") from error
         database = Database(directory / "turnout.db", full=full)
         keys = Keys(directory)
         return cls(

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
@@ -32,6 +33,8 @@ __all__ = ["CallbackUrls", "Ingress"]
 _JSON_BYTES = 100 * 1024 * 1024
 _LONGEST_WAIT_S = 300.0
 _PRIVATE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
+_PRIVATE_QUERY = frozenset({"access_token", "api_key", "apikey", "client_secret", "password", "secret", "token"})
+_CONTENT_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(;[ \w.+=\"-]*)?", re.ASCII)
 _METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE")
 
 
@@ -102,6 +105,8 @@ class Ingress(Service):
             id, ending = await self._accept(instance, flow.name, trigger, wait=wait_s is not None)
         except NotFound as error:
             return _json(404, {"error": str(error)})
+        except StepError as error:
+            return _refused(error)
         except Overloaded as error:
             return _json(503, {"error": str(error)}, {"retry-after": f"{error.retry_after_s:.0f}"})
         if ending is None or wait_s is None:
@@ -124,8 +129,13 @@ class Ingress(Service):
 
     async def _answer(self, id: str, tenant: str, ending: asyncio.Future[Any], wait_s: float) -> Response:
         try:
-            ended = await asyncio.wait_for(ending, timeout=wait_s)
-        except TimeoutError:
+            ended = await asyncio.wait_for(asyncio.shield(ending), timeout=wait_s)
+        except (TimeoutError, asyncio.CancelledError):
+            # Too long, or this service stops, which cancels what is waited for. If the sender has gone, so has the request.
+            stopping = ending.cancelled()
+            ending.cancel()
+            if not stopping and (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
             return Response(status=303, headers={"location": f"/api/executions/{id}"})
         if ended.status.value != "succeeded":
             error = {"kind": ended.error.kind, "message": ended.error.message} if ended.error else None
@@ -135,7 +145,8 @@ class Ingress(Service):
         headers = {"turnout-execution": id}
         data = value.load() if value.files else None
         if isinstance(data, File):
-            return Response(headers={**headers, "content-type": data.content_type}, body=content.open(data))
+            kind = data.content_type if _CONTENT_TYPE.fullmatch(data.content_type) else "application/octet-stream"
+            return Response(headers={**headers, "content-type": kind}, body=content.open(data))
         return Response(headers={**headers, "content-type": "application/json"}, body=value.json)
 
     async def _trigger(self, instance: Instance, flow: str, request: Request) -> TriggerEvent | Response:
@@ -148,15 +159,12 @@ class Ingress(Service):
         backends = self._backends
         found = backends.connectors[connector].triggers[name]
         connection = None
-        try:
-            if trigger.connection:
-                settings = await backends.instances.settings(instance.settings)
-                connection = await connect(
-                    instance.integration, backends.connectors, settings, backends.secret, trigger.connection
-                )
-            return await found.receive(request, connection, found.inputs.model_validate(dict(trigger.options)))
-        except StepError as error:
-            return _json(400, {"error": error.message})
+        if trigger.connection:
+            settings = await backends.instances.settings(instance.settings)
+            connection = await connect(
+                instance.integration, backends.connectors, settings, backends.secret, trigger.connection
+            )
+        return await found.receive(request, connection, found.inputs.model_validate(dict(trigger.options)))
 
     async def callback(self, request: Request) -> Response:
         """The body becomes the waiting step's output. The first callback counts; later ones are answered alike."""
@@ -164,12 +172,15 @@ class Ingress(Service):
         expected = self._callbacks.signature(execution, path)
         if not hmac.compare_digest(expected.encode(), request.parameters["signature"].encode()):
             return _json(404, {"error": "no such callback"})
-        rows = await self._backends.journal.rows(execution)
-        if not rows:
+        try:
+            root, tenant = await root_of(self._backends.journal, execution)
+        except NotFound:
             return _json(410, {"error": f"execution {execution} has ended; nobody waits for this callback"})
-        root, tenant = await root_of(self._backends.journal, execution)
         content = Content(self._backends.payloads, tenant)
-        value = await content.pack(_webhook(request, await body_value(request, content)))
+        try:
+            value = await content.pack(_webhook(request, await body_value(request, content)))
+        except StepError as error:
+            return _refused(error)
         event = Signalled(at=self._backends.clock.now(), path=path, value=value)
         if await self._backends.journal.signal(execution, Row(*encode_event(event))):
             self._backends.observe(execution, event)
@@ -180,7 +191,11 @@ class Ingress(Service):
 def _webhook(request: Request, body: Value) -> Value:
     """What expressions see of a request. Credentials of the sender are not kept."""
     headers = {name: "***" if name in _PRIVATE_HEADERS else value for name, value in request.headers.items()}
-    query = {name: value for name, value in request.query.items() if name != "wait"}
+    query = {
+        name: "***" if name.lower() in _PRIVATE_QUERY else value
+        for name, value in request.query.items()
+        if name != "wait"
+    }
     return Value({"body": body, "headers": headers, "query": query, "method": request.method})
 
 
@@ -221,7 +236,9 @@ async def _read(request: Request, limit: int) -> bytes:
         chunks.append(chunk)
         size += len(chunk)
         if size > limit:
-            raise Overloaded(f"a JSON body may have {limit:,} bytes; send larger content as a file (another type)")
+            raise StepError(
+                f"a JSON body may have {limit:,} bytes; send larger content as a file (another type)", kind="too_large"
+            )
     return b"".join(chunks)
 
 
@@ -232,6 +249,12 @@ def _wait_s(asked: str | None) -> float | Response | None:
         return min(parse_duration(asked), _LONGEST_WAIT_S)
     except ValueError as error:
         return _json(400, {"error": f"wait: {error}"})
+
+
+def _refused(error: StepError) -> Response:
+    """What the sender did wrong; a connection that cannot be used is not its fault, and it may send again."""
+    status = {"too_large": 413, "connection": 503}.get(error.kind, 400)
+    return _json(status, {"error": error.message if status != 503 else "not accepted, send it again"})
 
 
 def _accepted(id: str) -> Response:

@@ -16,14 +16,13 @@ class Endings:
 
     def __init__(self) -> None:
         self._waiting: dict[str, list[asyncio.Future[Ended]]] = {}
-        self._reserved = 0
-        self._early: dict[str, Ended] = {}
+        self._reservations: set[Reservation] = set()
 
     def observe(self, execution: str, event: Event) -> None:
         if not isinstance(event, Ended):
             return
-        if self._reserved:
-            self._early[execution] = event
+        for reservation in self._reservations:
+            reservation.early[execution] = event
         for future in self._waiting.pop(execution, ()):
             if not future.done():
                 future.set_result(event)
@@ -31,21 +30,16 @@ class Endings:
     @contextmanager
     def reserving(self) -> Iterator[Reservation]:
         """While this lasts no end is missed: the id to wait for becomes known only after it was submitted."""
-        self._reserved += 1
+        reservation = Reservation(self)
+        self._reservations.add(reservation)
         try:
-            yield Reservation(self)
+            yield reservation
         finally:
-            self._reserved -= 1
-            if not self._reserved:
-                self._early.clear()
+            self._reservations.remove(reservation)
 
     def wait(self, execution: str) -> asyncio.Future[Ended]:
         """The end, once it is there. Cancel the future to wait no more."""
         future: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
-        early = self._early.get(execution)
-        if early is not None:
-            future.set_result(early)
-            return future
         self._waiting.setdefault(execution, []).append(future)
         future.add_done_callback(lambda done: self._forget(execution, done))
         return future
@@ -65,8 +59,16 @@ class Endings:
 
 
 class Reservation:
+    """`early` are the ends seen while it lasts."""
+
     def __init__(self, endings: Endings) -> None:
+        self.early: dict[str, Ended] = {}
         self._endings = endings
 
     def claim(self, execution: str) -> asyncio.Future[Ended]:
-        return self._endings.wait(execution)
+        """As `Endings.wait`; the end may have come already."""
+        if execution not in self.early:
+            return self._endings.wait(execution)
+        future: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        future.set_result(self.early[execution])
+        return future

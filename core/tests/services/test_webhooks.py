@@ -1,0 +1,192 @@
+"""Webhooks and callbacks from senders who mean no good, or do not know better: nothing is lost, nothing breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+from turnout.interfaces.service import Request, Response
+from turnout.model.events import Ended
+from turnout.model.execution import Status
+from turnout.services import ingress as ingress_module
+from turnout.services.ingress import CallbackUrls, Ingress
+from turnout.services.waiting import Endings
+
+from core.tests.engine.test_going_on import flow
+from core.tests.services.test_service_contracts import make_ingress
+from core.tests.services.yard import Yard
+
+ECHO = flow('- {id: done, stop: {output: "${{ trigger }}"}}')
+
+
+def request(
+    body: bytes = b"{}",
+    *,
+    kind: str = "application/json",
+    query: Mapping[str, str] | None = None,
+    parameters: Mapping[str, str] | None = None,
+) -> Request:
+    async def stream() -> AsyncIterator[bytes]:
+        yield body
+
+    return Request(
+        method="POST",
+        path="/",
+        headers={"content-type": kind, "authorization": "Bearer s3cret"},
+        query=query or {},
+        parameters=parameters or {"instance": "i", "flow": "main"},
+        body=stream(),
+    )
+
+
+def content(answer: Response) -> Any:
+    assert isinstance(answer.body, bytes)
+    return json.loads(answer.body)
+
+
+async def ingress_of(yard: Yard, text: str = ECHO) -> Ingress:
+    return make_ingress(yard, await yard.lab.deploy(text))
+
+
+async def output(yard: Yard, answer: Response) -> Any:
+    id = content(answer)["execution"]
+    await yard.run(id)
+    record = await yard.record(id)
+    assert record.output is not None
+    assert record.status is Status.SUCCEEDED
+    return json.loads(record.output.json)
+
+
+@pytest.mark.parametrize(
+    ("body", "seen"),
+    [
+        (b"", None),
+        (b"not json", "not json"),
+        (b"[" * 100_000, "[" * 100_000),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+        (b'{"n": 123456789012345678901234567890}', {"n": 123456789012345678901234567890}),
+        (b'"\\ud800"', '"\\ud800"'),
+        (b"NaN", "NaN"),
+    ],
+)
+async def test_a_body_that_says_it_is_json_is_never_refused_for_what_it_holds(
+    yard: Yard, body: bytes, seen: Any
+) -> None:
+    ingress = await ingress_of(yard)
+
+    answer = await ingress.hook(request(body))
+
+    assert answer.status == 202
+    assert (await output(yard, answer))["body"] == seen
+
+
+async def test_a_body_that_is_too_large_is_refused_as_such(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingress_module, "_JSON_BYTES", 10)
+    ingress = await ingress_of(yard)
+
+    answer = await ingress.hook(request(b'"' + b"x" * 20 + b'"'))
+
+    assert answer.status == 413
+    assert list(await yard.stores.journal.unfinished()) == []
+
+
+async def test_credentials_of_the_sender_are_not_kept(yard: Yard) -> None:
+    ingress = await ingress_of(yard)
+
+    answer = await ingress.hook(request(query={"token": "s3cret", "API_KEY": "s3cret", "page": "2"}))
+
+    seen = await output(yard, answer)
+    assert "s3cret" not in json.dumps(seen)
+    assert seen["query"]["page"] == "2"
+
+
+async def test_thousands_of_parameters_are_taken_in(yard: Yard) -> None:
+    ingress = await ingress_of(yard)
+    many = {f"p{n}": "x" for n in range(20_000)}
+
+    answer = await ingress.hook(request(query=many))
+
+    assert answer.status == 202
+
+
+async def test_a_callback_for_what_has_ended_and_is_forgotten_is_gone(yard: Yard) -> None:
+    ingress = await ingress_of(yard)
+    urls = CallbackUrls("http://x", b"k")
+    parameters = {"execution": "e", "path": "ask", "signature": urls.signature("e", "ask")}
+
+    answer = await ingress.callback(request(parameters=parameters))
+
+    assert answer.status == 410
+
+
+@pytest.mark.parametrize("signature", ["", "0" * 40, "ü", "\0"])
+async def test_a_callback_that_nobody_signed_is_unknown(yard: Yard, signature: str) -> None:
+    id = await yard.lab.accept(flow("- {id: ask, wait: {callback: true}}"))
+    ingress = await ingress_of(yard)
+
+    answer = await ingress.callback(request(parameters={"execution": id, "path": "ask", "signature": signature}))
+
+    assert answer.status == 404
+
+
+async def test_whoever_waits_as_the_service_stops_is_sent_to_the_record(yard: Yard) -> None:
+    ingress = await ingress_of(yard)
+    waiting = asyncio.ensure_future(ingress.hook(request(query={"wait": "30s"})))
+    while not await yard.stores.journal.unfinished():
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    await ingress.stop()
+
+    assert (await waiting).status == 303
+
+
+async def test_a_sender_that_goes_away_takes_its_request_along(yard: Yard) -> None:
+    ingress = await ingress_of(yard)
+    waiting = asyncio.ensure_future(ingress.hook(request(query={"wait": "30s"})))
+    while not await yard.stores.journal.unfinished():
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    waiting.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_a_file_cannot_add_headers_to_the_answer_by_its_type(yard: Yard) -> None:
+    text = flow('- {id: done, stop: {output: "${{ trigger.body }}"}}')
+    ingress = await ingress_of(yard, text)
+    body = b"<b>" + b"\0" * 10
+    waiting = asyncio.ensure_future(ingress.hook(request(body, kind="text/x\r\nset-cookie: a=b", query={"wait": "9s"})))
+    while not (unfinished := await yard.stores.journal.unfinished()):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await yard.run(unfinished[0])
+    for event in await yard.lab.history(unfinished[0]):
+        if isinstance(event, Ended):
+            ingress._endings.observe(unfinished[0], event)
+
+    answer = await waiting
+
+    assert answer.status == 200
+    assert answer.headers["content-type"] in ("application/octet-stream", "application/json")
+
+
+async def test_ends_that_nobody_waits_for_are_not_kept_while_others_wait() -> None:
+    endings = Endings()
+    ended = Ended(at=1.0, status=Status.SUCCEEDED)
+
+    with endings.reserving() as first:
+        endings.observe("a", ended)
+        with endings.reserving() as second:
+            endings.observe("b", ended)
+            assert second.early == {"b": ended}
+        assert await first.claim("a") == ended
+        assert await first.claim("b") == ended
+
+    with endings.reserving() as later:
+        assert later.early == {}
