@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import field_validator
 from turnout.codec import decode_event
-from turnout.connectors import ActionContext, Connector, Effect, Inputs
+from turnout.connectors import ActionContext, ConnectionType, Connector, Effect, Inputs
 from turnout.engine.backends import Backends
 from turnout.engine.engine import Engine
 from turnout.engine.outcome import Finished, Suspended
@@ -299,3 +300,30 @@ async def test_a_called_flow_without_a_time_out_of_its_own_is_late_with_its_call
     assert isinstance(outcome, Finished)
     assert outcome.error is not None
     assert outcome.error.kind == "timeout"
+
+
+async def test_what_a_connector_says_of_a_connection_it_refuses_does_not_show_its_values(lab: Laboratory) -> None:
+    class Strict(ConnectionType):
+        key: str
+
+        @field_validator("key")
+        @classmethod
+        def check(cls, key: str) -> str:
+            raise ValueError(f"{key!r} is no key of ours")
+
+    shop = Connector("shop", connections={"key": Strict})
+
+    @shop.action(effect=Effect.READ)
+    async def look(context: ActionContext, inputs: Inputs) -> Any:
+        """Look."""
+        return context.connection.key
+
+    lab.connectors["shop"] = shop
+    lab.connections["shop"] = {"key": "hunter22-of-the-customer"}
+    text = flow("- {id: look, action: shop.look, connection: shop}")
+
+    outcome = await lab.run(text.replace("flows:", "connections: {shop: {connector: shop}}\nflows:"))
+
+    assert outcome.error.kind == "connection"
+    assert "is no key of ours" in outcome.error.message
+    assert "hunter22" not in outcome.error.message

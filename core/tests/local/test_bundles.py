@@ -121,6 +121,8 @@ def lock_of(**package: Any) -> str:
         ({"resolved": "https://host/x.tgz", "integrity": "sha512-x"}, "not from the npm registry"),
         ({"resolved": "file:../x", "integrity": "sha512-x"}, "not from the npm registry"),
         ({"link": True, "integrity": "sha512-x"}, "link to a folder"),
+        ({"version": "file:../../x", "integrity": "sha512-x"}, "only versions of the npm registry"),
+        ({"version": "git+ssh://git@host/x.git", "inBundle": True}, "only versions of the npm registry"),
     ],
 )
 def test_what_cannot_be_pinned_is_refused(tmp_path: Path, package: Mapping[str, Any], why: str) -> None:

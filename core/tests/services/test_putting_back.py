@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from turnout.connectors import StepError
 from turnout.engine.running import Running
-from turnout.errors import BackendError, UserError
+from turnout.errors import BackendError, Fenced, UserError
 from turnout.interfaces.journal import Row
 from turnout.interfaces.queue import Message
 from turnout.local.operations import Operations
@@ -205,3 +205,20 @@ async def test_cancelling_an_execution_just_as_it_leaves_to_wait_is_not_lost(yar
     assert again is not None
     await yard.runner.run(again)
     assert (await yard.record(id)).status is Status.CANCELLED
+
+
+async def test_whoever_lost_a_lease_can_write_to_sub_executions_no_more(yard: Yard) -> None:
+    id = await yard.lab.accept(flow(CALLS) + POSTS)
+    yard.lab.world.failures["note"] = [None, Died()]
+    zombie = await yard.stores.queue.claim("w", id)
+    assert zombie is not None
+    with pytest.raises(Died):
+        await yard.runner.run(zombie)
+    (child,) = await yard.children(id)
+    yard.lab.clock.at += 60
+
+    await yard.runner.fence(await yard.stores.queue.reap())
+
+    for execution in (id, child.info.id):
+        with pytest.raises(Fenced):
+            await yard.stores.journal.barrier(execution, zombie.token)

@@ -12,6 +12,7 @@ from turnout.engine.backends import InstanceSettings
 from turnout.errors import NotFound, SettingsError, StepError
 from turnout.interfaces.connector import ConnectionType, Connector
 from turnout.interfaces.secrets import Secret
+from turnout.masking import Mask
 from turnout.model.definition import ActionStep, CallStep, Integration, walk
 
 __all__ = ["connect", "connection_type", "slots_used"]
@@ -71,13 +72,17 @@ async def connect(
         if written is None and (needed := _required(fields)):
             raise _broken(slot, f"it has no values and needs {_listed(needed)}; give them with --connections")
         values = {name: item for name, item in (written or {}).items() if name in _names(fields) or name != "type"}
-        return fields.model_validate({name: await _resolved(value, secret) for name, value in values.items()})
+        resolved = {name: await _resolved(value, secret) for name, value in values.items()}
     except (NotFound, SettingsError) as error:
         raise _broken(slot, str(error)) from error
+    try:
+        return fields.model_validate(resolved)
     except ValidationError as error:
-        # The values of a connection are secret: neither pydantic's text nor its inputs may be shown.
+        # The values of a connection are secret: neither pydantic's text nor its inputs may be shown, nor what a
+        # connector's own check says of them.
         faults = "; ".join(_fault(fault, fields) for fault in error.errors())
-        raise _broken(slot, faults) from None
+        shown = Mask(tuple(value for value in resolved.values() if isinstance(value, str) and value)).text(faults)
+        raise _broken(slot, shown) from None
 
 
 def _fault(fault: Mapping[str, Any], fields: type[ConnectionType]) -> str:

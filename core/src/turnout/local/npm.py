@@ -28,6 +28,7 @@ _FORMAT: Final = "turnout-npm-1"
 _LARGEST_BYTES: Final = 16 * 1024 * 1024
 _NPM_S: Final = 600
 _NOT_REGISTRY: Final = re.compile(r"^(git|file:|link:|https?:|ssh:|github:|gitlab:|bitbucket:|[\w.-]+/[\w.-]+(#|$))")
+_VERSION: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+[0-9A-Za-z.+-]*\Z")
 _UNREACHABLE: Final = ("ENOTFOUND", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EAI_AGAIN", "ENETUNREACH")
 _DEPENDENCIES: Final = ("dependencies", "optionalDependencies", "peerDependencies", "devDependencies")
 
@@ -73,15 +74,31 @@ def _faults(root: Mapping[str, Any], packages: Mapping[str, Mapping[str, Any]]) 
             if _NOT_REGISTRY.match(str(wanted)):
                 yield f"{name} comes from {wanted!r}: only the npm registry's packages can be pinned; copy its source instead"
     for key, package in packages.items():
-        if key == "" or package.get("dev") or package.get("inBundle"):
-            continue
-        resolved = str(package.get("resolved") or "")
-        if not key.startswith("node_modules/") or ".." in key.split("/") or package.get("link"):
-            yield f"{key} is a link to a folder: only packages of the npm registry can be pinned; copy its source instead"
-        elif resolved and not (resolved.startswith(("https://", "http://")) and "/-/" in resolved):
-            yield f"{key} comes from {resolved.partition('?')[0]!r}, not from the npm registry"
-        elif not package.get("integrity"):
-            yield f"{key} has no integrity hash: delete the lockfile and run `npm install` to write it anew"
+        if (
+            key
+            and not package.get("dev")
+            and (fault := _fault(package, is_link=bool(package.get("link")) or not _is_inside(key)))
+        ):
+            yield f"{key} {fault}"
+
+
+def _is_inside(key: str) -> bool:
+    return key.startswith("node_modules/") and ".." not in key.split("/")
+
+
+def _fault(package: Mapping[str, Any], *, is_link: bool) -> str:
+    resolved = str(package.get("resolved") or "")
+    if is_link:
+        return "is a link to a folder: only packages of the npm registry can be pinned; copy its source instead"
+    if not _VERSION.match(str(package.get("version"))):
+        return f"has the version {package.get('version')!r}: only versions of the npm registry can be pinned"
+    if package.get("inBundle"):
+        return ""
+    if resolved and not (resolved.startswith(("https://", "http://")) and "/-/" in resolved):
+        return f"comes from {resolved.partition('?')[0]!r}, not from the npm registry"
+    if not package.get("integrity"):
+        return "has no integrity hash: delete the lockfile and run `npm install` to write it anew"
+    return ""
 
 
 def _drift(directory: Path, root: Mapping[str, Any]) -> Iterator[str]:

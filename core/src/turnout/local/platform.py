@@ -227,8 +227,7 @@ class Platform:
         sweep(self._workers)
         queue, journal = self.stores.queue, self.stores.journal
         dead = await queue.reap_dead(lambda worker: is_alive(self._workers, worker))
-        for lease in dead:
-            await journal.fence(lease.message.id, lease.token)
+        await self.runner.fence(dead)
         await self.runner.bury()
         again = 0
         for id in await journal.unfinished():

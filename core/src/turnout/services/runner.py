@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from turnout.codec import encode_event
 from turnout.engine.engine import Engine
@@ -160,11 +161,7 @@ class Runner(Service):
             await self._clock.sleep(self._beat_s)
             try:
                 await self._renew()
-                lost = await self._queue.reap()
-                for lease in lost:
-                    await self._journal.fence(lease.message.id, lease.token)
-                if lost:
-                    await self.bury()
+                await self.fence(await self._queue.reap())
             except BackendError as error:
                 _log.warning("cannot renew leases, trying again: %s", error)
 
@@ -182,6 +179,17 @@ class Runner(Service):
                     running.leave()
                 case LeaseState.HELD:
                     pass
+
+    async def fence(self, lost: Sequence[Lease]) -> None:
+        """Keep whoever lost these leases from writing more, to sub-executions as well, and bury what was tried too often."""
+        if not lost:
+            return
+        unfinished = await self._journal.unfinished()
+        for lease in lost:
+            id = lease.message.id
+            for execution in (id, *(other for other in unfinished if other.startswith(f"{id}-"))):
+                await self._journal.fence(execution, lease.token)
+        await self.bury()
 
     async def bury(self) -> None:
         """Give executions that used up their attempts their end, and their sub-executions, so that none stays running

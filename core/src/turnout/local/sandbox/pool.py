@@ -301,7 +301,9 @@ class Pool:
             self._making_for_shelf -= 1
 
     async def _make_special(self, key: _Key) -> None:
-        shelf = self._shelves[key]
+        shelf = self._shelves.get(key)
+        if shelf is None:
+            return  # forgotten since it was wanted
         shelf.making += 1
         self._making_for_shelf += 1
         try:
