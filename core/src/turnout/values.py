@@ -288,6 +288,9 @@ def _fields(model: Any) -> dict[str, Any]:
     return {field.alias or name: getattr(model, name) for name, field in type(model).model_fields.items()}
 
 
+_PLAIN: Final = frozenset({type(None), bool, int, str})
+
+
 def _check(data: Any, pointer: str, depth: int, files: list[tuple[str, File]]) -> None:  # noqa: C901, PLR0912 - one arm a type
     """Refuse what JSON does not have, and gather the files with their JSON pointers."""
     match data:
@@ -301,11 +304,14 @@ def _check(data: Any, pointer: str, depth: int, files: list[tuple[str, File]]) -
             for key, item in data.items():
                 if not isinstance(key, str):
                     raise _not_json(pointer, f"the key {key!r} is not text")
+                if type(item) in _PLAIN:  # most are: not worth a call
+                    continue
                 _check(item, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}", depth + 1, files)
         case list() | tuple():
             _deeper(depth)
             for number, item in enumerate(data):
-                _check(item, f"{pointer}/{number}", depth + 1, files)
+                if type(item) not in _PLAIN:
+                    _check(item, f"{pointer}/{number}", depth + 1, files)
         case File():
             files.append((pointer, data))
         case Value():

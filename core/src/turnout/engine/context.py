@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, TypeVar
 
 from turnout.engine.session import Session
@@ -41,9 +42,9 @@ class _Log:
 class _State(State):
     """The state store, for one step: each change has a name of its own that is the same in every attempt."""
 
-    def __init__(self, session: Session, key: str) -> None:
+    def __init__(self, session: Session, path: str) -> None:
         self._session = session
-        self._key = key
+        self._path = path
         self._changes = 0
 
     def _scope(self, flow: bool) -> StateScope:
@@ -52,7 +53,7 @@ class _State(State):
 
     def _operation(self) -> str:
         self._changes += 1
-        return f"{self._key}:{self._changes}"
+        return f"{self._session.idempotency_key(self._path)}:{self._changes}"
 
     async def get(self, key: str, *, flow: bool = False) -> Value | None:
         found = await self._session.backends.state.get(self._scope(flow), key)
@@ -98,10 +99,13 @@ class StepContext(ActionContext):
         self.attempt = attempt
         self.repeated = repeated
         self.execution = session.info.id
-        self.idempotency_key = session.idempotency_key(path)
         self.files = session.content
-        self.state = _State(session, self.idempotency_key)
+        self.state = _State(session, path)
         self.log = _Log(session, path)
+
+    @cached_property
+    def idempotency_key(self) -> str:  # type: ignore[override]  # made when asked for: reads rarely need it
+        return self._session.idempotency_key(self.step)
 
     @property
     def connection(self) -> Any:

@@ -40,11 +40,11 @@ async def run_branch(session: Session, walker: Walker, plan: BranchPlan, frame: 
 async def run_parallel(walker: Walker, plan: ParallelPlan, frame: Frame, attempt: Attempt) -> Value:
     """All arms at once. One that fails cancels the others; one that waits lets the others go on first."""
     arms = [walker.steps(steps, frame.within(f"{attempt.path}.{name}")) for name, steps in plan.arms.items()]
-    await together(arms)
+    await _together(arms)
     return NULL
 
 
-async def together(work: list[Coroutine[Any, Any, None]]) -> None:
+async def _together(work: list[Coroutine[Any, Any, None]]) -> None:
     """Run all to their end. The first failure (or stop) cancels the rest and is raised; pauses are raised, joined into
     one, only when nothing else can go on."""
     tasks = [asyncio.ensure_future(one) for one in work]
@@ -118,7 +118,7 @@ class _Loop:
                     failed = True
                     raise
 
-        await together([lane() for _ in range(self.plan.step.concurrency)])
+        await _together([lane() for _ in range(self.plan.step.concurrency)])
 
     async def run_while(self) -> None:
         """Rounds build on each other: the condition and the next round see what the round before gave."""

@@ -11,6 +11,7 @@ from turnout.engine import control
 from turnout.engine.frame import Frame, error_value
 from turnout.engine.leaves import Attempt, Done, run_action, run_code
 from turnout.engine.outcome import Paused, Stopped
+from turnout.engine.pen import Urgency
 from turnout.engine.plan import (
     ActionPlan,
     BranchPlan,
@@ -155,7 +156,7 @@ class Interpreter:
         session, retry = self._session, plan.step.retry
         decided = session.history.decisions.get(path)
         if decided is not None:
-            return Done(output=await session.content.unpack(decided), rides=False), 1
+            return Done(output=await session.content.unpack(decided), urgency=Urgency.NOW), 1
         last = session.history.tries.get(path)
         number = 1
         if last is not None:
@@ -234,14 +235,14 @@ class Interpreter:
                 output = await control.run_parallel(self, plan, frame, attempt)
             case CallPlan():
                 inputs = await session.renderer.render(plan.inputs, frame, attempt.path, attempt.started_at)
-                return Done(output=await self._caller.call(session, plan, inputs, attempt), rides=False)
+                return Done(output=await self._caller.call(session, plan, inputs, attempt), urgency=Urgency.NOW)
             case WaitPlan():
                 output = await control.run_wait(session, plan, frame, attempt)
             case StopPlan():
                 output = await control.run_stop(session, plan, frame, attempt)
             case _:
                 assert_never(plan)
-        return Done(output=output, rides=True)
+        return Done(output=output, urgency=Urgency.RIDES)
 
     async def _failed(self, plan: StepPlan, frame: Frame, path: str, failed: StepFailed) -> None:
         """What the step's author wants after a failure."""
@@ -281,7 +282,7 @@ class Interpreter:
         small = session.content.small(done.output)
         if small is not None:
             end = self._end(plan, path, started, StepStatus.SUCCEEDED, tries=attempts, output=done.output)
-            await (session.pen.end_of_step(end) if done.rides else session.pen.send(end))
+            await session.pen.end_of_step(end, done.urgency)
             return
         ended = session.now()
 
@@ -300,7 +301,7 @@ class Interpreter:
 
         # Storing a large output goes on while the next steps run; the row waits for it, and barriers wait for the row.
         storing = asyncio.ensure_future(stored())
-        await (session.pen.end_of_step(storing) if done.rides else session.pen.send(storing))
+        await session.pen.end_of_step(storing, done.urgency)
 
     def _end(
         self,

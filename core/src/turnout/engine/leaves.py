@@ -7,13 +7,14 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
 from turnout.engine.context import StepContext
 from turnout.engine.frame import Frame
 from turnout.engine.outcome import Paused
+from turnout.engine.pen import Urgency
 from turnout.engine.plan import ActionPlan, CodePlan
 from turnout.engine.session import Session
 from turnout.errors import StepError, StepTimeout, TurnoutError
@@ -25,6 +26,9 @@ from turnout.model.execution import ErrorInfo, LogLine
 from turnout.values import Value
 
 __all__ = ["Attempt", "Done", "run_action", "run_code", "validated"]
+
+
+_URGENCIES: Final = {Effect.PURE: Urgency.RIDES, Effect.READ: Urgency.SOON, Effect.EFFECT: Urgency.NOW}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +43,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """A step's output. `rides` where its row may wait for the next one that is written anyway."""
+    """A step's output, and when its row is to be written."""
 
     output: Value
-    rides: bool
+    urgency: Urgency
 
 
 async def run_action(session: Session, plan: ActionPlan, frame: Frame, attempt: Attempt) -> Done:
@@ -63,7 +67,7 @@ async def run_action(session: Session, plan: ActionPlan, frame: Frame, attempt: 
         deadline=attempt.deadline,
     )
     output = await _called(plan, context, inputs)
-    return Done(output=_masked(session, plan, output), rides=effects.effect is Effect.PURE)
+    return Done(output=_masked(session, plan, output), urgency=_URGENCIES[effects.effect])
 
 
 def _may_repeat(plan: ActionPlan, effects: Effects) -> bool:
@@ -185,8 +189,10 @@ async def run_code(session: Session, plan: CodePlan, frame: Frame, attempt: Atte
     match outcome:
         case Success():
             long = outcome.cpu_ms > settings.long_code.total_seconds() * 1000
-            rides = not (outcome.network or long or plan.step.on_crash is OnCrash.PARK)
-            return Done(output=Value.from_encoded(outcome.output), rides=rides)
+            urgency = Urgency.SOON if long else Urgency.RIDES
+            if outcome.network or plan.step.on_crash is OnCrash.PARK:
+                urgency = Urgency.NOW
+            return Done(output=Value.from_encoded(outcome.output), urgency=urgency)
         case Failure(kind="timeout"):
             raise StepTimeout(outcome.message, stack=outcome.stack)
         case Failure():

@@ -9,14 +9,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from enum import Enum, auto
+from typing import Final
 
 from turnout.codec import encode_event
 from turnout.interfaces.journal import Journal, Row
 from turnout.model.events import Event, Logged
 
-__all__ = ["Pen"]
+__all__ = ["Pen", "Urgency"]
 
 PendingEvent = Event | asyncio.Future[Event]
+
+
+class Urgency(Enum):
+    """When the row of a step that ended is written.
+
+    `RIDES`: with the next row that is written anyway, for what can be computed again. `SOON`: within milliseconds and not
+    waited for, for what was read: the effect that follows takes it along in its own write. `NOW`: for effects.
+    """
+
+    RIDES = auto()
+    SOON = auto()
+    NOW = auto()
+
+
+_SOON_S: Final = 0.002
 
 
 class Pen:
@@ -43,6 +60,8 @@ class Pen:
         self._reported = 0
         # Parallel arms write through one pen: what was noted first must be written first.
         self._order = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing: asyncio.Task[None] | None = None
 
     @property
     def idle(self) -> bool:
@@ -87,14 +106,29 @@ class Pen:
         for written in acknowledged:
             self._observe(self.execution, written)
 
-    async def end_of_step(self, event: PendingEvent) -> None:
-        """A pure step's end: it rides, unless the journal is strict."""
+    async def end_of_step(self, event: PendingEvent, urgency: Urgency) -> None:
+        """Write the end of a step as soon as what it did asks for; at once and durably where the journal is strict."""
         self._pending.append(event)
         if self._strict:
             await self.barrier()
+        elif urgency is Urgency.NOW:
+            await self._write()
+        elif urgency is Urgency.SOON and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_SOON_S, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self._writing = asyncio.ensure_future(self._write())
+        # Its error is met again by whoever writes next: what was noted stays noted until the journal has it.
+        self._writing.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def close(self) -> None:
         """Write nothing more. Content that is still being stored for rows nobody will write is given up."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
         storing = [item for item in self._pending if isinstance(item, asyncio.Future)]
         self._pending.clear()
         for item in storing:
@@ -111,6 +145,9 @@ class Pen:
             events = [await _settled(item) for item in self._pending[:count]]
             await self._journal.append(self.execution, self.token, [Row(*encode_event(event)) for event in events])
             del self._pending[:count]
+            if self._timer is not None and not self._pending:
+                self._timer.cancel()
+                self._timer = None
             self._unreported += events
 
 

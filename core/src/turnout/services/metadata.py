@@ -50,7 +50,7 @@ class Metadata(Service):
     name = "metadata"
 
     def __init__(
-        self, journal: Journal, records: RecordStore, clock: Clock, *, gather_s: float = 0.05, poll_s: float = 1.0
+        self, journal: Journal, records: RecordStore, clock: Clock, *, gather_s: float = 0.2, poll_s: float = 1.0
     ) -> None:
         self._journal = journal
         self._records = records
