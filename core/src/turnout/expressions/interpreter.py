@@ -78,7 +78,7 @@ class Interpreter(TreeInterpreter):
         left, right = (self.visit(child, value) for child in node["children"])
         name = node["value"]
         if name in ("eq", "ne"):
-            return equal(self, left, right) == (name == "eq")
+            return _equal(self, left, right) == (name == "eq")
         if (_is_number(left) and _is_number(right)) or (isinstance(left, str) and isinstance(right, str)):
             return self.COMPARATOR_FUNC[name](left, right)
         return None
@@ -119,7 +119,7 @@ class Interpreter(TreeInterpreter):
         return result
 
 
-def equal(interpreter: Interpreter, left: Any, right: Any) -> bool:
+def _equal(interpreter: Interpreter, left: Any, right: Any) -> bool:
     """JSON's equality: true and 1 differ."""
     if isinstance(left, list | dict) and isinstance(right, list | dict):
         interpreter.weigh(left)
@@ -127,8 +127,8 @@ def equal(interpreter: Interpreter, left: Any, right: Any) -> bool:
             return False
         if isinstance(left, dict):
             assert isinstance(right, dict)
-            return left.keys() == right.keys() and all(equal(interpreter, left[key], right[key]) for key in left)
-        return all(equal(interpreter, one, other) for one, other in zip(left, right, strict=True))
+            return left.keys() == right.keys() and all(_equal(interpreter, left[key], right[key]) for key in left)
+        return all(_equal(interpreter, one, other) for one, other in zip(left, right, strict=True))
     return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
 
 
@@ -150,7 +150,7 @@ class _Standard(standard.Functions):
     def _func_contains(self, subject: Any, search: Any) -> bool:
         if isinstance(subject, str):
             return isinstance(search, str) and search in subject
-        return any(equal(self._interpreter, item, search) for item in subject)
+        return any(_equal(self._interpreter, item, search) for item in subject)
 
     @signature({"types": ["string"]}, {"types": ["array-string"]})
     def _func_join(self, separator: str, array: list[str]) -> str:

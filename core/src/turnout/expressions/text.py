@@ -36,7 +36,7 @@ def split(text: str) -> list[Piece]:
         literal.append(text[position:found])
         _add_literal(pieces, literal, found)
         start = found + len(_OPEN)
-        end = expression_end(text, start)
+        end = _expression_end(text, start)
         if end is None:
             raise Refusal(
                 "`${{` has no matching `}}`", at=found, hint="close it, or write `$${{` where the text itself is meant"
@@ -55,7 +55,7 @@ def _add_literal(pieces: list[Piece], literal: list[str], start: int) -> None:
         pieces.append(Piece(joined, start, is_expression=False))
 
 
-def expression_end(text: str, start: int) -> int | None:
+def _expression_end(text: str, start: int) -> int | None:
     """Where the `}}` of the expression that begins at `start` is; None if there is none."""
     position, depth, size = start, 0, len(text)
     while position < size:

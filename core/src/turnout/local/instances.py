@@ -50,9 +50,6 @@ class LocalInstances:
         """Make it the one of its name: executions accepted from now on run it."""
         self._instances[instance.name] = instance
 
-    def withdraw(self, name: str) -> None:
-        self._instances.pop(name, None)
-
     def all(self) -> tuple[Instance, ...]:
         return tuple(self._instances[name] for name in sorted(self._instances))
 

@@ -37,7 +37,7 @@ async def record_json(record: ExecutionRecord, payloads: PayloadStore) -> dict[s
         "error": error_json(record.error),
         "started_at": time_text(record.started_at),
         "duration_ms": _rounded(record.duration_ms),
-        "steps": [step_json(step) for step in record.steps],
+        "steps": [_step_json(step) for step in record.steps],
         "instance": info.instance,
         "customer": info.tenant,
         "created_at": time_text(info.created_at),
@@ -48,7 +48,7 @@ async def record_json(record: ExecutionRecord, payloads: PayloadStore) -> dict[s
     }
 
 
-def step_json(step: StepRecord) -> dict[str, Any]:
+def _step_json(step: StepRecord) -> dict[str, Any]:
     return {
         "path": step.path,
         "status": step.status.value,

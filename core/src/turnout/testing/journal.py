@@ -28,18 +28,18 @@ __all__ = ["JournalContract", "MakeJournal"]
 MakeJournal = Callable[[], Journal]
 
 
-def steps(*names: str) -> list[Row]:
+def _steps(*names: str) -> list[Row]:
     """Rows of steps, with these as bodies."""
     return [Row("step", name.encode()) for name in names]
 
 
-def bodies(rows: Sequence[Row]) -> list[str]:
+def _bodies(rows: Sequence[Row]) -> list[str]:
     return [row.body.decode() for row in rows]
 
 
-async def send(journal: Journal, execution: str, token: int, *names: str) -> None:
+async def _send(journal: Journal, execution: str, token: int, *names: str) -> None:
     """Append rows and wait until they are acknowledged."""
-    await journal.append(execution, token, steps(*names))
+    await journal.append(execution, token, _steps(*names))
     await journal.barrier(execution, token)
 
 
@@ -58,14 +58,14 @@ class JournalContract:
         await journal.close()
 
     async def test_begin_writes_the_first_rows_of_an_execution_once(self, journal: Journal) -> None:
-        first = await journal.begin("e1", steps("a", "b"))
-        second = await journal.begin("e1", steps("c"))
+        first = await journal.begin("e1", _steps("a", "b"))
+        second = await journal.begin("e1", _steps("c"))
 
         assert (first, second) == (True, False)
-        assert bodies(await journal.rows("e1")) == ["a", "b"]
+        assert _bodies(await journal.rows("e1")) == ["a", "b"]
 
     async def test_of_two_that_begin_at_once_one_succeeds(self, journal: Journal) -> None:
-        begun = await asyncio.gather(*(journal.begin("e1", steps(str(n), str(n))) for n in range(5)))
+        begun = await asyncio.gather(*(journal.begin("e1", _steps(str(n), str(n))) for n in range(5)))
 
         assert sorted(begun) == [False, False, False, False, True]
         assert len(await journal.rows("e1")) == 2
@@ -73,15 +73,15 @@ class JournalContract:
     async def test_an_execution_that_was_opened_before_its_first_row_can_begin(self, journal: Journal) -> None:
         await journal.open("e1", 1)
 
-        assert await journal.begin("e1", steps("a")) is True
+        assert await journal.begin("e1", _steps("a")) is True
 
     async def test_open_returns_all_rows_in_the_order_written(self, journal: Journal) -> None:
-        await journal.begin("e1", steps("a"))
+        await journal.begin("e1", _steps("a"))
         await journal.open("e1", 1)
-        await send(journal, "e1", 1, "b", "c")
-        await send(journal, "e1", 1, "d")
+        await _send(journal, "e1", 1, "b", "c")
+        await _send(journal, "e1", 1, "d")
 
-        assert bodies(await journal.open("e1", 2)) == ["a", "b", "c", "d"]
+        assert _bodies(await journal.open("e1", 2)) == ["a", "b", "c", "d"]
 
     async def test_open_of_an_execution_without_rows_is_empty(self, journal: Journal) -> None:
         assert list(await journal.open("e1", 1)) == []
@@ -107,24 +107,24 @@ class JournalContract:
 
     async def test_an_acknowledged_row_is_seen_by_everybody(self, journal: Journal, make_journal: MakeJournal) -> None:
         other = make_journal()
-        await journal.begin("e1", steps("a"))
+        await journal.begin("e1", _steps("a"))
         await journal.open("e1", 1)
-        await send(journal, "e1", 1, "b")
+        await _send(journal, "e1", 1, "b")
 
-        seen = bodies(await other.rows("e1"))
+        seen = _bodies(await other.rows("e1"))
         await other.close()
 
         assert seen == (["a", "b"] if journal.durability is not Durability.MEMORY else [])
 
     async def test_an_earlier_owner_is_fenced_and_its_rows_are_not_written(self, journal: Journal) -> None:
-        await journal.begin("e1", steps("a"))
+        await journal.begin("e1", _steps("a"))
         await journal.open("e1", 1)
         await journal.open("e1", 2)
 
         with pytest.raises(Fenced):
-            await send(journal, "e1", 1, "late", "later")
+            await _send(journal, "e1", 1, "late", "later")
 
-        assert bodies(await journal.rows("e1")) == ["a"]
+        assert _bodies(await journal.rows("e1")) == ["a"]
 
     async def test_the_barrier_is_fenced_although_nothing_was_sent(self, journal: Journal) -> None:
         await journal.open("e1", 1)
@@ -134,14 +134,14 @@ class JournalContract:
             await journal.barrier("e1", 1)
 
     async def test_a_fence_keeps_an_earlier_owner_from_writing(self, journal: Journal) -> None:
-        await journal.begin("e1", steps("a"))
+        await journal.begin("e1", _steps("a"))
         await journal.open("e1", 1)
         await journal.fence("e1", 2)
 
         with pytest.raises(Fenced):
-            await send(journal, "e1", 1, "late")
+            await _send(journal, "e1", 1, "late")
 
-        assert bodies(await journal.rows("e1")) == ["a"]
+        assert _bodies(await journal.rows("e1")) == ["a"]
 
     async def test_a_fence_is_never_lowered(self, journal: Journal) -> None:
         await journal.fence("e1", 5)
@@ -155,12 +155,12 @@ class JournalContract:
         await journal.open("e2", 1)
         await journal.fence("e1", 9)
 
-        await send(journal, "e2", 1, "a")
+        await _send(journal, "e2", 1, "a")
 
-        assert bodies(await journal.rows("e2")) == ["a"]
+        assert _bodies(await journal.rows("e2")) == ["a"]
 
     async def test_a_signal_is_written_whatever_the_fence(self, journal: Journal) -> None:
-        await journal.begin("e1", steps("a"))
+        await journal.begin("e1", _steps("a"))
         await journal.open("e1", 9)
 
         written = await journal.signal("e1", Row("cancel", b"stop"))
@@ -178,20 +178,20 @@ class JournalContract:
         assert list(await journal.entries(after=0, limit=10)) == []
 
     async def test_rows_does_not_take_ownership(self, journal: Journal) -> None:
-        await journal.begin("e1", steps("a"))
+        await journal.begin("e1", _steps("a"))
         await journal.open("e1", 1)
 
         await journal.rows("e1")
-        await send(journal, "e1", 1, "b")
+        await _send(journal, "e1", 1, "b")
 
-        assert bodies(await journal.rows("e1")) == ["a", "b"]
+        assert _bodies(await journal.rows("e1")) == ["a", "b"]
         assert list(await journal.rows("unknown")) == []
 
     async def test_entries_are_all_rows_in_order_with_rising_positions(self, journal: Journal) -> None:
-        await journal.begin("e1", steps("a"))
-        await journal.begin("e2", steps("b"))
+        await journal.begin("e1", _steps("a"))
+        await journal.begin("e2", _steps("b"))
         await journal.open("e1", 1)
-        await send(journal, "e1", 1, "c", "d")
+        await _send(journal, "e1", 1, "c", "d")
 
         entries = list(await journal.entries(after=0, limit=100))
         positions = [entry.position for entry in entries]
@@ -206,20 +206,20 @@ class JournalContract:
         assert positions[0] > 0
 
     async def test_a_reader_goes_on_after_the_last_entry_it_saw(self, journal: Journal) -> None:
-        await journal.begin("e1", steps("a", "b", "c"))
+        await journal.begin("e1", _steps("a", "b", "c"))
 
         page = list(await journal.entries(after=0, limit=2))
         rest = list(await journal.entries(after=page[-1].position, limit=2))
-        await journal.begin("e2", steps("d"))
+        await journal.begin("e2", _steps("d"))
         new = list(await journal.entries(after=[*page, *rest][-1].position, limit=2))
 
-        assert [bodies([entry.row for entry in part]) for part in (page, rest, new)] == [["a", "b"], ["c"], ["d"]]
+        assert [_bodies([entry.row for entry in part]) for part in (page, rest, new)] == [["a", "b"], ["c"], ["d"]]
 
     async def test_a_reader_that_follows_writers_misses_no_row(self, journal: Journal) -> None:
         async def write(execution: str) -> None:
             await journal.open(execution, 1)
             for n in range(20):
-                await send(journal, execution, 1, f"{execution}-{n}")
+                await _send(journal, execution, 1, f"{execution}-{n}")
 
         writing = asyncio.gather(*(write(f"e{n}") for n in range(4)))
         seen: list[str] = []
@@ -236,10 +236,10 @@ class JournalContract:
     async def test_unfinished_are_those_whose_last_row_is_no_end_the_oldest_first(self, journal: Journal) -> None:
         await journal.open("opened only", 1)
         for execution in ("z-old", "ended", "reopened", "a-new"):
-            await journal.begin(execution, steps("a"))
+            await journal.begin(execution, _steps("a"))
         for execution in ("ended", "reopened"):
             await journal.open(execution, 1)
-            await journal.append(execution, 1, [*steps("b"), Row("ended", b"")])
+            await journal.append(execution, 1, [*_steps("b"), Row("ended", b"")])
             await journal.barrier(execution, 1)
         await journal.signal("reopened", Row("resumed", b""))
 
@@ -247,7 +247,7 @@ class JournalContract:
 
     async def test_forgotten_rows_are_gone_and_the_others_stay(self, journal: Journal) -> None:
         for execution in ("e1", "e2", "e3"):
-            await journal.begin(execution, steps(execution))
+            await journal.begin(execution, _steps(execution))
 
         await journal.forget(["e1", "e3", "unknown"])
 
@@ -257,34 +257,34 @@ class JournalContract:
 
     async def test_an_execution_that_goes_on_is_not_forgotten_with_what_was_seen_of_it(self, journal: Journal) -> None:
         for execution in ("over", "goes on"):
-            await journal.begin(execution, steps(execution))
+            await journal.begin(execution, _steps(execution))
         seen = (await journal.entries(after=0, limit=10))[-1].position
         await journal.signal("goes on", Row("resumed", b"again"))
 
         await journal.forget(["over", "goes on", "unknown"], through=seen)
 
-        assert [bodies(await journal.rows(execution)) for execution in ("over", "goes on")] == [
+        assert [_bodies(await journal.rows(execution)) for execution in ("over", "goes on")] == [
             [],
             ["goes on", "again"],
         ]
 
     async def test_a_forgotten_execution_is_not_brought_back_by_its_last_owner(self, journal: Journal) -> None:
-        await journal.begin("e1", steps("a"))
+        await journal.begin("e1", _steps("a"))
         await journal.open("e1", 1)
         await journal.forget(["e1"])
 
         with pytest.raises(BackendError):
-            await send(journal, "e1", 1, "late")
+            await _send(journal, "e1", 1, "late")
 
         assert list(await journal.rows("e1")) == []
         assert list(await journal.unfinished()) == []
 
     async def test_positions_of_forgotten_rows_are_not_used_again(self, journal: Journal) -> None:
-        await journal.begin("e1", steps("a", "b"))
+        await journal.begin("e1", _steps("a", "b"))
         last = (await journal.entries(after=0, limit=10))[-1].position
 
         await journal.forget(["e1"])
-        await journal.begin("e1", steps("c"))
+        await journal.begin("e1", _steps("c"))
 
         assert (await journal.entries(after=0, limit=10))[0].position > last
 
@@ -292,14 +292,14 @@ class JournalContract:
         if journal.durability is Durability.MEMORY:
             await journal.close()
             return
-        await journal.begin("e1", steps("a"))
+        await journal.begin("e1", _steps("a"))
         await journal.open("e1", 1)
-        await journal.append("e1", 1, steps("b"))
+        await journal.append("e1", 1, _steps("b"))
         await journal.close()
         await journal.close()
 
         other = make_journal()
-        seen = bodies(await other.rows("e1"))
+        seen = _bodies(await other.rows("e1"))
         await other.close()
 
         assert seen == ["a", "b"]
@@ -307,7 +307,7 @@ class JournalContract:
     async def test_rows_sent_without_waiting_keep_their_order(self, journal: Journal) -> None:
         await journal.open("e1", 1)
         for n in range(50):
-            await journal.append("e1", 1, steps(f"{n}", f"{n}'"))
+            await journal.append("e1", 1, _steps(f"{n}", f"{n}'"))
         await journal.barrier("e1", 1)
 
-        assert bodies(await journal.rows("e1")) == [text for n in range(50) for text in (f"{n}", f"{n}'")]
+        assert _bodies(await journal.rows("e1")) == [text for n in range(50) for text in (f"{n}", f"{n}'")]
