@@ -167,7 +167,7 @@ def _command(path: tuple[str, ...], command: click.Command | None) -> str:
     with click.Context(command, info_name=title) as context:
         usage = " ".join(["`" + title, *command.collect_usage_pieces(context)]) + "`"
         help_text = re.sub(
-            r"\x08\n((?:[^\n]+\n?)+)", r"```text\n\1\n```", inspect.cleandoc(command.help or "")
+            r"\x08\n((?:[^\n]+\n?)+)", r"```text skip=a-listing\n\1\n```", inspect.cleandoc(command.help or "")
         ).replace("\n\n```", "\n\n```")
         options = [
             record for parameter in command.get_params(context) if (record := parameter.get_help_record(context))

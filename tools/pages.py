@@ -19,6 +19,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -35,7 +36,7 @@ PORTS = ("8400", "8500")
 """What pages write; each run takes free ones in their place."""
 
 _FENCE = re.compile(r"^( *)```([a-z]+)([^\n]*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
-_COMMAND_S = 60.0
+_COMMAND_S = 30.0
 _SHOWN_HOME = "/home/you"
 
 
@@ -245,12 +246,16 @@ def recorded(page: Path, outputs: Mapping[int, str]) -> str:
     return "\n".join(lines)
 
 
-def run_page(page: Path, home: Path) -> Iterator[tuple[Fence, str]]:
+def run_page(page: Path, home: Path, *, own_curl: bool = False) -> Iterator[tuple[Fence, str]]:
     """Run a page from top to bottom in the empty directory `home`; each command's fence with what it printed.
 
-    `AssertionError` names the fence that does not do what its page says.
+    Where there is no curl, or with `own_curl`, `tools.curl` takes its place. `AssertionError` names the fence that does not do
+    what its page says.
     """
-    with PageRun(home, search_path()) as run:
+    path = search_path()
+    if own_curl or shutil.which("curl", path=path) is None:
+        path = os.pathsep.join([str(_own_curl(home)), path])
+    with PageRun(home, path) as run:
         for fence in fences(page):
             if fence.option("skip") is not None:
                 continue
@@ -278,6 +283,16 @@ def _check(fence: Fence, run: PageRun) -> None:
             json.loads(fence.text)
         case other:
             raise AssertionError(f"{fence}: nothing is known to do with a {other!r} fence: name its file, or skip it")
+
+
+def _own_curl(home: Path) -> Path:
+    folder = home / ".bin"
+    folder.mkdir()
+    program = folder / "curl"
+    script = Path(__file__).with_name("curl.py")
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(script))} "$@"\n')
+    program.chmod(0o755)
+    return folder
 
 
 def search_path() -> str:
