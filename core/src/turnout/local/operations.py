@@ -6,12 +6,13 @@ from dataclasses import replace
 
 from turnout.codec import encode_event
 from turnout.engine.content import Content
+from turnout.engine.history import is_below
 from turnout.errors import NotFound, UserError
 from turnout.interfaces.journal import Row
 from turnout.interfaces.queue import Message
 from turnout.local.stores import Stores
 from turnout.model.definition import Flow, walk
-from turnout.model.events import CancelRequested, Ended, Event, Resumed, StepEnded
+from turnout.model.events import CancelRequested, Ended, Event, Resumed, StepEnded, StepRunning
 from turnout.model.execution import ErrorInfo, ExecutionInfo, ExecutionRecord, Status, StepRecord, StepStatus, parent_id
 from turnout.services.metadata import Metadata
 from turnout.services.roots import below, root_of
@@ -91,8 +92,9 @@ class Operations:
             flow = await self._flow(info)
             before = _before(flow, step)
             now = info.created_at
+            again = _unsettled(record, flow)
             events = tuple(
-                _ended(kept, now) for kept in record.steps if _first(kept.path) in before and kept.status in _KEPT
+                _ended(kept, now) for kept in record.steps if _first(kept.path) in before and kept.path not in again
             )
         await self._submission.write(info, events)
         await self._stores.queue.put(Message(id=info.id, tenant=info.tenant))
@@ -132,14 +134,23 @@ class Operations:
         info = self._submission.renewed(record.info, (await self._flow(record.info)).timeout_s)
         info = replace(info, deadline=_earlier(info.deadline, latest))
         broken = {found.info.parent_path: found.info.id for found in await self._broken_calls(info.id)}
-        again = tuple(step.path for step in record.steps if step.status not in _KEPT)
+        again = _unsettled(record, await self._flow(record.info))
         children = tuple((path, broken[path]) for path in again if path in broken)
         for _, child in children:
             await self._put_back(await self._record(child), info.deadline)
-        kept = tuple(_ended(step, step.started_at) for step in record.steps if step.status in _KEPT)
-        resumed = Resumed(at=stores.clock.now(), drop=again, children=children)
+        kept = [step for step in record.steps if step.path not in again]
+        now = stores.clock.now()
+        # What holds steps that are kept goes on with the next of them, and does not begin anew.
+        inside = {path for path in again if any(is_below(step.path, path) for step in kept)}
+        resumed = Resumed(at=now, drop=tuple(path for path in again if path not in inside), children=children)
+        going_on = [
+            StepRunning(at=now, path=step.path, kind=step.kind, started_at=step.started_at)
+            for step in record.steps
+            if step.path in inside
+        ]
         await stores.journal.forget([info.id])
-        await self._submission.write(info, (*kept, resumed))
+        ends = (_ended(step, step.started_at) for step in kept)
+        await self._submission.write(info, (*ends, resumed, *going_on))
 
     async def _broken_calls(self, id: str) -> list[ExecutionRecord]:
         """The sub-executions of an execution itself that have not succeeded, the oldest first."""
@@ -209,6 +220,28 @@ def _ended(step: StepRecord, at: float) -> StepEnded:
         output=step.output,
         error=step.error,
     )
+
+
+def _unsettled(record: ExecutionRecord, flow: Flow) -> dict[str, None]:
+    """The paths of the steps that have to run again, in their order: all that did not succeed, but for failures that the
+    flow dealt with (`on_error`) and went on from."""
+    dealing = {step.id for step in walk(flow.steps) if step.on_error != "fail"}
+    failed = [step for step in record.steps if step.status is StepStatus.FAILED]
+    failing = "" if record.error is None else record.error.step
+
+    def settled(step: StepRecord) -> bool:
+        if step.status is not StepStatus.FAILED:
+            return step.status in _KEPT
+        if step.error is not None and step.error.step == failing:
+            return False
+        return any(is_below(step.path, other.path) and _id(other.path) in dealing for other in failed)
+
+    return {step.path: None for step in record.steps if not settled(step)}
+
+
+def _id(path: str) -> str:
+    """The id of the step that a path leads to."""
+    return path.rpartition(".")[2].partition("[")[0]
 
 
 def _first(path: str) -> str:
