@@ -12,6 +12,7 @@ Nesting is good to `MAX_DEPTH` levels; text from outside that nests deeper may b
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,7 @@ _EAGER_BYTES: Final = 64 * 1024
 """Text up to this size is parsed whole when a path goes into it; skipping pays only for larger ones."""
 
 _UNSET: Final = object()
+_HALF_PAIR: Final = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
 _Shallow = dict[str, msgspec.Raw]
 _decode_object = msgspec.json.Decoder(_Shallow).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -72,7 +74,7 @@ class Value:
                 return cls(_decode_any(data))
             _skip(data)
         except msgspec.DecodeError as error:
-            raise StepError(f"not JSON: {error}", kind="not_json", retryable=False) from error
+            raise StepError(f"not JSON: {_why(data, error)}", kind="not_json", retryable=False) from error
         except RecursionError as error:
             raise _too_deep() from error
         return cls.from_json(data)
@@ -226,6 +228,15 @@ def type_name(data: object) -> str:
             return "a file"
         case _:
             return "an object" if isinstance(data, Mapping) else type(data).__name__
+
+
+def _why(data: bytes, error: msgspec.DecodeError) -> str:
+    """In words, where the library's are misleading."""
+    if not data.strip():
+        return "it is empty"
+    if "truncated" in str(error) and _HALF_PAIR.search(data):
+        return "half of a surrogate pair, which is no character"
+    return str(error)
 
 
 def _too_deep() -> StepError:

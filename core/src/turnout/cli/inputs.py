@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+import mimetypes
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
-from turnout.errors import SettingsError
+from turnout.engine.content import Content
+from turnout.errors import SettingsError, StepError, UserError
+from turnout.local.platform import LOCAL_TENANT, Platform
 from turnout.values import Value
 
 __all__ = ["RunInputs", "input_options", "read_inputs", "read_payload"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+_TEXT_BYTES: Final = 1024 * 1024
+_PIECE_BYTES: Final = 256 * 1024
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -64,17 +68,40 @@ def read_inputs(config_file: Path | None, assignments: Sequence[str], connection
     return RunInputs(config=config, connections=connections)
 
 
-def read_payload(path: Path | None) -> Value:
-    """The file as JSON, or as text where it is none: what `trigger.body` is. Null without a file."""
+async def read_payload(path: Path | None, platform: Platform) -> Value:
+    """What `trigger.body` is: the file as JSON, or as text where it is none, or as a file where it is no text or large,
+    streamed into the payload store. Null without a path. `UserError` if a `.json` file is not JSON.
+    """
     if path is None:
         return Value(None)
-    data = path.read_bytes()
-    if path.suffix.lower() == ".json":
-        return Value.parse(data)
+    must_be_json = path.suffix.lower() == ".json"
+    if not must_be_json and path.stat().st_size > _TEXT_BYTES:
+        return await _as_file(path, platform)
     try:
-        return Value(json.loads(data))
-    except ValueError:
-        return Value(data.decode(errors="replace"))
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if must_be_json:
+            raise UserError(f"{path} is not UTF-8, and so not JSON (byte {error.start})") from error
+        return await _as_file(path, platform)
+    try:
+        value = Value.parse(text)
+        value.load()
+    except StepError as error:
+        if must_be_json:
+            raise UserError(f"{path}: {error.message}") from error
+        return Value(text)
+    return value
+
+
+async def _as_file(path: Path, platform: Platform) -> Value:
+    async def pieces() -> AsyncIterator[bytes]:
+        with path.open("rb") as stream:
+            while piece := stream.read(_PIECE_BYTES):
+                yield piece
+
+    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    content = Content(platform.stores.payloads, LOCAL_TENANT)
+    return Value(await content.create(pieces(), name=path.name, content_type=kind))
 
 
 def _mapping(path: Path) -> Mapping[str, Any]:

@@ -122,7 +122,7 @@ def replay(
 
     async def change(platform: Platform) -> str:
         instance = None if definition is None else await _instance(platform, id, definition, inputs)
-        trigger = None if payload is None else Value({"body": read_payload(payload)})
+        trigger = None if payload is None else Value({"body": await read_payload(payload, platform)})
         return await platform.operations.replay(id, step=step, instance=instance, trigger=trigger)
 
     return run_async(_run(change, detach=detach, as_json=as_json, environment=environment))

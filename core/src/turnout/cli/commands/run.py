@@ -38,7 +38,7 @@ __all__ = ["command"]
     "payload_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="What `trigger.body` is: JSON, or text.",
+    help="What `trigger.body` is: JSON, or text, or as a file what is neither.",
 )
 @input_options
 @json_option
@@ -61,11 +61,11 @@ def command(
     """
     settings = load_project(path, environment=environment)
     inputs = read_inputs(config_file, assignments, connections_file)
-    return run_async(_run(settings, path, flow_name, read_payload(payload_file), inputs, as_json=as_json))
+    return run_async(_run(settings, path, flow_name, payload_file, inputs, as_json=as_json))
 
 
 async def _run(
-    settings: Settings, path: Path, flow_name: str | None, payload: Value, inputs: RunInputs, *, as_json: bool
+    settings: Settings, path: Path, flow_name: str | None, payload: Path | None, inputs: RunInputs, *, as_json: bool
 ) -> int:
     out = console(stderr=as_json)
     view = LiveView(out, now=time.time)
@@ -83,11 +83,12 @@ async def _run(
         view.expect([step.id for step in flow.steps])
         instance = await deploy(platform, integration, inputs)
         await platform.check_connections(instance, flow.name)
+        body = await read_payload(payload, platform)
         for line in await platform.start_sandbox():
             click.echo(line, err=True)
         platform.runner.start_beating()
         with view:
-            trigger = Value({"body": payload, "headers": {}, "query": {}, "method": "RUN"})
+            trigger = Value({"body": body, "headers": {}, "query": {}, "method": "RUN"})
             id = await platform.run(instance, flow.name, trigger)
         record = await platform.record(id)
         if record is None:
