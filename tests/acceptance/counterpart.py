@@ -20,18 +20,6 @@ def counterpart() -> Starlette:
     `/pages` (by Link header), `/cursor` (by a cursor in the body), `/broken` (not JSON)."""
     asked: Counter[str] = Counter()
 
-    async def echo(request: Request) -> Response:
-        body = await request.body()
-        return JSONResponse(
-            {
-                "method": request.method,
-                "query": request.query_params.multi_items(),
-                "headers": dict(request.headers),
-                "body": body.decode(errors="replace"),
-                "size": len(body),
-            }
-        )
-
     async def busy(request: Request) -> Response:
         key = request.path_params["key"]
         asked[key] += 1
@@ -39,42 +27,62 @@ def counterpart() -> Starlette:
             return Response("busy", 503, headers={"Retry-After": "0"})
         return JSONResponse({"asked": asked[key]})
 
-    async def status(request: Request) -> Response:
-        return JSONResponse({"reason": "as asked"}, request.path_params["code"])
-
-    async def redirect(request: Request) -> Response:
-        return RedirectResponse("/echo", request.path_params["code"])
-
-    async def slow(request: Request) -> Response:
-        await asyncio.sleep(30)
-        return Response()
-
-    async def content(request: Request) -> Response:
-        return Response(b"x" * request.path_params["size"], media_type="application/octet-stream")
-
-    async def pages(request: Request) -> Response:
-        page = int(request.query_params.get("page", "1"))
-        following = request.url.include_query_params(page=page + 1)
-        headers = {"Link": f'<{following}>; rel="next"'} if page < 3 else {}
-        return JSONResponse([page * 10, page * 10 + 1], headers=headers)
-
-    async def cursor(request: Request) -> Response:
-        at = int(request.query_params.get("cursor", "0"))
-        return JSONResponse({"items": [at, at + 1], "next": at + 2 if at < 4 else None})
-
-    async def broken(request: Request) -> Response:
-        return Response("{not json", media_type="application/json")
-
     return Starlette(
         routes=[
-            Route("/echo", echo, methods=_METHODS),
+            Route("/echo", _echo, methods=_METHODS),
             Route("/busy/{key}", busy),
-            Route("/status/{code:int}", status, methods=_METHODS),
-            Route("/redirect/{code:int}", redirect, methods=_METHODS),
-            Route("/slow", slow),
-            Route("/bytes/{size:int}", content),
-            Route("/pages", pages),
-            Route("/cursor", cursor),
-            Route("/broken", broken),
+            Route("/status/{code:int}", _status, methods=_METHODS),
+            Route("/redirect/{code:int}", _redirect, methods=_METHODS),
+            Route("/slow", _slow),
+            Route("/bytes/{size:int}", _content),
+            Route("/pages", _pages),
+            Route("/cursor", _cursor),
+            Route("/broken", _broken),
         ]
     )
+
+
+async def _echo(request: Request) -> Response:
+    body = await request.body()
+    return JSONResponse(
+        {
+            "method": request.method,
+            "query": request.query_params.multi_items(),
+            "headers": dict(request.headers),
+            "body": body.decode(errors="replace"),
+            "size": len(body),
+        }
+    )
+
+
+async def _status(request: Request) -> Response:
+    return JSONResponse({"reason": "as asked"}, request.path_params["code"])
+
+
+async def _redirect(request: Request) -> Response:
+    return RedirectResponse("/echo", request.path_params["code"])
+
+
+async def _slow(request: Request) -> Response:
+    await asyncio.sleep(30)
+    return Response()
+
+
+async def _content(request: Request) -> Response:
+    return Response(b"x" * request.path_params["size"], media_type="application/octet-stream")
+
+
+async def _pages(request: Request) -> Response:
+    page = int(request.query_params.get("page", "1"))
+    following = request.url.include_query_params(page=page + 1)
+    headers = {"Link": f'<{following}>; rel="next"'} if page < 3 else {}
+    return JSONResponse([page * 10, page * 10 + 1], headers=headers)
+
+
+async def _cursor(request: Request) -> Response:
+    at = int(request.query_params.get("cursor", "0"))
+    return JSONResponse({"items": [at, at + 1], "next": at + 2 if at < 4 else None})
+
+
+async def _broken(request: Request) -> Response:
+    return Response("{not json", media_type="application/json")

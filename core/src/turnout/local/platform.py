@@ -15,6 +15,7 @@ from turnout.engine.history import History
 from turnout.engine.outcome import Finished, Suspended
 from turnout.errors import BackendError, SettingsError, StepError
 from turnout.interfaces.clock import Clock, SystemClock
+from turnout.interfaces.connector import Connector
 from turnout.interfaces.queue import Message
 from turnout.interfaces.sandbox import Limits
 from turnout.interfaces.service import Service
@@ -70,22 +71,8 @@ class Platform:
         self.instances = LocalInstances(stores.secrets, stores.keys.derive("instances"))
         self.endings = Endings()
         self.metadata = Metadata(stores.journal, stores.records, stores.clock)
-        self.callbacks = callbacks = CallbackUrls(public_url, stores.keys.derive("callbacks"))
-        self.backends = Backends(
-            journal=stores.journal,
-            payloads=stores.payloads,
-            state=stores.state,
-            sandbox=self._sandbox,
-            connectors=registry.connectors,
-            bundles=stores.bundles,
-            instances=self.instances,
-            clock=stores.clock,
-            key=stores.keys.derive("executions"),
-            secret=stores.secret,
-            observe=self._observe,
-            callback_url=callbacks.url,
-            settings=_engine_settings(settings),
-        )
+        self.callbacks = CallbackUrls(public_url, stores.keys.derive("callbacks"))
+        self.backends = self._backends(registry.connectors)
         self.engine = Engine(self.backends)
         self.submission = Submission(
             journal=stores.journal,
@@ -104,7 +91,7 @@ class Platform:
         )
         self.operations = Operations(stores, self.submission, self.metadata, self.runner)
         self.ingress = Ingress(
-            self.backends, self.submission, stores.queue, self.endings, callbacks, self.instances.get
+            self.backends, self.submission, stores.queue, self.endings, self.callbacks, self.instances.get
         )
         self.retention = Retention(stores, self.metadata, settings.storage.retention)
         self._started: list[Service] = []
@@ -123,6 +110,24 @@ class Platform:
         full = settings.storage.durability is Durability.HOST
         stores = Stores.open(settings.storage_directory, clock or SystemClock(), full=full)
         return cls(settings, registry, stores, public_url=public_url, observers=observers)
+
+    def _backends(self, connectors: Mapping[str, Connector]) -> Backends:
+        stores = self.stores
+        return Backends(
+            journal=stores.journal,
+            payloads=stores.payloads,
+            state=stores.state,
+            sandbox=self._sandbox,
+            connectors=connectors,
+            bundles=stores.bundles,
+            instances=self.instances,
+            clock=stores.clock,
+            key=stores.keys.derive("executions"),
+            secret=stores.secret,
+            observe=self._observe,
+            callback_url=self.callbacks.url,
+            settings=_engine_settings(self.settings),
+        )
 
     def _observe(self, execution: str, event: Event) -> None:
         self.endings.observe(execution, event)
