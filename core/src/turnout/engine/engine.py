@@ -35,9 +35,12 @@ class Engine(Caller):
         self.backends = backends
         self.resources = Resources()
         self._bundles: dict[str, Bundle] = {}
+        self._releasing: set[asyncio.Task[None]] = set()
         self._plans: dict[tuple[str, str], FlowPlan] = {}
 
     async def close(self) -> None:
+        """Let go of what executions used; they have all returned."""
+        await asyncio.gather(*self._releasing, return_exceptions=True)
         await self.resources.close()
 
     async def run(self, execution: str, *, token: int, attempt: int, worker: str, running: Running) -> Outcome:
@@ -75,7 +78,18 @@ class Engine(Caller):
             ticker.cancel()
             await asyncio.gather(ticker, return_exceptions=True)
             await session.pen.close()
+            self._release(session)
+
+    def _release(self, session: Session) -> None:
+        """End the execution's sandboxes after whoever waits for its end has been told: killing takes milliseconds."""
+
+        async def release() -> None:
+            await asyncio.sleep(0)
             await session.lanes.release()
+
+        releasing = asyncio.ensure_future(release())
+        self._releasing.add(releasing)
+        releasing.add_done_callback(self._releasing.discard)
 
     async def _guarded(self, session: Session, running: Running) -> Finished | Paused:
         """Run the steps as a task of its own, so that cancelling it leaves this one able to write the end."""
