@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from turnout.engine.outcome import Finished, Suspended
 from turnout.engine.pen import Pen
 from turnout.engine.resources import Resources
 from turnout.engine.running import Running
-from turnout.errors import BackendError, StepError
+from turnout.errors import BackendError, NotFound, StepError
 from turnout.interfaces.journal import Row
 from turnout.local.memory_journal import MemoryJournal
 from turnout.model.events import Ended, Event, Logged, StepEnded, Waiting
@@ -327,3 +328,26 @@ async def test_what_a_connector_says_of_a_connection_it_refuses_does_not_show_it
     assert outcome.error.kind == "connection"
     assert "is no key of ours" in outcome.error.message
     assert "hunter22" not in outcome.error.message
+
+
+async def test_blocking_actions_that_hang_do_not_hold_up_the_stores() -> None:
+    resources = Resources()
+    release = threading.Event()
+    hanging = [asyncio.ensure_future(resources.in_thread(release.wait)) for _ in range(40)]
+    await asyncio.sleep(0)
+
+    assert await asyncio.wait_for(asyncio.to_thread(lambda: "stored"), 10) == "stored"
+
+    release.set()
+    await asyncio.gather(*hanging)
+    await resources.close()
+
+
+@pytest.mark.parametrize("error", [NotFound("order", "7"), KeyError("7")])
+async def test_any_error_that_an_action_raises_is_the_steps_failure(lab: Laboratory, error: Exception) -> None:
+    lab.world.failures["look"] = [error]
+
+    outcome = await lab.run(flow("- {id: look, action: world.look, with: {value: 1}}"))
+
+    assert outcome.status is Status.FAILED
+    assert outcome.error.kind == type(error).__name__

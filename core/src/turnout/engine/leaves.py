@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from turnout.engine.outcome import Paused
 from turnout.engine.pen import Urgency
 from turnout.engine.plan import ActionPlan, CodePlan
 from turnout.engine.session import Session
-from turnout.errors import StepError, StepTimeout, TurnoutError
+from turnout.errors import BackendError, StepError, StepTimeout
 from turnout.interfaces.connector import AfterCrash, Effect, Effects
 from turnout.interfaces.sandbox import Failure, FileAccess, Job, Success
 from turnout.model.definition import OnCrash
@@ -66,7 +65,7 @@ async def run_action(session: Session, plan: ActionPlan, frame: Frame, attempt: 
         connection=connection,
         deadline=attempt.deadline,
     )
-    output = await _called(plan, context, inputs)
+    output = await _called(session, plan, context, inputs)
     return Done(output=_masked(session, plan, output), urgency=_URGENCIES[effects.effect])
 
 
@@ -105,11 +104,12 @@ async def _announce(session: Session, attempt: Attempt, *, may_repeat: bool, wha
     return repeated
 
 
-async def _called(plan: ActionPlan, context: StepContext, inputs: BaseModel) -> Value:
+async def _called(session: Session, plan: ActionPlan, context: StepContext, inputs: BaseModel) -> Value:
     run: Callable[[StepContext, BaseModel], Any] = plan.action.run
     try:
-        output = await run(context, inputs) if plan.action.is_async else await asyncio.to_thread(run, context, inputs)
-    except TurnoutError:
+        blocking = session.resources.in_thread
+        output = await run(context, inputs) if plan.action.is_async else await blocking(run, context, inputs)
+    except (StepError, BackendError):
         raise
     except Exception as error:
         # A connector's bug is the step's failure, never the worker's.

@@ -128,13 +128,13 @@ class Runner(Service):
             if not running.leaving():
                 raise
             return None
-        except NotFound:
-            # It ended and was recorded and forgotten, and its worker died just before it could say so here.
-            await self._queue.complete(lease)
-            await self._journal.forget([id])
-            return None
         except Exception as error:
-            await self._fail(lease, error)
+            if isinstance(error, NotFound) and not await self._journal.rows(id):
+                # It ended and was recorded and forgotten, and its worker died just before it could say so here.
+                await self._queue.complete(lease)
+                await self._journal.forget([id])
+            else:
+                await self._fail(lease, error)
             return None
         finally:
             del self._held[id]
