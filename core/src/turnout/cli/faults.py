@@ -61,6 +61,9 @@ class Reporter:
             case BrokenPipeError():
                 _forget_reader()
                 return NO_READER
+            case click.exceptions.NoArgsIsHelpError() as fault:
+                click.echo(fault.format_message(), err=True)
+                return fault.exit_code
             case click.ClickException() as fault:
                 return self._told(fault, fault.exit_code, _usage(fault))
             case TurnoutError() as fault:

@@ -38,9 +38,10 @@ COMMANDS: Mapping[str, _Entry] = {
     "executions": _Entry("executions", "List, show, cancel, resume and replay executions."),
     "new": _Entry("new", "Make a project, an integration or a connector."),
     "plugins": _Entry("plugins", "List what is installed and what it provides."),
-    "resume": _Entry("resume", "Go on with everything that a process left behind when it died."),
+    "resume": _Entry("resume", "Go on with everything that a process left behind when it died or was interrupted."),
     "run": _Entry("run", "Run a flow here and now, and print its record."),
     "schema": _Entry("schema", "Print the JSON Schema of integration.yaml, for editors."),
+    "secrets": _Entry("secrets", "Keep secrets in the project's encrypted file."),
     "validate": _Entry("validate", "Check definitions without running anything."),
     "version": _Entry("version", "Print versions, for a report of a fault."),
 }

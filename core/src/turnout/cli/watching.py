@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import click
@@ -19,7 +21,7 @@ from turnout.model.execution import ExecutionRecord, Status
 if TYPE_CHECKING:
     from turnout.local.platform import Platform
 
-__all__ = ["Watch", "print_record"]
+__all__ = ["Watch", "print_record", "telling_of_interruption"]
 
 _PIPED_COLUMNS = 80
 
@@ -48,7 +50,7 @@ class Watch:
         for warning in await platform.start_sandbox():
             click.echo(warning, err=True)
         platform.runner.start_beating()
-        with self._view or nullcontext():
+        with telling_of_interruption([id]), self._view or nullcontext():
             await platform.follow(id)
         return await self.finish(platform, id)
 
@@ -65,6 +67,17 @@ class Watch:
             click.echo()
             print_record(record, now=platform.stores.clock.now())
         return 0 if record.status is Status.SUCCEEDED else 1
+
+
+@contextmanager
+def telling_of_interruption(ids: Sequence[str]) -> Iterator[None]:
+    """Where Ctrl-C ends what runs inside, say what becomes of the execution, the first of `ids`."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        if ids:
+            click.echo(f"interrupted: execution {ids[0]} is kept as it is; `turnout resume` goes on with it", err=True)
+        raise
 
 
 def print_record(record: ExecutionRecord, *, now: float, outputs: bool = False) -> None:

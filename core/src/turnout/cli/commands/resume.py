@@ -17,7 +17,7 @@ __all__ = ["command"]
 @json_option
 @environment_option
 def command(*, as_json: bool, environment: str | None) -> int:
-    """Go on with everything that a process left behind when it died.
+    """Go on with everything that a process left behind when it died or was interrupted.
 
     Runs until nothing is due: executions that wait for a time or a callback stay as they are, for `turnout dev` or a
     later `turnout resume`. One execution that failed or is parked is `turnout executions resume ID`.
@@ -27,7 +27,8 @@ def command(*, as_json: bool, environment: str | None) -> int:
 
 async def _resume(settings: Settings, *, as_json: bool) -> int:
     async with platform_of(settings) as platform:
-        taken = await platform.recover()
+        await platform.recover()
+        taken = (await platform.stores.queue.stats()).ready
         await platform.start_sandbox()
         await platform.start(platform.metadata, platform.runner)
         await platform.drained()
@@ -36,5 +37,5 @@ async def _resume(settings: Settings, *, as_json: bool) -> int:
         emit({"recovered": taken, "waiting": stats.delayed}, as_json=True)
     else:
         waiting = f"; {stats.delayed} wait for their time or a callback" if stats.delayed else ""
-        click.echo(f"went on with {taken} execution{'' if taken == 1 else 's'} of dead processes{waiting}")
+        click.echo(f"went on with {taken} execution{'' if taken == 1 else 's'} of ended processes{waiting}")
     return 0

@@ -16,7 +16,7 @@ from turnout.cli.options import environment_option, json_option
 from turnout.cli.output import console, emit
 from turnout.cli.project import load_project
 from turnout.cli.session import platform_of, run_async
-from turnout.cli.watching import print_record
+from turnout.cli.watching import print_record, telling_of_interruption
 from turnout.config import Settings
 from turnout.definition import find_integrations
 from turnout.errors import BackendError, UserError
@@ -73,8 +73,8 @@ async def _run(
 
     def watch(execution: str, event: Event) -> None:
         # Sub-executions are seen as the steps that call them.
-        if not as_json and (not shown or shown[0] == execution):
-            shown[:] = [execution]
+        shown[:] = shown or [execution]
+        if not as_json and shown[0] == execution:
             view.feed(event)
 
     async with platform_of(settings, observers=(watch,)) as platform:
@@ -87,8 +87,8 @@ async def _run(
         for line in await platform.start_sandbox():
             click.echo(line, err=True)
         platform.runner.start_beating()
-        with view:
-            trigger = Value({"body": body, "headers": {}, "query": {}, "method": "RUN"})
+        trigger = Value({"body": body, "headers": {}, "query": {}, "method": "RUN"})
+        with telling_of_interruption(shown), view:
             id = await platform.run(instance, flow.name, trigger)
         record = await platform.record(id)
         if record is None:
