@@ -45,7 +45,7 @@ class Side:
     dropbox: DropboxStandIn = field(default_factory=_dropbox)
     requests: Counter[str] = field(default_factory=Counter)
 
-    async def answer(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         deadly = self.requests.total() == self.kill_at
         self.requests[f"{scope['method']} {scope['path'].rpartition('/')[2]}"] += 1
         if deadly and not self.after:
@@ -87,4 +87,4 @@ class Counterpart:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         name, _, rest = scope["path"].lstrip("/").partition("/")
         path = f"/{rest}"
-        await self.sides[name].answer({**scope, "path": path, "raw_path": path.encode()}, receive, send)
+        await self.sides[name]({**scope, "path": path, "raw_path": path.encode()}, receive, send)

@@ -47,7 +47,7 @@ flows:
     steps:
       - id: work
         code: |
-          export default () => new Promise((resolve) => setTimeout(resolve, 3000, "done"))
+          export default () => new Promise((resolve) => setTimeout(resolve, 1500, "done"))
       - {id: done, stop: {output: "${{ steps.work }}"}}
   ask:
     trigger: {webhook: {}}

@@ -45,6 +45,8 @@ LOCAL_TENANT = "local"
 
 _HOLD_S = 60.0
 _POLL_S = 0.2
+_DRAIN_S = 3.0
+"""Somebody at a terminal waits for the end: what takes longer is handed back, to go on at the next start."""
 _log = logging.getLogger("turnout.platform")
 
 Observer = Callable[[str, Event], None]
@@ -88,6 +90,7 @@ class Platform:
             stores.clock,
             worker=self._lock.name,
             concurrency=settings.runner.concurrency,
+            drain_s=_DRAIN_S,
         )
         self.operations = Operations(stores, self.submission, self.metadata, self.runner)
         self.ingress = Ingress(
@@ -234,17 +237,16 @@ class Platform:
         dead = await queue.reap_dead(lambda worker: is_alive(self._workers, worker))
         await self.runner.fence(dead)
         await self.runner.bury()
-        again = 0
+        taken = {lease.message.id for lease in dead}
         for id in await journal.unfinished():
             history = History.of(await journal.rows(id))
-            if history.info is None or history.info.parent:
+            if id in taken or history.info is None or history.info.parent:
                 continue
-            if await queue.put(Message(id=id, tenant=history.info.tenant)):
-                again += 1
-            elif history.began_at is None:
-                # Held back for its submitter, which would have claimed it at once.
-                again += await queue.wake(id)
-        return len(dead) + again
+            queued = await queue.put(Message(id=id, tenant=history.info.tenant))
+            # One that has not begun may be held back for its submitter, which would have claimed it at once.
+            if queued or (history.began_at is None and await queue.wake(id)):
+                taken.add(id)
+        return len(taken)
 
     async def record(self, id: str) -> ExecutionRecord | None:
         """The record as of now."""
