@@ -36,7 +36,7 @@ PORTS = ("8400", "8500")
 """What pages write; each run takes free ones in their place."""
 
 _FENCE = re.compile(r"^( *)```([a-z]+)([^\n]*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
-_COMMAND_S = 30.0
+_COMMAND_S = 60.0
 _SHOWN_HOME = "/home/you"
 
 
