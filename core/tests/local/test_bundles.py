@@ -51,7 +51,14 @@ async def test_sources_and_inline_code_are_in_and_the_rest_is_not(project: Path,
 
     code = Path(bundle.code.directory)
     names = sorted(path.relative_to(code).as_posix() for path in code.rglob("*") if path.is_file())
-    assert names == [".bundle.json", "f.large.inline.mjs", "lib/near.js", "lib/parse.js", "package.json"]
+    assert names == [
+        ".bundle.json",
+        ".modules.map",
+        "f.large.inline.mjs",
+        "lib/near.js",
+        "lib/parse.js",
+        "package.json",
+    ]
     assert bundle.code.modules == ("lib/parse.js", "f.large.inline.mjs")
     assert bundle.module_of("f", INLINE) == "f.large.inline.mjs"
     assert json.loads((code / ".bundle.json").read_text())["inline"]["f.large.inline.mjs"]["line"] == 31

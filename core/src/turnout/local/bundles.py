@@ -3,6 +3,7 @@
     <directory>/bundles/<hash>/definition.json      the definition, canonical
     <directory>/bundles/<hash>/code/                sources, and inline code as modules beside them
     <directory>/bundles/<hash>/code/.bundle.json    where inline code stands in the definition
+    <directory>/bundles/<hash>/code/.modules.map    what the entry modules import, for a quick start; may be missing
     <directory>/bundles/<hash>/code/node_modules -> <directory>/npm/<layer>/node_modules
 
 Executions name the bundle that they run by its hash, so that a resumed one finds the code it began with. The hash
@@ -18,7 +19,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +30,7 @@ from turnout.definition.codec import dump, parse
 from turnout.errors import BackendError, DefinitionError, NotFound, Problem
 from turnout.interfaces.sandbox import CodeBundle
 from turnout.local.npm import Lockfile, install, read_lockfile
+from turnout.local.sandbox.module_map import MAP_FILE, survey
 from turnout.local.sources import gather, inside
 from turnout.model.definition import CodeStep, Integration, Position, walk
 
@@ -74,7 +76,7 @@ class BundleStore:
             if lock:
                 async with self._installing:
                     layer = await install(lock, self._layers)
-            await asyncio.to_thread(self._write, target, contents, layer)
+            await asyncio.to_thread(self._write, target, contents, _modules(integration), layer)
         return _bundle(integration, target)
 
     def load(self, digest: str) -> Bundle:
@@ -90,7 +92,7 @@ class BundleStore:
             raise BackendError(f"the bundle {digest} cannot be read: {error.strerror}") from error
         return _bundle(parse(definition, directory=str(target / "code")), target)
 
-    def _write(self, target: Path, contents: Mapping[str, bytes], layer: Path | None) -> None:
+    def _write(self, target: Path, contents: Mapping[str, bytes], modules: Sequence[str], layer: Path | None) -> None:
         """Write beside and rename, so that a bundle is there as a whole or not at all."""
         if target.is_dir():
             return
@@ -102,8 +104,10 @@ class BundleStore:
                     _write_file(work / name, content)
                 (work / "code").mkdir(exist_ok=True)
                 if layer is not None:
-                    modules = work / "code" / "node_modules"
-                    modules.symlink_to(Path(os.path.relpath(layer, target / "code")) / "node_modules")
+                    packages = work / "code" / "node_modules"
+                    packages.symlink_to(Path(os.path.relpath(layer, target / "code")) / "node_modules")
+                if modules and (found := survey(work / "code", modules)):
+                    _write_file(work / "code" / MAP_FILE, found)
                 work.chmod(0o755)
                 _rename(work, target)
             finally:
@@ -192,9 +196,12 @@ def _digest(contents: Mapping[str, bytes], lock: Lockfile | None) -> str:
 
 
 def _bundle(integration: Integration, target: Path) -> Bundle:
-    modules = dict.fromkeys(_module_of(flow, step) for flow, step in _code_steps(integration))
-    code = CodeBundle(hash=target.name, directory=str((target / "code").absolute()), modules=tuple(modules))
+    code = CodeBundle(hash=target.name, directory=str((target / "code").absolute()), modules=_modules(integration))
     return Bundle(hash=target.name, integration=integration, code=code)
+
+
+def _modules(integration: Integration) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_module_of(flow, step) for flow, step in _code_steps(integration)))
 
 
 def _write_file(path: Path, content: bytes) -> None:

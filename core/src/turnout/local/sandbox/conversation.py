@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from turnout.errors import StepError
 from turnout.interfaces.sandbox import CodeBundle, Failure, Job, Outcome, Success
 from turnout.local.sandbox.channel import ChannelClosed
 from turnout.local.sandbox.frames import Frame, FrameType, ProtocolBroken
@@ -16,6 +17,7 @@ from turnout.local.sandbox.process import NodeProcess
 from turnout.local.sandbox.stacks import Thrown, relative, stack_of, syntax_place
 from turnout.local.sandbox.syntax import find_syntax_error
 from turnout.model.payload import Encoded, File
+from turnout.values import Value
 
 __all__ = ["Conversation"]
 
@@ -33,6 +35,7 @@ class _InputFile(msgspec.Struct):
 class _Order(msgspec.Struct):
     directory: str
     module: str
+    mapped: bool
     context: dict[str, object]
     timeout_ms: float
     log_bytes: int
@@ -79,11 +82,12 @@ _store = msgspec.json.Decoder(_Store).decode
 class Conversation:
     """Runs one job. `usable` says afterwards whether the process can take another."""
 
-    def __init__(self, process: NodeProcess, bundle: CodeBundle, job: Job) -> None:
+    def __init__(self, process: NodeProcess, bundle: CodeBundle, job: Job, *, mapped: bool) -> None:
         self._process = process
         self._channel = process.channel
         self._bundle = bundle
         self._job = job
+        self._mapped = mapped
         self._nonce = os.urandom(8)
         self._contents: dict[int, AsyncIterator[bytes]] = {}
         self._stored: list[File] = []
@@ -121,6 +125,7 @@ class Conversation:
         order = _Order(
             directory=self._bundle.directory,
             module=job.module,
+            mapped=self._mapped,
             context=dict(job.context),
             timeout_ms=job.timeout_s * 1000,
             log_bytes=self._process.log.left,
@@ -187,7 +192,7 @@ class Conversation:
             else:
                 raise ProtocolBroken(f"a {frame.type.name} frame inside a file")
 
-    def _succeeded(self, result: _Result, text: bytes) -> Success:
+    def _succeeded(self, result: _Result, text: bytes) -> Outcome:
         files = []
         for pointer, made in result.files:
             known = self._stored if made.input is None else [file for _, file in self._job.input.files]
@@ -195,10 +200,18 @@ class Conversation:
             if number is None or not 0 <= number < len(known):
                 raise ProtocolBroken("the result names a file that does not exist")
             files.append((pointer, known[number]))
+        output = Encoded(json=text, files=tuple(files))
+        # Code that finds the nonce in its own memory can send what the bootstrap would not.
+        try:
+            Value.parse(text)
+            if files:
+                Value.from_encoded(output).load()
+        except StepError as error:
+            return Failure(kind=error.kind, message=error.message, network=result.network)
+        except (LookupError, TypeError, ValueError) as error:
+            raise ProtocolBroken("the result has a file where it has no place") from error
         self.usable = True
-        return Success(
-            output=Encoded(json=text, files=tuple(files)), cpu_ms=max(0.0, result.cpu_ms), network=result.network
-        )
+        return Success(output=output, cpu_ms=max(0.0, result.cpu_ms), network=result.network)
 
     async def _failed(self, report: _Report) -> Failure:
         self.usable = not report.last

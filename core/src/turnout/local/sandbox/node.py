@@ -60,6 +60,7 @@ def command(memory_bytes: int) -> list[str]:
         *_LATER_OPTIMISING,
         "--no-deprecation",
         "--disable-warning=ExperimentalWarning",
+        "--disable-sigusr1",  # saves the thread that waits for a debugger's signal, and lets nobody open one
         str(_BOOTSTRAP),
     ]
 

@@ -62,11 +62,17 @@ class _Shelf:
 
 
 class Pool:
-    """Of one event loop. `make` starts a generic process."""
+    """Of one event loop. `make` starts a generic process, `prepare` makes it a specialised one."""
 
-    def __init__(self, sizes: PoolSizes, make: Callable[[Limits], Awaitable[NodeProcess]]) -> None:
+    def __init__(
+        self,
+        sizes: PoolSizes,
+        make: Callable[[Limits], Awaitable[NodeProcess]],
+        prepare: Callable[[NodeProcess, CodeBundle], Awaitable[None]],
+    ) -> None:
         self._sizes = sizes
         self._make = make
+        self._prepare = prepare
         self._alive: set[NodeProcess] = set()
         self._usual = Limits()
         self._generic: deque[NodeProcess] = deque()
@@ -308,7 +314,7 @@ class Pool:
         self._making_for_shelf += 1
         try:
             process = self._spare(key) or await self._make_process(key[2])
-            await process.prepare(shelf.bundle)
+            await self._prepare(process, shelf.bundle)
         except BackendError as error:
             self._forget(key)
             _log.debug("no process could be prepared for %s of %s: %s", key[1][:12], key[0], error)

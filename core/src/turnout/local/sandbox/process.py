@@ -39,7 +39,6 @@ class NodeProcess:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.bundle: CodeBundle | None = None
         self.log = LogBudget(limits.log_bytes)
         self._printed = (Printed("info", self.log), Printed("error", self.log))
         self._pipes: dict[int, Printed] = {}
@@ -86,13 +85,17 @@ class NodeProcess:
         """Whether V8's last words were that it had no memory left."""
         return self._printed[1].out_of_memory
 
-    async def prepare(self, bundle: CodeBundle) -> None:
+    async def prepare(self, bundle: CodeBundle, *, mapped: bool) -> None:
         """Load the bundle's modules ahead of time: from now on the process is for one tenant and this bundle alone.
 
-        `BackendError` if that ends the process or takes longer than `limits.boot_s`.
+        `mapped`: the bundle's module map is sound. `BackendError` if that ends the process or takes longer than `limits.boot_s`.
         """
-        self.bundle = bundle
-        order = {"directory": bundle.directory, "modules": bundle.modules, "log_bytes": self.log.left}
+        order = {
+            "directory": bundle.directory,
+            "modules": bundle.modules,
+            "mapped": mapped,
+            "log_bytes": self.log.left,
+        }
         try:
             async with asyncio.timeout(self.limits.boot_s):
                 await self.channel.send(FrameType.PREPARE, NO_NONCE, msgspec.json.encode(order))

@@ -19,6 +19,7 @@ from turnout.interfaces.sandbox import (
 )
 from turnout.local.sandbox.conversation import Conversation
 from turnout.local.sandbox.lifeline import Lifeline
+from turnout.local.sandbox.module_map import SoundMaps
 from turnout.local.sandbox.node import node_binary
 from turnout.local.sandbox.pool import Pool, PoolSizes
 from turnout.local.sandbox.process import NodeProcess
@@ -53,6 +54,7 @@ class ProcessSandbox(Sandbox):
             running=max(1, 16 * processors if max_processes is None else max_processes),
             makers=processors,
         )
+        self._maps = SoundMaps()
         self._lifeline: Lifeline | None = None
         self._pool: Pool | None = None
 
@@ -63,7 +65,8 @@ class ProcessSandbox(Sandbox):
 
     async def acquire(self, tenant: str, bundle: CodeBundle, limits: Limits) -> SandboxHandle:
         pool = self._open()
-        return _ProcessHandle(await pool.acquire(tenant, bundle, limits), bundle, pool)
+        mapped = await self._maps.has(bundle)
+        return _ProcessHandle(await pool.acquire(tenant, bundle, limits), bundle, pool, mapped=mapped)
 
     async def close(self) -> None:
         if self._pool:
@@ -79,16 +82,20 @@ class ProcessSandbox(Sandbox):
             async def make(limits: Limits) -> NodeProcess:
                 return await NodeProcess.start(limits, lifeline)
 
-            self._pool = Pool(self._sizes, make)
+            async def prepare(process: NodeProcess, bundle: CodeBundle) -> None:
+                await process.prepare(bundle, mapped=await self._maps.has(bundle))
+
+            self._pool = Pool(self._sizes, make, prepare)
         return self._pool
 
 
 class _ProcessHandle(SandboxHandle):
     """One process for one execution."""
 
-    def __init__(self, process: NodeProcess, bundle: CodeBundle, pool: Pool) -> None:
+    def __init__(self, process: NodeProcess, bundle: CodeBundle, pool: Pool, *, mapped: bool) -> None:
         self._process = process
         self._bundle = bundle
+        self._mapped = mapped
         self._pool = pool
         self._sound = True
         self._busy = False
@@ -104,7 +111,7 @@ class _ProcessHandle(SandboxHandle):
             self._sound = False
             return Failure(kind="crashed", message="the process has ended: acquire another sandbox")
         self._busy = True
-        conversation = Conversation(self._process, self._bundle, job)
+        conversation = Conversation(self._process, self._bundle, job, mapped=self._mapped)
         try:
             return await conversation.run()
         finally:

@@ -65,6 +65,7 @@ module.exports = {
   indexOf: uncurry(String.prototype.indexOf),
   endsWith: uncurry(String.prototype.endsWith),
   pop: uncurry(Array.prototype.pop),
+  includes: uncurry(Array.prototype.includes),
   mapGet: uncurry(Map.prototype.get),
   mapSet: uncurry(Map.prototype.set),
 };

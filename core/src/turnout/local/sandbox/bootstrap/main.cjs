@@ -2,12 +2,12 @@
 // Runs customer code, one job after another, for a Turnout process at the other end of file descriptor 3.
 // This file and its neighbours are loaded before any customer code and touch nothing global but `console` and `process.exit`.
 
-const { pathToFileURL } = require("url");
 const c = require("./captured.cjs");
 const channel = require("./channel.cjs");
 const consoles = require("./console.cjs");
 const errors = require("./errors.cjs");
 const files = require("./files.cjs");
+const modules = require("./modules.cjs");
 const network = require("./network.cjs");
 const values = require("./values.cjs");
 
@@ -21,9 +21,10 @@ const cpuMs = () => {
   return (user + system) / 1000;
 };
 
-function enter(directory) {
+function enter(directory, mapped) {
   if (bundle === directory) return;
   bundle = directory;
+  modules.enter(directory, mapped);
   c.chdir(directory);
 }
 
@@ -32,17 +33,17 @@ async function load(module) {
   const path = `${bundle}/${module}`;
   const known = c.mapGet(loaded, path);
   if (known !== undefined) return known;
-  const { default: main } = await import(pathToFileURL(path).href);
+  const { default: main } = await modules.load(module);
   c.mapSet(loaded, path, main);
   return main;
 }
 
 /** Import what the flow's code steps run, ahead of time. What fails here fails again, and is told, when a job needs it. */
-async function prepare({ directory, modules }) {
-  enter(directory);
-  for (let at = 0; at < modules.length; at++) {
+async function prepare(order) {
+  enter(order.directory, order.mapped);
+  for (let at = 0; at < order.modules.length; at++) {
     try {
-      await load(modules[at]);
+      await load(order.modules[at]);
     } catch {
       // the job that runs this module gets the same error
     }
@@ -112,7 +113,7 @@ async function run({ meta, body }) {
   running = true;
   startCpu = cpuMs();
   consoles.allow(job.log_bytes);
-  enter(job.directory);
+  enter(job.directory, job.mapped);
   let main;
   try {
     main = await load(job.module);
@@ -178,7 +179,7 @@ watchEnd();
 
 /** A whole job of our own, which nobody listens to: the first real one finds everything loaded and compiled. */
 async function rehearse() {
-  const order = { directory: __dirname, module: "rehearsal.mjs", context: {}, timeout_ms: 1000, log_bytes: 0, result_bytes: 1000, files: [] };
+  const order = { directory: __dirname, module: "rehearsal.mjs", mapped: false, context: {}, timeout_ms: 1000, log_bytes: 0, result_bytes: 1000, files: [] };
   await run({ meta: c.stringify(order), body: c.bufferOf('{"text":["a",1]}') });
 }
 
