@@ -48,8 +48,8 @@ class Yard:
 
 
 @asynccontextmanager
-async def open_yard(tmp_path: Path) -> AsyncIterator[Yard]:
-    clock = SteppingClock()
+async def open_yard(tmp_path: Path, clock: Any = None) -> AsyncIterator[Yard]:
+    clock = clock or SteppingClock()
     sandbox = ProcessSandbox(warm_floor=1)
     stores = Stores.open(tmp_path, clock)
     journal: Any = stores.journal
