@@ -1,0 +1,67 @@
+"""Results that no bootstrap would send, as code can that found the nonce in its own memory: they fail the step alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from turnout.interfaces.sandbox import CodeBundle, Failure, Limits
+from turnout.local.sandbox.conversation import Conversation
+from turnout.local.sandbox.frames import Frame, FrameType
+from turnout.local.sandbox.output import LogBudget
+from turnout.model.payload import Encoded, File
+from turnout.testing.sandbox import job
+
+
+class Forger:
+    """A process that answers each job with one result of its own making."""
+
+    def __init__(self, body: bytes, files: object = ()) -> None:
+        self.limits = Limits()
+        self.log = LogBudget(1000)
+        self.channel = self
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.killed = False
+        self._body = body
+        self._meta = json.dumps({"cpu_ms": 1.0, "network": False, "files": files}).encode()
+        self._nonce = b""
+
+    async def send(self, kind: FrameType, nonce: bytes, meta: bytes, body: bytes = b"") -> None:
+        self._nonce = nonce
+
+    async def next(self) -> Frame:
+        return Frame(FrameType.RESULT, self._nonce, self._meta, self._body)
+
+    def drain(self) -> None:
+        pass
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+@pytest.mark.parametrize(
+    ("body", "files"),
+    [
+        (b"{bad", []),
+        (b"\xff", []),
+        (b"", []),
+        (b"[] []", []),
+        (b"[" * 100_000, []),
+        (b'{"a": null}', [["/b/c", {"input": 0}]]),
+        (b"[1]", [["/x", {"input": 0}]]),
+        (b"5", [["/x", {"input": 0}]]),
+        (b"null", [["", {"input": 7}]]),
+    ],
+)
+async def test_a_forged_result_is_a_failure(body: bytes, files: object) -> None:
+    forger: Any = Forger(body, files)
+    given = job("step.js", input=Encoded(files=(("", File(sha256="0" * 64, size=1, data=b"x")),)))
+    conversation = Conversation(forger, CodeBundle(hash="h", directory="/"), given, mapped=False)
+
+    outcome = await conversation.run()
+
+    assert isinstance(outcome, Failure)
+    assert not conversation.usable
+    assert forger.killed
