@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,14 @@ def test_it_says_what_it_made_and_what_to_do_next(capsys: pytest.CaptureFixture[
     lines = capsys.readouterr().out.splitlines()
     assert "made elsewhere/orders/integration.yaml" in lines
     assert "  cd elsewhere/orders" in lines
+
+
+def test_the_next_commands_work_where_turnout_is_not_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    assert main(["new", "project", "shop"]) == 0
+
+    assert f'export PATH="{Path(sys.executable).parent}:$PATH"' in capsys.readouterr().out

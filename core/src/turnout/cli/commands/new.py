@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,7 +63,12 @@ def connector(*, name: str, directory: Path | None) -> None:
 def _tell(made: Sequence[Path], target: Path, commands: Sequence[str]) -> None:
     for file in made:
         click.echo(printable(f"made {_shown(file)}"))
-    click.echo(printable("\nNext:\n" + "\n".join(f"  {line}" for line in (f"cd {_shown(target)}", *commands))))
+    lines = [f"cd {_shown(target)}", *commands]
+    own = Path(sys.executable).parent
+    if shutil.which("turnout") is None and (own / "turnout").exists():
+        # Called by its path, as in an environment that is not activated: the commands below, and `make`, need it found.
+        lines.insert(1, f'export PATH="{own}:$PATH"')
+    click.echo(printable("\nNext:\n" + "\n".join(f"  {line}" for line in lines)))
 
 
 def _shown(path: Path) -> str:
