@@ -216,7 +216,7 @@ FLOW: Final = Shape(
             type=Special("trigger"),
             doc="What starts it: `webhook`, `schedule`, `call` or a connector's trigger.",
         ),
-        Key(name="timeout", type=Duration(), doc="From the first start to the end, waits included."),
+        Key(name="timeout", type=Duration(), doc="From its acceptance to the end, waits included."),
         Key(name="steps", type=STEPS, doc="What it does, in order.", required=True),
     ),
 )

@@ -21,11 +21,17 @@ from turnout.definition import find_integrations
 from turnout.errors import SettingsError, TurnoutError, UserError
 from turnout.local.platform import Platform
 from turnout.local.target import LocalTarget
+from turnout.model.durability import Durability
 from turnout.model.events import Ended, Event
 from turnout.services.submission import Instance
 
 __all__ = ["command"]
 
+_SURVIVES = {
+    Durability.MEMORY: "in memory, survives nothing",
+    Durability.PROCESS: "survives the death of every process",
+    Durability.HOST: "survives loss of power",
+}
 _IGNORED = frozenset({".turnout", "node_modules", ".git", "__pycache__", ".venv"})
 
 
@@ -156,7 +162,7 @@ class _Dev:
             return
         for line in (
             *sandbox,
-            f"journal: durable against the death of every process ({platform.stores.journal.durability})",
+            f"journal: {_SURVIVES[platform.stores.journal.durability]}",
         ):
             click.echo(line)
         if recovered:
