@@ -22,12 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from turnout.cli.project import load_registry
+from turnout.codec import encode_event
 from turnout.config import Settings
 from turnout.definition import load_integration
 from turnout.interfaces.clock import SystemClock
+from turnout.interfaces.journal import Row
 from turnout.local.platform import Platform
 from turnout.local.sandbox import ProcessSandbox
 from turnout.local.stores import Stores
+from turnout.model.events import Signalled
 from turnout.plugins import Registry
 from turnout.services.submission import Instance
 from turnout.values import Value
@@ -84,6 +87,12 @@ async def _work(command: Command, registry: Registry) -> None:
                 trigger = Value({"body": command.get("body")})
                 await platform.run(instance, command["flow"], trigger)
             case "recover":
+                await _recover(platform)
+            case "call back":
+                value = Value(command["body"]).encode()
+                event = Signalled(at=platform.stores.clock.now(), path=command["step"], value=value)
+                assert await platform.stores.journal.signal(command["id"], Row(*encode_event(event)))
+                await platform.stores.queue.wake(command["id"])
                 await _recover(platform)
             case "decide":
                 output = None if command["output"] is None else Value(command["output"])

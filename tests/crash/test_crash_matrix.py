@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from turnout.model.execution import Status
+from turnout.values import Value
 from turnout_connectors.standins.serving import serving
 
 from tests.crash.cases import KILLED, Case, Left, Point, Program, Workload, left_behind, programs
@@ -54,6 +55,26 @@ flows:
       - {id: done, stop: {output: "${{ steps.each }}"}}
 """
 
+WAIT = """
+integration: pricing
+version: 1.0.0
+config: {shop_url: {type: string}}
+connections: {erp: {connector: http, type: bearer}}
+flows:
+  each-order:
+    trigger: {webhook: {}}
+    steps:
+      - id: post
+        action: http.request
+        connection: erp
+        with: {method: POST, url: "${{ config.shop_url }}/orders", json: 1, idempotency_header: Idempotency-Key}
+      - id: think
+        code: |
+          export default () => new Promise((resolve) => setTimeout(resolve, 700, "thought"))
+      - {id: answer, wait: {callback: true}}
+      - {id: done, stop: {output: ["${{ steps.think }}", "${{ steps.answer }}"]}}
+"""
+
 
 @dataclass
 class Matrix:
@@ -86,8 +107,8 @@ class Matrix:
         finally:
             self.free.put_nowait(program)
 
-    async def prepare(self) -> tuple[list[Point], int]:
-        """Build the bundle once; the points of an undisturbed run, and how many requests it makes."""
+    async def build(self) -> None:
+        """Build the bundle once, for all cases."""
         self.template.mkdir(parents=True)
         async with self.case() as case:
             assert await case.do("deploy") == 0, case.log()
@@ -96,6 +117,10 @@ class Matrix:
         self.template.rmdir()
         (self.directory / "deployed").rename(self.template)
         (self.template / "trace").unlink()
+
+    async def prepare(self) -> tuple[list[Point], int]:
+        """The points of an undisturbed run, and how many requests it makes."""
+        await self.build()
         async with self.case() as case:
             assert await case.do("run") == 0, case.log()
             return case.points(), case.side.requests.total()
@@ -238,6 +263,20 @@ async def check_second_death(case: Case, point: Any) -> list[str]:
     return more if status == KILLED else [f"the second process ended with {status}", *more]
 
 
+async def check_wait(case: Case, point: Any) -> list[str]:
+    """Die around a heartbeat, or as the execution leaves its worker; the callback comes after that."""
+    faults = await die(case, point)
+    await case.do("recover")
+    [id] = {id for _, id in case.lines("accepted")}
+    await case.do("call back", id=id, step="answer", body="yes")
+    more, left = await settled(case)
+    if [order.times_sent for order in case.side.erp.accepted] != [1]:
+        more.append(f"the ERP accepted {case.side.erp.accepted}")
+    if left.records[id].output != Value(["thought", "yes"]).encode():
+        more.append(f"the output is {left.records[id].output}")
+    return faults + more
+
+
 @pytest.mark.timeout(300)
 async def test_w1_goes_on_after_death_at_any_point(tmp_path: Path) -> None:
     async with matrix(tmp_path, ORDERS) as tried:
@@ -289,6 +328,17 @@ async def test_death_while_going_on_is_gone_on_from_as_well(tmp_path: Path) -> N
         taking = ("queue.take after", 0)
 
         faults = await tried.every([*points, taking], check_second_death)
+
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.timeout(300)
+async def test_a_wait_outlives_death_around_heartbeats_and_as_it_leaves_its_worker(tmp_path: Path) -> None:
+    points = [(f"queue.{name} {when}", 0) for name in ("extend", "release") for when in ("before", "after")]
+    async with matrix(tmp_path, loop(tmp_path, WAIT)) as tried:
+        await tried.build()
+
+        faults = await tried.every(points, check_wait)
 
     assert not faults, "\n".join(faults)
 
