@@ -182,6 +182,21 @@ def test_two_integrations_of_a_project_are_served_beside_each_other(project: Pat
     assert answers == ["north", "south"]
 
 
+def test_a_definition_that_goes_away_is_served_no_more_and_the_others_stay(project: Path) -> None:
+    for name in ("north", "south"):
+        folder = project / "integrations" / name
+        folder.mkdir(parents=True)
+        (folder / "integration.yaml").write_text(FLOWS.replace("integration: desk", f"integration: {name}"))
+    (project / "integration.yaml").unlink()
+
+    with Dev(project) as dev:
+        (project / "integrations" / "north" / "integration.yaml").unlink()
+        until(lambda: dev.events("withdrawn"))
+        gone, stays = (dev.post("body", instance=name, json=1) for name in ("north", "south"))
+
+    assert (gone.status_code, stays.status_code) == (404, 200)
+
+
 def test_a_port_that_is_taken_is_said_clearly(project: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

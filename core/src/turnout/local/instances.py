@@ -50,6 +50,10 @@ class LocalInstances:
         """Make it the one of its name: executions accepted from now on run it."""
         self._instances[instance.name] = instance
 
+    def withdraw(self, name: str) -> None:
+        """Accept nothing more for it; its executions go on."""
+        self._instances.pop(name, None)
+
     def all(self) -> tuple[Instance, ...]:
         return tuple(self._instances[name] for name in sorted(self._instances))
 

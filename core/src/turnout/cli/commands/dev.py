@@ -135,15 +135,32 @@ class _Dev:
             return not _IGNORED.intersection(Path(changed).parts)
 
         async for _ in awatch(self._path, watch_filter=wanted, step=100, debounce=400):
-            for file in find_integrations(self._path):
-                before = await self._bundle(platform, file)
-                try:
-                    await self._deploy(platform, file)
-                except TurnoutError as error:
-                    self._tell("error", f"not reloaded, the version before stays: {error}")
-                    continue
-                if await self._bundle(platform, file) != before:
-                    self._tell("reloaded", f"reloaded {self._by_file[file]} from {file}")
+            try:
+                files = find_integrations(self._path)
+            except TurnoutError as error:
+                self._tell("error", f"not reloaded, the versions before stay: {error}")
+                continue
+            for gone in set(self._by_file) - set(files):
+                self._withdraw(platform, gone)
+            for file in files:
+                await self._reload_one(platform, file)
+
+    async def _reload_one(self, platform: Platform, file: Path) -> None:
+        name, before = self._by_file.get(file), await self._bundle(platform, file)
+        try:
+            await self._deploy(platform, file)
+        except TurnoutError as error:
+            self._tell("error", f"not reloaded, the version before stays: {error}")
+            return
+        if name is not None and name != self._by_file[file]:
+            platform.instances.withdraw(name)
+        if await self._bundle(platform, file) != before:
+            self._tell("reloaded", f"reloaded {self._by_file[file]} from {file}")
+
+    def _withdraw(self, platform: Platform, file: Path) -> None:
+        name = self._by_file.pop(file)
+        platform.instances.withdraw(name)
+        self._tell("withdrawn", f"withdrew {name}: {file} is gone; what runs of it goes on")
 
     async def _bundle(self, platform: Platform, file: Path) -> str:
         name = self._by_file.get(file)
