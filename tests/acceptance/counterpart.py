@@ -16,30 +16,22 @@ _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"]
 
 
 def counterpart() -> Starlette:
-    """`/echo`, `/busy/<key>` (503 twice, then 200), `/status/<code>`, `/redirect/<code>`, `/slow`, `/bytes/<size>`,
-    `/pages` (by Link header), `/cursor` (by a cursor in the body), `/broken` (not JSON)."""
-    asked: Counter[str] = Counter()
-
-    async def busy(request: Request) -> Response:
-        key = request.path_params["key"]
-        asked[key] += 1
-        if asked[key] < 3:
-            return Response("busy", 503, headers={"Retry-After": "0"})
-        return JSONResponse({"asked": asked[key]})
-
-    return Starlette(
+    """An application with a memory of its own of how often each key of `/busy/<key>` was asked for."""
+    app = Starlette(
         routes=[
             Route("/echo", _echo, methods=_METHODS),
-            Route("/busy/{key}", busy),
+            Route("/busy/{key}", _busy),
             Route("/status/{code:int}", _status, methods=_METHODS),
             Route("/redirect/{code:int}", _redirect, methods=_METHODS),
             Route("/slow", _slow),
-            Route("/bytes/{size:int}", _content),
+            Route("/bytes/{size:int}", _bytes),
             Route("/pages", _pages),
             Route("/cursor", _cursor),
             Route("/broken", _broken),
         ]
     )
+    app.state.asked = Counter()
+    return app
 
 
 async def _echo(request: Request) -> Response:
@@ -55,6 +47,15 @@ async def _echo(request: Request) -> Response:
     )
 
 
+async def _busy(request: Request) -> Response:
+    """503 twice, then 200."""
+    asked, key = request.app.state.asked, request.path_params["key"]
+    asked[key] += 1
+    if asked[key] < 3:
+        return Response("busy", 503, headers={"Retry-After": "0"})
+    return JSONResponse({"asked": asked[key]})
+
+
 async def _status(request: Request) -> Response:
     return JSONResponse({"reason": "as asked"}, request.path_params["code"])
 
@@ -68,11 +69,12 @@ async def _slow(request: Request) -> Response:
     return Response()
 
 
-async def _content(request: Request) -> Response:
+async def _bytes(request: Request) -> Response:
     return Response(b"x" * request.path_params["size"], media_type="application/octet-stream")
 
 
 async def _pages(request: Request) -> Response:
+    """Three pages, by a Link header."""
     page = int(request.query_params.get("page", "1"))
     following = request.url.include_query_params(page=page + 1)
     headers = {"Link": f'<{following}>; rel="next"'} if page < 3 else {}
@@ -80,6 +82,7 @@ async def _pages(request: Request) -> Response:
 
 
 async def _cursor(request: Request) -> Response:
+    """Three pages, by a cursor in the body."""
     at = int(request.query_params.get("cursor", "0"))
     return JSONResponse({"items": [at, at + 1], "next": at + 2 if at < 4 else None})
 

@@ -129,7 +129,7 @@ def test_an_action_is_shown_with_inputs_output_and_effect(capsys: pytest.Capture
 
     assert "effect: effect (after a crash: upsert)" in text
     assert "  name                 string           required: What to call it" in text
-    assert "  color                string           default 'red'" in text
+    assert '  color                string           default "red"' in text
     assert "  picture              file | null" in text
     assert (data["effect"], data["after_crash"]) == ("effect", "upsert")
     assert data["description"] == "By name."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -130,30 +132,39 @@ def _lines(data: dict[str, Any]) -> list[str]:
     if "inputs" in data:
         lines += ["", "inputs", *_properties(data["inputs"])]
     if "output" in data:
-        lines += ["", "output", *_properties(data["output"])]
+        lines += ["", "output", *_properties(data["output"], given=False)]
     for kind in ("actions", "triggers"):
         if data.get(kind):
             lines += ["", kind, *(f"  {name:<20} {title}" for name, title in data[kind].items())]
     return lines
 
 
-def _properties(schema: dict[str, Any]) -> list[str]:
-    """A schema's properties, one a line; a schema without them is one line of its type."""
+def _properties(schema: dict[str, Any], *, given: bool = True) -> list[str]:
+    """A schema's properties, one a line, those of objects inside below them with their way (`paginate.by`); a schema
+    without any is one line of its type. Of what is `given` it is told whether it must be."""
     definitions = schema.get("$defs", {})
-    schema = _resolved(schema, definitions)
-    required = schema.get("required", [])
-    properties = schema.get("properties", {})
-    if not properties:
-        return [f"  {_type(schema, definitions)}"]
+    found = list(_rows(schema, definitions, ""))
+    if not found:
+        return [f"  {_type(_resolved(schema, definitions), definitions)}"]
     return [
-        "  " + f"{name:<20} {_type(inner, definitions):<16} {_remark(inner, required=name in required)}".rstrip()
-        for name, inner in properties.items()
+        "  " + f"{name:<20} {_type(inner, definitions):<16} {_remark(inner, required=given and required)}".rstrip()
+        for name, inner, required in found
     ]
+
+
+def _rows(schema: dict[str, Any], definitions: dict[str, Any], way: str) -> Iterator[tuple[str, dict[str, Any], bool]]:
+    schema = _resolved(schema, definitions)
+    for name, inner in schema.get("properties", {}).items():
+        yield f"{way}{name}", inner, name in schema.get("required", [])
+        if not way:
+            for option in inner.get("anyOf", [inner]):
+                if _resolved(option, definitions).get("title") != "File":
+                    yield from _rows(option, definitions, f"{name}.")
 
 
 def _remark(schema: dict[str, Any], *, required: bool) -> str:
     default = schema.get("default")
-    state = "required" if required else f"default {default!r}" if default is not None else ""
+    state = "required" if required else f"default {json.dumps(default, ensure_ascii=False)}" if default is not None else ""
     return ": ".join(part for part in (state, schema.get("description", "")) if part)
 
 
