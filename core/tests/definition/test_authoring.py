@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 import turnout
@@ -263,3 +264,26 @@ def test_all_that_is_exported_is_there() -> None:
     assert all(getattr(turnout, name) is not None for name in turnout.__all__)
     with pytest.raises(AttributeError, match="nonsense"):
         turnout.nonsense  # noqa: B018 - asking is the test
+
+
+def test_retry_may_be_a_mapping_as_in_yaml() -> None:
+    written = {"attempts": 2, "delay": "1s", "backoff": "linear", "jitter": False, "errors": "timeout"}
+
+    assert stop("a", retry=written).retry == retry(2, delay=1, backoff="linear", jitter=0, errors=["timeout"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"retry": {"attemps": 2}}, "`retry` is retry"),
+        ({"retry": "often"}, "`retry` is retry"),
+        ({"on_error": [{"id": "b"}]}, "a dict is not a step"),
+        ({"steps": stop}, "a function is not a step"),
+        ({"steps": ["x"]}, "step 'a': a str is not a step"),
+    ],
+)
+def test_what_is_no_step_is_refused_with_the_line_of_the_call(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(DefinitionError, match=message) as refusal:
+        loop("a", [1], **{"steps": [stop("b")], **given})
+
+    assert refusal.value.problems[0].file == __file__

@@ -24,7 +24,7 @@ Every step takes `when`, `retry`, `timeout`, `on_error`, `on_crash` and `descrip
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypedDict, Unpack, cast
 
@@ -71,7 +71,7 @@ class Options(TypedDict, total=False):
     """What every step takes."""
 
     when: str | bool
-    retry: Retry | int
+    retry: Retry | int | Mapping[str, Any]
     timeout: Duration
     on_error: str | Sequence[Step]
     on_crash: str
@@ -109,12 +109,12 @@ def call(id: str, flow: str, *, inputs: Any = None, **named: Any) -> Step:
 
 def when(condition: str | bool, steps: Sequence[Step]) -> BranchArm:
     """An arm of a branch."""
-    return BranchArm(when=_condition(condition), steps=tuple(steps))
+    return BranchArm(when=_condition(condition), steps=_steps(steps, "an arm of a branch"))
 
 
 def otherwise(steps: Sequence[Step]) -> BranchArm:
     """The last arm of a branch: what to do where no other holds."""
-    return BranchArm(steps=tuple(steps))
+    return BranchArm(steps=_steps(steps, "an arm of a branch"))
 
 
 def branch(id: str, *arms: BranchArm, **options: Unpack[Options]) -> Step:
@@ -142,14 +142,16 @@ def loop(
         "limit": limit,
         "concurrency": concurrency,
         "collect": collect,
-        "steps": tuple(steps),
+        "steps": _steps(steps, f"step {id!r}"),
     }
     return _step("loop", id, values, options)
 
 
 def parallel(id: str, arms: Mapping[str, Sequence[Step]], **options: Unpack[Options]) -> Step:
     """Named arms that run at the same time."""
-    return _step("parallel", id, {"arms": {name: tuple(steps) for name, steps in arms.items()}}, options)
+    return _step(
+        "parallel", id, {"arms": {name: _steps(steps, f"step {id!r}") for name, steps in arms.items()}}, options
+    )
 
 
 def wait(
@@ -223,7 +225,7 @@ def flow(
     return Flow(
         name=name,
         trigger=trigger or Trigger(),
-        steps=tuple(steps),
+        steps=_steps(steps, f"flow {name!r}"),
         timeout_s=None if timeout is None else _seconds(timeout, "timeout"),
         description=description,
         position=_position(),
@@ -267,12 +269,12 @@ def _step(kind: str, id: str, values: Mapping[str, Any], given: Mapping[str, Any
     common: dict[str, Any] = {"id": id, **{name: options[name] for name in _OPTIONS if name in options}}
     if "when" in common:
         common["when"] = _condition(common["when"])
-    if isinstance(common.get("retry"), int):
-        common["retry"] = Retry(attempts=common["retry"])
+    if common.get("retry") is not None:
+        common["retry"] = _retry(common["retry"], id)
     if common.get("timeout") is not None:
         common["timeout"] = _seconds(common["timeout"], "timeout")
     if not isinstance(common.get("on_error", ""), str):
-        common["on_error"] = tuple(common["on_error"])
+        common["on_error"] = _steps(common["on_error"], f"step {id!r}: `on_error`")
     plain = {name: _data(item, f"step {id!r}") if name in _DATA else item for name, item in values.items()}
     try:
         return step_of(kind, {**common, **plain}, _position())
@@ -281,6 +283,32 @@ def _step(kind: str, id: str, values: Mapping[str, Any], given: Mapping[str, Any
 
 
 _DATA: Final = frozenset({"with", "over", "collect", "output"})
+
+
+def _retry(written: Any, id: str) -> Retry:
+    """A `Retry`, a number of attempts, or what `retry` takes as a mapping."""
+    match written:
+        case Retry():
+            return written
+        case int() if not isinstance(written, bool):
+            return Retry(attempts=written)
+        case Mapping() if written.keys() <= {"attempts", "delay", "backoff", "max_delay", "jitter", "errors"}:
+            errors = written.get("errors", ())
+            return retry(**{**written, "errors": [errors] if isinstance(errors, str) else errors})
+        case _:
+            raise _refused(
+                f"step {id!r}: `retry` is retry(…), a number of attempts, or a mapping of what retry(…) takes"
+            )
+
+
+def _steps(written: Any, who: str) -> tuple[Step, ...]:
+    steps = tuple(written) if isinstance(written, Iterable) and not isinstance(written, str | Mapping) else (written,)
+    for item in steps:
+        if not isinstance(item, Step):
+            raise _refused(
+                f"{who}: a {type(item).__name__} is not a step; action(…), code(…), stop(…) and so on make one"
+            )
+    return steps
 
 
 def _condition(condition: str | bool) -> str:
