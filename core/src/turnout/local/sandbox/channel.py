@@ -25,7 +25,10 @@ class ChannelClosed(Exception):
 
 
 class Channel(asyncio.Protocol):
-    """One reader at a time. What is not yet taken is bounded: beyond, the process waits in its write."""
+    """One reader at a time. What is not yet taken is bounded: beyond, the process waits in its write.
+
+    `closed` is done once the socket is gone, which is some turns of the event loop after `close`.
+    """
 
     def __init__(self, largest_body: int) -> None:
         self._parser = FrameParser(largest_body)
@@ -36,6 +39,7 @@ class Channel(asyncio.Protocol):
         self._reader: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
     async def open(cls, end: socket.socket, largest_body: int) -> Channel:
@@ -90,6 +94,8 @@ class Channel(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(ChannelClosed())
+        if not self.closed.done():
+            self.closed.set_result(None)
 
     def pause_writing(self) -> None:
         self._writable = asyncio.get_running_loop().create_future()

@@ -2,21 +2,27 @@
 
 Two kinds wait on the shelf. Generic ones have run nobody's code. Specialised ones have loaded the modules of one bundle for
 one tenant, and go to that tenant for that bundle or to nobody. Whoever acquires gets a specialised one if there is one, else a
-generic one, else the next that becomes ready; how many run at once is bounded, and tenants take turns in the queue.
+generic one, else the next that becomes ready, which may be one that is just being specialised for it. How many run at once is
+bounded, and tenants take turns in the queue.
+
+A process made ahead costs what it costs later, so making it ahead wastes nothing if it is used. It is not started at a lower
+priority, which it could not leave without a privilege when its turn comes: while anything runs, one is made at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from turnout.errors import BackendError
+from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.sandbox import CodeBundle, Limits
 from turnout.local.sandbox.process import NodeProcess
+from turnout.local.sandbox.shelf import Shelf
 
 __all__ = ["Pool", "PoolSizes"]
 
@@ -28,8 +34,9 @@ _Key = tuple[str, str, Limits]
 class PoolSizes:
     """`floor` generic processes are kept warm, at most `ceiling` of both kinds; at most `running` are in use at once.
 
-    `makers` start at the same time for those who wait; one at a time for the shelf, so that running code keeps its
-    processors, and only after `patience_s` if anything runs. `keys` tenants' bundles at most are kept specialised, each for `expire_s` after its last use.
+    `makers` start at the same time; one at a time for the shelf if anything runs, so that running code keeps its processors,
+    and only after `patience_s`. `keys` tenants' bundles at most are kept specialised, each for `expire_s` after its last use;
+    every `look_s` those that nobody needs are ended.
     """
 
     floor: int
@@ -39,6 +46,7 @@ class PoolSizes:
     patience_s: float = 0.03
     keys: int = 8
     expire_s: float = 60.0
+    look_s: float = 10.0
 
 
 @dataclass(slots=True, eq=False)
@@ -50,17 +58,6 @@ class _Waiter:
     process: asyncio.Future[NodeProcess]
 
 
-@dataclass(slots=True, eq=False)
-class _Shelf:
-    """The specialised processes of one key."""
-
-    bundle: CodeBundle
-    ready: deque[NodeProcess]
-    making: int = 0
-    running: int = 0
-    expiry: asyncio.TimerHandle | None = None
-
-
 class Pool:
     """Of one event loop. `make` starts a generic process, `prepare` makes it a specialised one."""
 
@@ -69,19 +66,23 @@ class Pool:
         sizes: PoolSizes,
         make: Callable[[Limits], Awaitable[NodeProcess]],
         prepare: Callable[[NodeProcess, CodeBundle], Awaitable[None]],
+        clock: Clock | None = None,
     ) -> None:
         self._sizes = sizes
+        self._clock = clock or SystemClock()
+        self._looking: asyncio.Task[None] | None = None
         self._make = make
         self._prepare = prepare
         self._alive: set[NodeProcess] = set()
         self._usual = Limits()
         self._generic: deque[NodeProcess] = deque()
-        self._shelves: OrderedDict[_Key, _Shelf] = OrderedDict()
+        self._shelves: OrderedDict[_Key, Shelf] = OrderedDict()
         self._running: dict[NodeProcess, _Key] = {}
         self._places = sizes.running
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         self._waiters: deque[_Waiter] = deque()
         self._makers: set[asyncio.Task[None]] = set()
+        self._making_for_waiters: Counter[Limits] = Counter()
         self._making_generic = 0
         self._making_for_shelf = 0
         self._failed = False
@@ -104,7 +105,7 @@ class Pool:
         await self._place(tenant)
         key = (tenant, bundle.hash, limits)
         try:
-            process = self._take(key) or await self._wait(key, bundle)
+            process = self._take(key, bundle) or await self._wait(key, bundle)
         except BaseException:
             self._free_place()
             raise
@@ -112,27 +113,31 @@ class Pool:
         if now >= self._shelf_due:
             self._shelf_due = now + self._sizes.patience_s
         self._running[process] = key
-        self._remember(key, bundle)
         self._balance()
         return process
 
     def release(self, process: NodeProcess) -> None:
         """End a process that `acquire` gave. Idempotent."""
         process.kill()
-        key = self._running.pop(process, None)
-        if key is None:
+        if self._running.pop(process, None) is None:
             return
-        if (shelf := self._shelves.get(key)) is not None:
-            shelf.running -= 1
+        if len(self._running) < self._sizes.makers:
+            self._shelf_due = 0.0  # a processor is free: make the next at once
         self._free_place()
         self._balance()
+
+    async def settle(self) -> None:
+        """Wait until nothing is being made."""
+        while self._makers:
+            await asyncio.wait(tuple(self._makers))
 
     async def close(self) -> None:
         """End all. Idempotent."""
         self._closed = True
-        for task in self._makers:
+        tasks = [*self._makers, *([self._looking] if self._looking else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._makers, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._turn_away()
         for key in tuple(self._shelves):
             self._forget(key)
@@ -154,7 +159,7 @@ class Pool:
     async def _make_process(self, limits: Limits) -> NodeProcess:
         process = await self._make(limits)
         self._alive.add(process)
-        process.exited.add_done_callback(lambda _: self._alive.discard(process))
+        process.channel.closed.add_done_callback(lambda _: self._alive.discard(process))
         return process
 
     async def _place(self, tenant: str) -> None:
@@ -184,17 +189,15 @@ class Pool:
                 self._places -= 1
                 place.set_result(None)
 
-    def _take(self, key: _Key) -> NodeProcess | None:
+    def _take(self, key: _Key, bundle: CodeBundle) -> NodeProcess | None:
         """What is ready for the key; processes that died on the shelf are passed over."""
-        shelf = self._shelves.get(key)
-        sources = [] if shelf is None else [shelf.ready]
-        if key[2] == self._usual:
-            sources.append(self._generic)
-        for source in sources:
-            while source:
-                process = source.popleft()
-                if process.alive:
-                    return process
+        shelf = self._remember(key, bundle)
+        if (process := shelf.take()) is not None:
+            return process
+        while self._generic and key[2] == self._usual:
+            process = self._generic.popleft()
+            if process.alive:
+                return process
         return None
 
     async def _wait(self, key: _Key, bundle: CodeBundle) -> NodeProcess:
@@ -211,46 +214,85 @@ class Pool:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
-    def _remember(self, key: _Key, bundle: CodeBundle) -> None:
+    def _remember(self, key: _Key, bundle: CodeBundle) -> Shelf:
         """Keep specialised processes for who came last; forget who has not come for long."""
-        shelf = self._shelves.setdefault(key, _Shelf(bundle, deque()))
-        shelf.running += 1
+        now = self._clock.now()
+        shelf = self._shelves.get(key)
+        if shelf is None:
+            shelf = self._shelves[key] = Shelf(bundle, now)
+        elif not shelf.ready:
+            shelf.missed(self._deepest)
+        shelf.used_at = now
         self._shelves.move_to_end(key)
-        if shelf.expiry:
-            shelf.expiry.cancel()
-        shelf.expiry = asyncio.get_running_loop().call_later(self._sizes.expire_s, self._forget, key)
         while len(self._shelves) > self._sizes.keys:
             self._forget(next(iter(self._shelves)))
+        if self._looking is None:
+            self._looking = asyncio.ensure_future(self._look())
+        return shelf
+
+    @property
+    def _deepest(self) -> int:
+        """One key never takes the whole shelf."""
+        return max(1, self._sizes.ceiling - self._sizes.floor - 1)
+
+    async def _look(self) -> None:
+        """See, as long as there are any, which specialised processes nobody needs."""
+        while self._shelves:
+            await self._clock.sleep(self._sizes.look_s)
+            now = self._clock.now()
+            for key, shelf in tuple(self._shelves.items()):
+                shelf.look(now, again_s=self._sizes.expire_s)
+                if now - shelf.used_at >= self._sizes.expire_s:
+                    self._forget(key)
+            self._balance()
+        self._looking = None
 
     def _forget(self, key: _Key) -> None:
-        shelf = self._shelves.pop(key, None)
-        if shelf is None:
-            return
-        if shelf.expiry:
-            shelf.expiry.cancel()
-        for process in shelf.ready:
-            process.kill()
+        if (shelf := self._shelves.pop(key, None)) is not None:
+            shelf.clear()
 
     def _balance(self) -> None:
         """Start making what is missing: first for those who wait, then for the shelf."""
         while not self._closed and len(self._makers) < self._sizes.makers:
-            if len(self._waiters) > self._making_generic:
-                waiter = self._waiters[self._making_generic]
-                self._making_generic += 1
+            if (waiter := self._unserved()) is not None:
+                self._making_for_waiters[waiter.key[2]] += 1
                 self._start(self._make_for_waiter(waiter.key[2]))
-            elif self._making_for_shelf or self._failed or not self._may_fill_shelf():
+            elif self._failed or not self._may_fill_shelf():
                 return
             elif (key := self._wanted()) is not None:
-                self._start(self._make_special(key))
-            elif len(self._generic) < self._sizes.floor and self.warm < self._sizes.ceiling:
+                shelf = self._shelves[key]
+                shelf.making += 1
+                self._making_for_shelf += 1
+                self._start(self._make_special(key, shelf))
+            elif len(self._generic) + self._making_generic < self._sizes.floor and self._room:
+                self._making_generic += 1
+                self._making_for_shelf += 1
                 self._start(self._make_generic())
             else:
                 return
 
+    def _unserved(self) -> _Waiter | None:
+        """The first who waits and for whom nothing is on its way."""
+        special = Counter({key: shelf.promising for key, shelf in self._shelves.items()})
+        generic = self._making_for_waiters.copy()
+        for waiter in self._waiters:
+            key, limits = waiter.key, waiter.key[2]
+            if special[key]:
+                special[key] -= 1
+            elif generic[limits]:
+                generic[limits] -= 1
+            else:
+                return waiter
+        return None
+
     def _may_fill_shelf(self) -> bool:
         """At once when nothing runs; otherwise after a moment, for a start takes a processor that running code could use."""
         loop = asyncio.get_running_loop()
-        if not self._running or loop.time() >= self._shelf_due:
+        if not self._running and not self._waiters:
+            return True
+        if self._making_for_shelf:
+            return False
+        if loop.time() >= self._shelf_due:
             return True
         if self._shelf_timer is None:
             self._shelf_timer = loop.call_at(self._shelf_due, self._fill_shelf)
@@ -270,53 +312,51 @@ class Pool:
         if not self._closed:
             self._balance()
 
+    @property
+    def _room(self) -> bool:
+        """Whether another may be made for the shelf."""
+        return self.warm + self._making_for_shelf < self._sizes.ceiling
+
     def _wanted(self) -> _Key | None:
-        """The key, latest first, that has fewer specialised processes than it lately used at once."""
-        if self.warm >= self._sizes.ceiling:
-            return None
-        share = max(1, (self._sizes.ceiling - self._sizes.floor) // 2)
-        for key, shelf in reversed(self._shelves.items()):
-            if len(shelf.ready) + shelf.making < min(share, max(1, shelf.running)):
-                return key
+        """The key, latest first, that has fewer specialised processes than it should."""
+        wanted = next((key for key, shelf in reversed(self._shelves.items()) if shelf.lacks), None)
+        if wanted is None or self._room:
+            return wanted
+        richest = max(self._shelves.values(), key=lambda shelf: len(shelf.ready))
+        if self._shelves[wanted].is_bare and len(richest.ready) > 1:
+            richest.ready.popleft().kill()
+            return wanted
         return None
 
     async def _make_for_waiter(self, limits: Limits) -> None:
         try:
             process = await self._make_process(limits)
         except BackendError as error:
-            self._making_generic -= 1
-            for waiter in self._waiters:
-                if not waiter.process.done():
-                    waiter.process.set_exception(error)
-                    break
+            waiting = (waiter.process for waiter in self._waiters if waiter.key[2] == limits)
+            if (first := next((process for process in waiting if not process.done()), None)) is not None:
+                first.set_exception(error)
             return
-        except BaseException:
-            self._making_generic -= 1
-            raise
-        self._making_generic -= 1
+        finally:
+            self._making_for_waiters[limits] -= 1
         self._failed = False
         self._offer(process)
 
     async def _make_generic(self) -> None:
-        self._making_for_shelf += 1
         try:
             self._offer(await self._make_process(self._usual))
         except BackendError as error:
             self._give_up(error)
         finally:
             self._making_for_shelf -= 1
+            self._making_generic -= 1
 
-    async def _make_special(self, key: _Key) -> None:
-        shelf = self._shelves.get(key)
-        if shelf is None:
-            return  # forgotten since it was wanted
-        shelf.making += 1
-        self._making_for_shelf += 1
+    async def _make_special(self, key: _Key, shelf: Shelf) -> None:
+        process = self._spare(key)
         try:
-            process = self._spare(key) or await self._make_process(key[2])
+            process = process or await self._make_process(key[2])
             await self._prepare(process, shelf.bundle)
         except BackendError as error:
-            self._forget(key)
+            shelf.failed(self._clock.now())
             _log.debug("no process could be prepared for %s of %s: %s", key[1][:12], key[0], error)
         else:
             self._offer_special(key, process)
@@ -351,7 +391,7 @@ class Pool:
         if shelf is None or self._closed:
             process.kill()
         else:
-            shelf.ready.append(process)
+            shelf.add(process)
 
     def _give_up(self, error: BackendError) -> None:
         """Do not try again by itself: the next acquire does, and tells whoever asked."""

@@ -124,10 +124,12 @@ class NodeProcess:
             self._channel.close()
 
     async def end(self) -> None:
-        """Kill, and wait until the process is buried."""
+        """Kill, and wait until the process is buried and its socket closed."""
         self.kill()
         if self._pid:
             await asyncio.shield(self.exited)
+        if self._channel:
+            await asyncio.shield(self._channel.closed)
 
     async def _boot(self, lifeline: Lifeline) -> None:
         ours, theirs = socket.socketpair()

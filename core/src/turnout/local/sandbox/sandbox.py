@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar, Final
 
 from turnout.errors import BackendError
+from turnout.interfaces.clock import Clock
 from turnout.interfaces.sandbox import (
     CodeBundle,
     Failure,
@@ -26,6 +29,7 @@ from turnout.local.sandbox.process import NodeProcess
 
 __all__ = ["ProcessSandbox"]
 
+_IDLE_BYTES: Final = 25 * 1024 * 1024
 _NOTES: Final = (
     "the process sandbox isolates nothing but the process: each execution has its own, so globals never meet,",
     "but code can read this machine's files and processes and reach its network;",
@@ -36,7 +40,8 @@ _NOTES: Final = (
 class ProcessSandbox(Sandbox):
     """Warm one-shot Node processes, without isolation from the machine.
 
-    `warm_floor` processes wait ready, at most `warm_ceiling`; at most `max_processes` run at once, and who comes
+    `warm_floor` processes wait ready, more where they are asked for, at most `warm_ceiling` (up to 16, as memory allows: one
+    that has loaded its code holds some 25 MB); at most `max_processes` run at once, and who comes
     then waits, tenants taking turns. Sizes come from the number of processors where they are not given.
     """
 
@@ -45,15 +50,21 @@ class ProcessSandbox(Sandbox):
     languages: ClassVar[frozenset[str]] = frozenset({"javascript"})
 
     def __init__(
-        self, *, warm_floor: int = 2, warm_ceiling: int | None = None, max_processes: int | None = None
+        self,
+        *,
+        warm_floor: int = 2,
+        warm_ceiling: int | None = None,
+        max_processes: int | None = None,
+        clock: Clock | None = None,
     ) -> None:
         processors = os.cpu_count() or 2
         self._sizes = PoolSizes(
             floor=warm_floor,
-            ceiling=max(warm_floor + 1, 4 * processors if warm_ceiling is None else warm_ceiling),
+            ceiling=max(warm_floor + 1, _fitting(16) if warm_ceiling is None else warm_ceiling),
             running=max(1, 16 * processors if max_processes is None else max_processes),
             makers=processors,
         )
+        self._clock = clock
         self._maps = SoundMaps()
         self._lifeline: Lifeline | None = None
         self._pool: Pool | None = None
@@ -85,8 +96,16 @@ class ProcessSandbox(Sandbox):
             async def prepare(process: NodeProcess, bundle: CodeBundle) -> None:
                 await process.prepare(bundle, mapped=await self._maps.has(bundle))
 
-            self._pool = Pool(self._sizes, make, prepare)
+            self._pool = Pool(self._sizes, make, prepare, self._clock)
         return self._pool
+
+
+def _fitting(most: int) -> int:
+    """How many idle processes take no more than a sixteenth of the memory."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(OSError, ValueError):  # a container's own limit, where there is one
+        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(most, max(4, memory // 16 // _IDLE_BYTES))
 
 
 class _ProcessHandle(SandboxHandle):

@@ -1,0 +1,76 @@
+"""The specialised processes of one key, and how many of them are worth having: as many as are asked for at once, and no more.
+
+The depth doubles when somebody finds nothing on the shelf, and loses half of what nobody touched between two looks at it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from turnout.interfaces.sandbox import CodeBundle
+from turnout.local.sandbox.process import NodeProcess
+
+__all__ = ["Shelf"]
+
+
+@dataclass(slots=True, eq=False)
+class Shelf:
+    """`ready` are prepared, `making` are being prepared, `depth` is how many there should be. Times in seconds of one clock."""
+
+    bundle: CodeBundle
+    used_at: float
+    ready: deque[NodeProcess] = field(default_factory=deque)
+    making: int = 0
+    depth: int = 1
+    prepared: bool = False
+    failed_at: float | None = None
+    _untouched: int = 0
+
+    @property
+    def lacks(self) -> bool:
+        return self.failed_at is None and len(self.ready) + self.making < self.depth
+
+    @property
+    def is_bare(self) -> bool:
+        return not self.ready and not self.making
+
+    @property
+    def promising(self) -> int:
+        """How many are on their way that have been known to arrive: waiting for one is quicker than starting another."""
+        return self.making if self.prepared else 0
+
+    def take(self) -> NodeProcess | None:
+        """One that is ready; those that died while they waited are passed over."""
+        process = None
+        while self.ready and process is None:
+            process = self.ready.popleft()
+            if not process.alive:
+                process = None
+        self._untouched = min(self._untouched, len(self.ready))
+        return process
+
+    def missed(self, deepest: int) -> None:
+        """Somebody came and found nothing."""
+        self.depth = min(deepest, 2 * self.depth)
+
+    def add(self, process: NodeProcess) -> None:
+        self.prepared = True
+        self.ready.append(process)
+
+    def failed(self, now: float) -> None:
+        """The code cannot be loaded ahead of time: let it be for a while."""
+        self.failed_at = now
+
+    def look(self, now: float, *, again_s: float) -> None:
+        """Once in a while: end half of what nobody has touched since the last time. After `again_s` a failure is forgotten."""
+        if self.failed_at is not None and now - self.failed_at >= again_s:
+            self.failed_at = None
+        self.depth = max(1, self.depth - (self._untouched + 1) // 2)
+        while len(self.ready) > self.depth:
+            self.ready.popleft().kill()
+        self._untouched = len(self.ready)
+
+    def clear(self) -> None:
+        while self.ready:
+            self.ready.popleft().kill()

@@ -1,0 +1,168 @@
+"""How many specialised processes wait: more where nothing was found, fewer where nothing was touched, never beyond the ceiling."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from turnout.errors import BackendError
+from turnout.interfaces.sandbox import CodeBundle, Limits
+from turnout.local.sandbox.lifeline import Lifeline
+from turnout.local.sandbox.pool import Pool, PoolSizes
+from turnout.local.sandbox.process import NodeProcess
+from turnout.testing.clock import ManualClock
+from turnout.testing.sandbox import bundle_of
+
+LIMITS = Limits()
+LOOK_S = 10.0
+
+
+class Workshop:
+    """A pool of real processes, with a count of those that were started and a gate before each is prepared."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.lifeline = Lifeline()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.made = 0
+        self.prepared: list[NodeProcess] = []
+        self.broken = False
+        self.pools: list[Pool] = []
+
+    def pool(self, *, ceiling: int, floor: int = 0) -> Pool:
+        sizes = PoolSizes(floor=floor, ceiling=ceiling, running=16, makers=2, patience_s=0.0, look_s=LOOK_S)
+        self.pools.append(Pool(sizes, self.make, self.prepare, self.clock))
+        return self.pools[-1]
+
+    async def make(self, limits: Limits) -> NodeProcess:
+        self.made += 1
+        return await NodeProcess.start(limits, self.lifeline)
+
+    async def prepare(self, process: NodeProcess, bundle: CodeBundle) -> None:
+        await self.gate.wait()
+        if self.broken:
+            process.kill()
+            raise BackendError("the code could not be loaded ahead of time")
+        await process.prepare(bundle, mapped=False)
+        self.prepared.append(process)
+
+    async def close(self) -> None:
+        for pool in self.pools:
+            await pool.close()
+        self.lifeline.close()
+
+
+@pytest.fixture
+async def workshop() -> AsyncIterator[Workshop]:
+    workshop = Workshop()
+    yield workshop
+    await workshop.close()
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> CodeBundle:
+    return bundle_of(tmp_path / "bundle", {"step.js": "export default () => 1"})
+
+
+async def use(pool: Pool, bundle: CodeBundle, *, at_once: int, tenant: str = "acme") -> None:
+    """Acquire and release that many, and let the pool make what it wants."""
+    for process in await asyncio.gather(*(pool.acquire(tenant, bundle, LIMITS) for _ in range(at_once))):
+        pool.release(process)
+    await pool.settle()
+
+
+@pytest.mark.parametrize(("at_once", "depth"), [(1, 1), (2, 2), (3, 4), (4, 6)])
+async def test_the_depth_doubles_when_nothing_is_found(
+    workshop: Workshop, bundle: CodeBundle, at_once: int, depth: int
+) -> None:
+    pool = workshop.pool(ceiling=7)
+
+    await use(pool, bundle, at_once=at_once)
+
+    assert pool.warm == depth
+
+
+async def test_who_is_served_from_the_shelf_leaves_it_as_deep(workshop: Workshop, bundle: CodeBundle) -> None:
+    pool = workshop.pool(ceiling=7)
+
+    for _ in range(3):
+        await use(pool, bundle, at_once=1)
+
+    assert pool.warm == 1
+    assert workshop.made == 4
+
+
+async def test_what_nobody_touches_is_halved_and_at_last_forgotten(workshop: Workshop, bundle: CodeBundle) -> None:
+    pool = workshop.pool(ceiling=7)
+    await use(pool, bundle, at_once=3)
+    seen = []
+
+    for _ in range(6):
+        await workshop.clock.run(LOOK_S, step=LOOK_S)
+        await pool.settle()
+        seen.append(pool.warm)
+
+    assert seen == [4, 2, 1, 1, 1, 0]
+
+
+async def test_a_new_tenant_finds_room_on_a_full_shelf(workshop: Workshop, bundle: CodeBundle) -> None:
+    pool = workshop.pool(ceiling=3)
+    await use(pool, bundle, at_once=4)
+    await use(pool, bundle, at_once=1, tenant="beta")
+    await use(pool, bundle, at_once=1, tenant="gamma")
+
+    assert pool.warm == 3
+    assert await pool.acquire("gamma", bundle, LIMITS) in workshop.prepared
+
+
+async def test_who_comes_takes_the_process_that_is_being_prepared(workshop: Workshop, bundle: CodeBundle) -> None:
+    pool = workshop.pool(ceiling=2)
+    await use(pool, bundle, at_once=1)
+    workshop.gate.clear()
+    pool.release(await pool.acquire("acme", bundle, LIMITS))
+    made = workshop.made
+
+    coming = asyncio.ensure_future(pool.acquire("acme", bundle, LIMITS))
+    await workshop.clock.settle()
+    assert workshop.made == made + 1
+    workshop.gate.set()
+
+    assert await coming is workshop.prepared[1]
+
+
+async def test_code_that_cannot_be_prepared_is_let_be_for_a_while(workshop: Workshop, bundle: CodeBundle) -> None:
+    pool = workshop.pool(ceiling=3)
+    workshop.broken = True
+    await use(pool, bundle, at_once=1)
+    made = workshop.made
+    workshop.broken = False
+
+    for _ in range(3):
+        await use(pool, bundle, at_once=1)
+    assert workshop.made == made + 3
+
+    for _ in range(6):
+        await workshop.clock.run(LOOK_S, step=LOOK_S)
+        await use(pool, bundle, at_once=1)
+    assert pool.warm > 0
+
+
+async def test_a_process_that_died_on_the_shelf_is_passed_over(workshop: Workshop, bundle: CodeBundle) -> None:
+    pool = workshop.pool(ceiling=2)
+    await use(pool, bundle, at_once=1)
+    await workshop.prepared[0].end()
+
+    process = await pool.acquire("acme", bundle, LIMITS)
+
+    assert process.alive
+
+
+async def test_when_a_process_has_ended_its_socket_is_closed(workshop: Workshop) -> None:
+    process = await workshop.make(LIMITS)
+
+    await process.end()
+
+    assert process.channel.closed.done()
