@@ -298,6 +298,8 @@ async def test_a_flow_that_takes_too_long_ends_at_its_deadline_waits_included(la
     failed = await lab.again(id)
 
     assert (failed.status, failed.error.kind) == (Status.FAILED, "timeout")
+    ends = [event for _, event in lab.events if isinstance(event, StepEnded)]
+    assert [(event.path, event.status) for event in ends] == [("pause", StepStatus.CANCELLED)]
 
 
 async def test_cancelling_stops_a_running_step_at_once_and_its_sandbox(lab: Laboratory) -> None:

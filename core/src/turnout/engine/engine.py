@@ -152,6 +152,7 @@ class Engine(Caller):
         packed = None if end.output is None else await session.content.pack(end.output)
         if end.status.final:
             await self._end_children(session)
+            session.end_waits()
         await session.pen.barrier(Ended(at=session.now(), status=end.status, output=packed, error=end.error))
         return end
 

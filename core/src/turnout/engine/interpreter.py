@@ -315,6 +315,7 @@ class Interpreter:
         error: ErrorInfo | None = None,
     ) -> StepEnded:
         now = self._session.now()
+        self._session.history.waits.pop(path, None)
         return StepEnded(
             at=now,
             path=path,

@@ -20,8 +20,8 @@ from turnout.engine.running import Running
 from turnout.errors import StepError
 from turnout.interfaces.connector import ConnectionType
 from turnout.masking import Mask
-from turnout.model.events import Logged
-from turnout.model.execution import ErrorInfo, ExecutionInfo
+from turnout.model.events import Logged, StepEnded
+from turnout.model.execution import ErrorInfo, ExecutionInfo, StepStatus
 from turnout.model.payload import Encoded
 from turnout.values import NULL, Value
 
@@ -148,6 +148,23 @@ class Session:
         self.pen.log(
             Logged(at=self.now() if at is None else at, level=level, message=self.mask.text(message), path=path)
         )
+
+    def end_waits(self) -> None:
+        """Note the end of steps that still wait as the execution ends: nobody waits for them any more."""
+        now = self.now()
+        for path, wait in self.history.waits.items():
+            if path and path not in self.history.ends:
+                started = wait.started_at or wait.at
+                self.pen.note(
+                    StepEnded(
+                        at=now,
+                        path=path,
+                        kind="wait",
+                        status=StepStatus.CANCELLED,
+                        started_at=started,
+                        duration_ms=(now - started) * 1000,
+                    )
+                )
 
     def describe(self, path: str, attempt: int) -> Mapping[str, object]:
         """What customers' code may know about where it runs."""
