@@ -77,7 +77,7 @@ class Pool:
         self._usual = Limits()
         self._generic: deque[NodeProcess] = deque()
         self._shelves: OrderedDict[_Key, Shelf] = OrderedDict()
-        self._running: dict[NodeProcess, _Key] = {}
+        self._running: set[NodeProcess] = set()
         self._places = sizes.running
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         self._waiters: deque[_Waiter] = deque()
@@ -112,15 +112,16 @@ class Pool:
         now = asyncio.get_running_loop().time()
         if now >= self._shelf_due:
             self._shelf_due = now + self._sizes.patience_s
-        self._running[process] = key
+        self._running.add(process)
         self._balance()
         return process
 
     def release(self, process: NodeProcess) -> None:
         """End a process that `acquire` gave. Idempotent."""
         process.kill()
-        if self._running.pop(process, None) is None:
+        if process not in self._running:
             return
+        self._running.discard(process)
         if len(self._running) < self._sizes.makers:
             self._shelf_due = 0.0  # a processor is free: make the next at once
         self._free_place()
@@ -286,9 +287,11 @@ class Pool:
         return None
 
     def _may_fill_shelf(self) -> bool:
-        """At once when nothing runs; otherwise after a moment, for a start takes a processor that running code could use."""
+        """Never while somebody waits, at once when nothing runs; otherwise after a moment, for running code needs processors."""
         loop = asyncio.get_running_loop()
-        if not self._running and not self._waiters:
+        if self._waiters:
+            return False
+        if not self._running:
             return True
         if self._making_for_shelf:
             return False
