@@ -1,3 +1,5 @@
+"""A definition in Python, run as the YAML ones are."""
+
 from turnout import (
     Integration,
     action,
