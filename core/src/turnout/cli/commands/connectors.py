@@ -164,7 +164,9 @@ def _rows(schema: dict[str, Any], definitions: dict[str, Any], way: str) -> Iter
 
 def _remark(schema: dict[str, Any], *, required: bool) -> str:
     default = schema.get("default")
-    state = "required" if required else f"default {json.dumps(default, ensure_ascii=False)}" if default is not None else ""
+    state = (
+        "required" if required else f"default {json.dumps(default, ensure_ascii=False)}" if default is not None else ""
+    )
     return ": ".join(part for part in (state, schema.get("description", "")) if part)
 
 
