@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from fnmatch import fnmatchcase
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from turnout.engine import control
 from turnout.engine.frame import Frame, error_value
@@ -43,12 +43,11 @@ class StepFailed(StepError):
         super().__init__(info.message, kind=info.kind, stack=info.stack, retryable=retryable)
 
 
-class Caller:
+class Caller(Protocol):
     """Runs another flow as a sub-execution; the engine implements it."""
 
     async def call(self, session: Session, plan: CallPlan, inputs: Value, attempt: Attempt) -> Value:
         """The output of the sub-execution. `StepError` if it failed, `Paused` if it waits."""
-        raise NotImplementedError
 
 
 class Interpreter:
