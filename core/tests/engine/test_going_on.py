@@ -240,6 +240,19 @@ async def test_a_callback_wakes_what_waits_for_it_and_is_its_output(lab: Laborat
     assert finished.output.load() == "yes"
 
 
+async def test_a_callback_with_large_content_ends_its_wait_once(lab: Laboratory) -> None:
+    id = await lab.accept(flow("- {id: answer, wait: {callback: true, timeout: 1h}}"))
+    await lab.again(id)
+    event = Signalled(at=1.0, path="answer", value=Value("x" * 300_000).encode())
+    await lab.journal.signal(id, Row(*encode_event(event)))
+
+    finished = await lab.again(id)
+
+    ends = [event for _, event in lab.events if isinstance(event, StepEnded)]
+    assert finished.status is Status.SUCCEEDED
+    assert [(event.path, event.status) for event in ends] == [("answer", StepStatus.SUCCEEDED)]
+
+
 async def test_a_callback_that_does_not_come_is_a_time_out(lab: Laboratory) -> None:
     id = await lab.accept(flow("- {id: answer, wait: {callback: true, timeout: 1h}}"))
     suspended = await lab.again(id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Protocol, assert_never
 
@@ -29,6 +30,7 @@ from turnout.errors import StepError, StepTimeout
 from turnout.model.definition import Backoff, Retry
 from turnout.model.events import Attempted, Decided, Event, StepEnded
 from turnout.model.execution import ErrorInfo, StepStatus
+from turnout.model.payload import Encoded
 from turnout.values import NULL, Value
 
 __all__ = ["Caller", "Interpreter", "StepFailed"]
@@ -279,24 +281,13 @@ class Interpreter:
     async def _succeed(self, plan: StepPlan, path: str, started: float, done: Done, attempts: int) -> None:
         session = self._session
         small = session.content.small(done.output)
+        end = self._end(plan, path, started, StepStatus.SUCCEEDED, tries=attempts, output=small)
         if small is not None:
-            end = self._end(plan, path, started, StepStatus.SUCCEEDED, tries=attempts, output=done.output)
             await session.pen.end_of_step(end, done.urgency)
             return
-        ended = session.now()
 
         async def stored() -> Event:
-            packed = await session.content.pack(done.output)
-            return StepEnded(
-                at=ended,
-                path=path,
-                kind=plan.kind,
-                status=StepStatus.SUCCEEDED,
-                started_at=started,
-                duration_ms=(ended - started) * 1000,
-                attempts=attempts,
-                output=packed,
-            )
+            return replace(end, output=await session.content.pack(done.output))
 
         # Storing a large output goes on while the next steps run; the row waits for it, and barriers wait for the row.
         storing = asyncio.ensure_future(stored())
@@ -310,7 +301,7 @@ class Interpreter:
         status: StepStatus,
         *,
         tries: int = 1,
-        output: Value | None = None,
+        output: Encoded | None = None,
         error: ErrorInfo | None = None,
     ) -> StepEnded:
         now = self._session.now()
@@ -323,7 +314,7 @@ class Interpreter:
             started_at=started,
             duration_ms=max(0.0, now - started) * 1000,
             attempts=tries,
-            output=None if output is None else output.encode(),
+            output=output,
             error=error,
         )
 
