@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from turnout.interfaces.opening import Openable
 from turnout.model.durability import Durability
 
 __all__ = ["Journal", "JournalEntry", "Row"]
@@ -29,7 +30,7 @@ class JournalEntry:
     row: Row
 
 
-class Journal(ABC):
+class Journal(Openable, ABC):
     """Append-only rows by execution, fenced by token, readable as one stream.
 
     Each sentence is a promise and a test in `turnout.testing.journal`. All methods may raise `BackendError`.
@@ -41,8 +42,11 @@ class Journal(ABC):
         """What a row survives once `barrier` (or `begin`, `signal`) has returned."""
 
     @abstractmethod
-    async def begin(self, execution: str, rows: Sequence[Row]) -> bool:
-        """Write the first rows of a new execution, all or none, durably. False, and nothing changes, if it exists."""
+    async def begin(self, execution: str, rows: Sequence[Row], *, unique_s: float = 0.0) -> bool:
+        """Write the first rows of a new execution, all or none, durably. False, and nothing changes, if it exists.
+
+        With `unique_s` its name is remembered for so long, forgotten or not: beginning it again with `unique_s` within
+        that time is False as well, and beginning it without is not."""
 
     @abstractmethod
     async def open(self, execution: str, token: int) -> Sequence[Row]:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from turnout.interfaces.opening import Openable
 from turnout.model.durability import Durability
 
 __all__ = ["PayloadRef", "PayloadStore"]
@@ -19,7 +20,7 @@ class PayloadRef:
     size: int
 
 
-class PayloadStore(ABC):
+class PayloadStore(Openable, ABC):
     """Content by tenant and hash. One tenant can neither read nor find out about another's content.
 
     Each sentence is a promise and a test in `turnout.testing.payloads`.

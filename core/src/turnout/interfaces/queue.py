@@ -3,33 +3,87 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
 from turnout.errors import Unsupported
+from turnout.interfaces.opening import Openable
 from turnout.model.durability import Durability
 
-__all__ = ["DeadMessage", "Lease", "LeaseState", "Message", "Queue", "QueueCapability", "QueueStats"]
+__all__ = [
+    "Concurrency",
+    "DeadMessage",
+    "Debounce",
+    "Lease",
+    "LeaseState",
+    "Message",
+    "Queue",
+    "QueueCapability",
+    "QueueStats",
+    "Rate",
+]
 
 
 class QueueCapability(StrEnum):
     FAIRNESS = "fairness"
-    """Messages of different tenants are handed out in turn, whatever each has waiting."""
+    """Messages of different tenants are handed out in turn, by their weights, whatever each has waiting; a tenant at its
+    `in_flight` cap is passed over until one of its leases ends."""
     PRIORITY = "priority"
     """Within a tenant a higher priority is handed out first."""
     CLAIM = "claim"
     """A message can be claimed by its id, due or not."""
+    LIMITS = "limits"
+    """`Message.concurrency`, `rates`, `order` and `debounce` are kept to. Without it a message that has one of them is
+    refused with `Unsupported`, so that no limit is silently ignored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concurrency:
+    """At most `most` messages of this key are leased at once; the others wait, the higher priority and the earlier due
+    first. A message that was released and is not due does not count."""
+
+    key: str
+    most: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """At most `most` messages of this key are handed out for the first time within any `window_s`; the others wait."""
+
+    key: str
+    most: int
+    window_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Debounce:
+    """A message put while another of this key has never been handed out takes its place, due `wait_s` from now, but not
+    later than `longest_s` after the first that was replaced. The one replaced is due at once, its lease `superseded_by`
+    the newer: whoever takes it ends it without running it."""
+
+    key: str
+    wait_s: float
+    longest_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One execution to run. `id` is the execution's id; `tenant` whose turn it takes."""
+    """One execution to run. `id` is the execution's id; `tenant` whose turn it takes.
+
+    Limits delay and never drop. Their keys belong to the tenant: those of two tenants are never the same. Messages with
+    the same `order` are handed out one at a time in the order in which they were put, each once the one before was
+    completed, dropped or died; while that one waits, those behind it wait as well.
+    """
 
     id: str
     tenant: str
     priority: int = 0
+    concurrency: tuple[Concurrency, ...] = ()
+    rates: tuple[Rate, ...] = ()
+    order: str = ""
+    debounce: Debounce | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +91,8 @@ class Lease:
     """The right to run an execution until `expires_at` (seconds since the epoch).
 
     `token` is larger than that of every earlier lease of the same id; `attempt` counts claims in a row that ended
-    neither in `complete` nor in `release`, this one included.
+    neither in `complete` nor in `release`, this one included. `superseded_by` is the id of the message that took its
+    place (`Debounce`), else empty.
     """
 
     message: Message
@@ -45,6 +100,7 @@ class Lease:
     token: int
     attempt: int
     expires_at: float
+    superseded_by: str = ""
 
 
 class LeaseState(StrEnum):
@@ -68,16 +124,20 @@ class DeadMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueStats:
-    """How many are due, not yet due, leased and dead; the age in seconds of the oldest that is due."""
+    """How many are due, not yet due, held back by a limit, leased and dead; the age in seconds of the oldest that is due.
+
+    `tenants` has how many of each tenant are due or held back, where the queue knows."""
 
     ready: int
     delayed: int
     leased: int
     dead: int
     oldest_ready_s: float
+    held: int = 0
+    tenants: Mapping[str, int] = field(default_factory=dict)
 
 
-class Queue(ABC):
+class Queue(Openable, ABC):
     """Hands each message to one worker at a time, at least once, until it is completed.
 
     Safe to use from several processes where `durability` is not `memory`. All methods may raise `BackendError`.
@@ -91,17 +151,34 @@ class Queue(ABC):
         """What a message survives once `put` has returned."""
 
     @abstractmethod
-    async def put(self, message: Message, *, delay_s: float = 0.0) -> bool:
+    async def put(self, message: Message, *, delay_s: float = 0.0, capped: bool = False) -> bool:
         """Add a message, to be handed out after `delay_s`. False, and nothing changes, if its id is there already
-        (waiting, leased or dead). A worker blocked in `take` gets a due message without polling delay."""
+        (waiting, leased or dead). A worker blocked in `take` gets a due message without polling delay.
+
+        `Overloaded`, and nothing changes, if `capped` and as many of its tenant's messages wait as its policy's
+        `capacity`."""
+
+    @abstractmethod
+    async def room(self, tenant: str) -> int | None:
+        """How many more messages of the tenant fit below its `capacity`; None: any number."""
+
+    @abstractmethod
+    async def missing(self, ids: Sequence[str]) -> Sequence[str]:
+        """Those of the ids that are not there (neither waiting, leased nor dead), in their order."""
 
     @abstractmethod
     async def take(self, worker: str, *, wait_s: float) -> Lease | None:
         """Lease the next due message, waiting at most `wait_s`; None if none came. Of one tenant and priority the
         one due first is handed out first. An expired lease's message is handed out before those waiting."""
 
+    async def take_many(self, worker: str, *, limit: int, wait_s: float) -> Sequence[Lease]:
+        """Up to `limit` leases at once, in the order of `take`; waits for the first only."""
+        lease = await self.take(worker, wait_s=wait_s)
+        return [] if lease is None else [lease]
+
     async def claim(self, worker: str, id: str) -> Lease | None:
-        """Lease this message now, due or not; None if it is not there, dead, or leased and not expired. Needs `CLAIM`."""
+        """Lease this message now, due or not and whatever its limits; None if it is not there, dead, or leased and not
+        expired. Needs `CLAIM`."""
         raise Unsupported(type(self).__name__, QueueCapability.CLAIM)
 
     @abstractmethod
@@ -133,10 +210,14 @@ class Queue(ABC):
         later one; a message that is waiting becomes due at once, so that a worker can end it. False if not there."""
 
     @abstractmethod
-    async def reap(self) -> Sequence[Lease]:
-        """End every expired lease: its message goes to the head of its tenant's line, or, after `max_attempts`, to
-        the dead letters. Returns the leases ended, each with a token raised past the lost one's, with which the caller
+    async def reap(self, *, workers: Collection[str] = ()) -> Sequence[Lease]:
+        """End every expired lease, and each that one of `workers` holds, who are known to be dead: its message goes to
+        the head of its tenant's line, or, after `max_attempts`, to the dead letters. Returns the leases ended, each with a token raised past the lost one's, with which the caller
         fences the journal. Safe to call from many processes: each expired lease is returned once."""
+
+    @abstractmethod
+    async def workers(self) -> Sequence[str]:
+        """Those who hold a lease, each once."""
 
     @abstractmethod
     async def stats(self) -> QueueStats: ...

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from turnout.interfaces.opening import Openable
 from turnout.model.execution import ErrorInfo, ExecutionInfo, ExecutionRecord, LogLine, Status, StepRecord
 from turnout.model.payload import Encoded
 
@@ -65,7 +66,7 @@ class ExecutionQuery:
     limit: int = 50
 
 
-class RecordStore(ABC):
+class RecordStore(Openable, ABC):
     """Executions, their steps and their logs. Each sentence is a promise and a test in `turnout.testing.records`."""
 
     @abstractmethod

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from decimal import Decimal
 
+from turnout.interfaces.opening import Openable
 from turnout.model.payload import Encoded
 
 __all__ = ["StateScope", "StateStore"]
@@ -20,7 +21,7 @@ class StateScope:
     flow: str = ""
 
 
-class StateStore(ABC):
+class StateStore(Openable, ABC):
     """Values by scope and key. Each sentence is a promise and a test in `turnout.testing.state`.
 
     `operation` names a change: the same change with the same name is made once, however often it is sent within a day, and answers what it answered first.

@@ -1,0 +1,76 @@
+"""Opening a backend: what a queue or a store is given when a project that chose it by name starts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, Self, TypeVar
+
+from turnout.errors import Unsupported
+from turnout.interfaces.clock import Clock, SystemClock
+from turnout.interfaces.secrets import Secret
+from turnout.model.durability import Durability
+from turnout.model.tenancy import Policies
+
+__all__ = ["Openable", "Opening", "Shared"]
+
+T = TypeVar("T", bound="Closing")
+
+
+class Closing(Protocol):
+    async def aclose(self) -> None: ...
+
+
+class Shared:
+    """What several backends of one project use together: a database file, a connection to a server."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, Any] = {}
+
+    def get(self, name: str, make: Callable[[], T]) -> T:
+        """The part of that name, made by who asks first."""
+        if name not in self._parts:
+            self._parts[name] = make()
+        part: T = self._parts[name]
+        return part
+
+    async def aclose(self) -> None:
+        """Close the parts, the newest first. To be called once the backends are closed."""
+        while self._parts:
+            _, part = self._parts.popitem()
+            await part.aclose()
+
+
+async def _as_written(written: str) -> Secret:
+    return Secret(written)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """`options` is the backend's own table of `turnout.toml`, `[backends.<name>]`, as written; `secret` resolves a
+    reference in it (`env:REDIS_URL`), and gives other text as it is.
+
+    `directory` is the project's storage directory. `durability` is what the project asks of embedded stores. `lease_s`,
+    `max_attempts` and `policies` are for queues.
+    """
+
+    directory: Path
+    clock: Clock = field(default_factory=SystemClock)
+    durability: Durability = Durability.PROCESS
+    options: Mapping[str, Any] = field(default_factory=dict)
+    secret: Callable[[str], Awaitable[Secret]] = _as_written
+    shared: Shared = field(default_factory=Shared)
+    lease_s: float = 30.0
+    max_attempts: int = 5
+    policies: Policies = field(default_factory=Policies)
+
+
+class Openable:
+    """A backend that a project can choose by its name in `turnout.toml`."""
+
+    @classmethod
+    async def connect(cls, opening: Opening) -> Self:  # noqa: ARG003 - the interface
+        """Open it, checked: what is promised later holds from now on. `SettingsError` names a setting that is missing,
+        wrong or unknown as `backends.<name>.<setting>`; `BackendError` says what cannot be reached or is not as it must be."""
+        raise Unsupported(cls.__name__, "connect")
