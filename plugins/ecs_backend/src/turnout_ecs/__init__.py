@@ -1,0 +1,1 @@
+"""Turnout on Redis: queue, journal, state."""

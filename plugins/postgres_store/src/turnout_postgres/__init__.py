@@ -1,0 +1,1 @@
+"""Turnout on PostgreSQL: records, journal, state."""
