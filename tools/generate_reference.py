@@ -93,7 +93,7 @@ def settings() -> str:
 
 def _default(value: Any) -> str:
     match value:
-        case "" | ():
+        case "" | () | {}:
             return "none"
         case None:
             return "`unlimited`"

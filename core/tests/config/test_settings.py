@@ -8,6 +8,7 @@ import pytest
 from turnout.config import SETTINGS, JournalMode, Settings, find_project, load_settings
 from turnout.errors import SettingsError
 from turnout.model.durability import Durability
+from turnout.model.tenancy import TenantPolicy
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +61,22 @@ log = "10 KB"
 request = "100 B"
 [plugins]
 blocked = ["acme"]
+[stores]
+queue = "redis"
+journal = "redis"
+records = "postgres"
+state = "redis"
+payloads = "s3"
+[backends.redis]
+url = "env:REDIS_URL"
+[queue]
+lease = "10s"
+attempts = 3
+weight = 2
+in_flight = 20
+capacity = 10000
+[queue.tenants."acme corp"]
+weight = 8
 """
     settings = load_settings(write(tmp_path, text))
 
@@ -72,6 +89,13 @@ blocked = ["acme"]
     assert (settings.limits.memory_bytes, settings.limits.result_bytes) == (128 * 2**20, 10**6)
     assert (settings.limits.log_bytes, settings.limits.request_bytes) == (10_000, 100)
     assert settings.plugins.blocked == ("acme",)
+    stores = settings.stores
+    assert (stores.queue, stores.journal, stores.records) == ("redis", "redis", "postgres")
+    assert (stores.state, stores.payloads) == ("redis", "s3")
+    assert settings.backends == {"redis": {"url": "env:REDIS_URL"}}
+    assert (settings.queue.lease_s, settings.queue.attempts) == (10.0, 3)
+    assert settings.queue.policies.of("anyone") == TenantPolicy(weight=2, in_flight=20, capacity=10_000)
+    assert settings.queue.policies.of("acme corp") == TenantPolicy(weight=8, in_flight=20, capacity=10_000)
     unchanged = {setting.name for setting in SETTINGS if str(_get(settings, setting.name)) == str(setting.default)}
     assert unchanged == set(), "a setting of the schema is not set in this test"
 
@@ -192,3 +216,15 @@ def test_a_project_is_found_from_inside_it(tmp_path: Path) -> None:
 
 def test_without_a_settings_file_the_directory_itself_is_the_project(tmp_path: Path) -> None:
     assert find_project(tmp_path) == tmp_path.resolve()
+
+
+def test_a_wrong_table_of_a_name_of_the_project_is_told_with_its_line(tmp_path: Path) -> None:
+    text = "[backends]\nredis = 5\n[queue.tenants.acme]\nwieght = 2\n[queue.tenants.other]\nweight = 0\n"
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings(write(tmp_path, text))
+
+    first, second, third = str(caught.value).splitlines()
+    assert first.endswith("turnout.toml:2: backends.redis: a table is expected, [backends.redis]")
+    assert second.endswith(":4: queue.tenants.acme.wieght: unknown setting 'wieght': did you mean 'weight'?")
+    assert ":6: queue.tenants.other.weight: a whole number from 1 to 1000 is expected" in third

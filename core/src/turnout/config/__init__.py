@@ -7,10 +7,12 @@ from turnout.config.settings import (
     LimitSettings,
     PluginSettings,
     ProjectSettings,
+    QueueSettings,
     RetentionSettings,
     RunnerSettings,
     Settings,
     StorageSettings,
+    StoresSettings,
 )
 
 __all__ = [
@@ -20,11 +22,13 @@ __all__ = [
     "LimitSettings",
     "PluginSettings",
     "ProjectSettings",
+    "QueueSettings",
     "RetentionSettings",
     "RunnerSettings",
     "Setting",
     "Settings",
     "StorageSettings",
+    "StoresSettings",
     "find_project",
     "load_settings",
 ]

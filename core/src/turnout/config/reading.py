@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from turnout.config.schema import SCHEMA, Leaf, Section
+from turnout.config.schema import SCHEMA, Leaf, Named, Section
 from turnout.config.settings import Settings
 from turnout.errors import SettingsError
 
@@ -121,8 +121,20 @@ class _Reader:
                     self._problems.append((where, f"unknown {what} {key!r}: {near}"))
                 case Section():
                     self._check(inner, value, where)
+                case Named():
+                    self._check_named(inner, value, where)
                 case Leaf():
                     self._check_leaf(inner, value, where)
+
+    def _check_named(self, named: Named, given: object, path: _Path) -> None:
+        if not isinstance(given, dict):
+            self._problems.append((path, f"tables are expected, [{'.'.join(path)}.NAME]"))
+            return
+        for name, table in given.items():
+            if named.section is not None:
+                self._check(named.section, table, (*path, name))
+            elif not isinstance(table, dict):
+                self._problems.append(((*path, name), f"a table is expected, [{'.'.join((*path, name))}]"))
 
     def _check_leaf(self, leaf: Leaf, value: object, where: _Path) -> None:
         try:
@@ -153,9 +165,15 @@ def _made(section: Section, given: _Table) -> dict[str, Any]:
         match section.keys[key]:
             case Section() as inner:
                 made[key] = inner.make(**_made(inner, value))
+            case Named() as named:
+                made[named.field] = {name: _made_named(named.section, table) for name, table in value.items()}
             case Leaf() as leaf:
                 made[leaf.field] = leaf.read(value)
     return made
+
+
+def _made_named(section: Section | None, table: _Table) -> Any:
+    return dict(table) if section is None else section.make(**_made(section, table))
 
 
 def _layered(default: _Table, overlay: _Table) -> dict[str, Any]:

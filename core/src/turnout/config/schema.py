@@ -12,14 +12,17 @@ from turnout.config.settings import (
     LimitSettings,
     PluginSettings,
     ProjectSettings,
+    QueueSettings,
     RetentionSettings,
     RunnerSettings,
     Settings,
     StorageSettings,
+    StoresSettings,
 )
 from turnout.model.durability import Durability
+from turnout.model.duration import parse_duration
 
-__all__ = ["SCHEMA", "SETTINGS", "Leaf", "Section", "Setting"]
+__all__ = ["SCHEMA", "SETTINGS", "Leaf", "Named", "Section", "Setting"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,17 @@ class Section:
     """A table of `turnout.toml` and the class it becomes."""
 
     make: type
-    keys: Mapping[str, Leaf | Section]
+    keys: Mapping[str, Leaf | Section | Named]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A table of tables whose names are the project's own: `field` of the class around it. Each is a `section`, or, where
+    that is None, read by somebody else later."""
+
+    field: str
+    section: Section | None
+    description: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +104,16 @@ def _size(given: object) -> int:
     return size
 
 
+def _duration(given: object) -> float:
+    try:
+        seconds = parse_duration(given)
+    except ValueError:
+        seconds = 0.0
+    if not 1.0 <= seconds <= 86400.0:
+        raise ValueError('a duration from one second to a day is expected, "30s", "5m"')
+    return seconds
+
+
 def _or_unlimited(read: Callable[[object], int]) -> Callable[[object], int | None]:
     def read_or_unlimited(given: object) -> int | None:
         if given == "unlimited":
@@ -115,6 +138,18 @@ def _one_of(choices: Mapping[str, Any]) -> Callable[[object], Any]:
 def _leaf(field: str, read: Callable[[object], Any], description: str) -> Leaf:
     return Leaf(field=field, read=read, description=description)
 
+
+_TENANT: Mapping[str, Leaf] = {
+    "weight": _leaf("weight", _count(1, 1000), "How many of a customer's executions are handed out in its turn."),
+    "in_flight": _leaf(
+        "in_flight", _or_unlimited(_count(1, 1_000_000)), "How many of a customer's executions may run at once."
+    ),
+    "capacity": _leaf(
+        "capacity",
+        _or_unlimited(_count(1, 1_000_000_000)),
+        "How many of a customer's executions may wait before senders are told to slow down; webhooks never are.",
+    ),
+}
 
 SCHEMA = Section(
     make=Settings,
@@ -146,6 +181,40 @@ SCHEMA = Section(
                             "size_bytes", _or_unlimited(_size), "What records may take; the oldest go first."
                         ),
                     },
+                ),
+            },
+        ),
+        "stores": Section(
+            make=StoresSettings,
+            keys={
+                "queue": _leaf("queue", _text, "Which queue, by the name a plugin gives it."),
+                "journal": _leaf("journal", _text, "Which journal."),
+                "records": _leaf("records", _text, "Which record store."),
+                "state": _leaf("state", _text, "Which store of the values that flows keep."),
+                "payloads": _leaf("payloads", _text, "Which store of content too large for a row."),
+            },
+        ),
+        "backends": Named(
+            field="backends",
+            section=None,
+            description="Tables `[backends.<name>]`: the settings of that backend, as its documentation has them.",
+        ),
+        "queue": Section(
+            make=QueueSettings,
+            keys={
+                "lease": _leaf(
+                    "lease_s", _duration, "After how long a silent worker's executions are given to others."
+                ),
+                "attempts": _leaf(
+                    "attempts",
+                    _count(1, 1000),
+                    "How often an execution may take its worker with it before it is given up.",
+                ),
+                **_TENANT,
+                "tenants": Named(
+                    field="tenants",
+                    section=Section(make=dict, keys=_TENANT),
+                    description="Tables `[queue.tenants.<name>]`: `weight`, `in_flight` and `capacity` of one customer.",
                 ),
             },
         ),
@@ -185,6 +254,8 @@ def _settings(section: Section, path: str) -> Iterator[Setting]:
         match inner:
             case Section():
                 yield from _settings(inner, name)
+            case Named():
+                yield Setting(name=name, field=inner.field, description=inner.description, default={})
             case Leaf():
                 assert inner.field in {field.name for field in fields(section.make)}
                 yield Setting(

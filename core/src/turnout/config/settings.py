@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from turnout.model.durability import Durability
+from turnout.model.tenancy import Policies, TenantPolicy
 
 __all__ = [
     "JournalMode",
     "LimitSettings",
     "PluginSettings",
     "ProjectSettings",
+    "QueueSettings",
     "RetentionSettings",
     "RunnerSettings",
     "Settings",
     "StorageSettings",
+    "StoresSettings",
 ]
 
 _MEGABYTE = 1000 * 1000
@@ -54,6 +59,37 @@ class StorageSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoresSettings:
+    """Which backends the project works with, by the names that plugins give them."""
+
+    queue: str = "sqlite"
+    journal: str = "sqlite"
+    records: str = "sqlite"
+    state: str = "sqlite"
+    payloads: str = "file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings:
+    """How long a lease lasts that nobody renews, how often an execution may kill its worker, and how customers share the
+    queue: `weight`, `in_flight` and `capacity` are each customer's; `tenants` has what is different for one of them."""
+
+    lease_s: float = 30.0
+    attempts: int = 5
+    weight: int = 1
+    in_flight: int | None = None
+    capacity: int | None = None
+    tenants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def policies(self) -> Policies:
+        default = TenantPolicy(weight=self.weight, in_flight=self.in_flight, capacity=self.capacity)
+        return Policies(
+            default=default, tenants={name: replace(default, **changed) for name, changed in self.tenants.items()}
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerSettings:
     """`concurrency` is how many executions run at once in a process; `sandbox` a name that a plugin provides."""
 
@@ -82,13 +118,16 @@ class PluginSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings of a project in one environment. `root` is the project's directory, absolute; `file` the
-    `turnout.toml` they were read from, or None where there is none."""
+    `turnout.toml` they were read from, or None where there is none. `backends` has each backend's own table, unread."""
 
     root: Path
     file: Path | None = None
     environment: str = ""
     project: ProjectSettings = field(default_factory=ProjectSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
+    stores: StoresSettings = field(default_factory=StoresSettings)
+    backends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    queue: QueueSettings = field(default_factory=QueueSettings)
     runner: RunnerSettings = field(default_factory=RunnerSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     plugins: PluginSettings = field(default_factory=PluginSettings)
