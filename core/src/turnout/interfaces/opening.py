@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
-from turnout.errors import Unsupported
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from turnout.errors import SettingsError, Unsupported
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.secrets import Secret
 from turnout.model.durability import Durability
 from turnout.model.tenancy import Policies
 
-__all__ = ["Openable", "Opening", "Shared"]
+__all__ = ["NoOptions", "Openable", "Opening", "Shared"]
 
 T = TypeVar("T", bound="Closing")
+M = TypeVar("M", bound=BaseModel)
 
 
 class Closing(Protocol):
@@ -48,14 +51,15 @@ async def _as_written(written: str) -> Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """`options` is the backend's own table of `turnout.toml`, `[backends.<name>]`, as written; `secret` resolves a
-    reference in it (`env:REDIS_URL`), and gives other text as it is.
+    """`options` is the backend's own table of `turnout.toml`, `[backends.<name>]`, as written; `read` checks it. `secret`
+    resolves a reference in it (`env:REDIS_URL`), and gives other text as it is.
 
     `directory` is the project's storage directory. `durability` is what the project asks of embedded stores. `lease_s`,
     `max_attempts` and `policies` are for queues.
     """
 
     directory: Path
+    name: str = ""
     clock: Clock = field(default_factory=SystemClock)
     durability: Durability = Durability.PROCESS
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -64,6 +68,26 @@ class Opening:
     lease_s: float = 30.0
     max_attempts: int = 5
     policies: Policies = field(default_factory=Policies)
+
+    def read(self, model: type[M]) -> M:
+        """The options as a pydantic model of the backend's. `SettingsError` has one line for each that is wrong, missing
+        or unknown, and never a value: it may be a secret."""
+        try:
+            return model.model_validate(dict(self.options))
+        except ValidationError as error:
+            faults = [(_dotted("backends", self.name, *one["loc"]), one["msg"]) for one in error.errors()]
+            message = "\n".join(f"{setting}: {text[:1].lower()}{text[1:]}" for setting, text in faults)
+            raise SettingsError(message, setting=faults[0][0]) from None
+
+
+class NoOptions(BaseModel):
+    """Of a backend that has none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def _dotted(*parts: object) -> str:
+    return ".".join(str(part) for part in parts)
 
 
 class Openable:
