@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,20 +11,58 @@ from turnout.errors import Fenced
 from turnout.interfaces.journal import JournalEntry, Row
 from turnout.local.memory_journal import MemoryJournal, _Execution
 from turnout.model.durability import Durability
+from turnout.testing.clock import ManualClock
 from turnout.testing.journal import JournalContract
 
 from .contract_runs import run_contract
 
 
 class BeginsAgain(MemoryJournal):
-    async def begin(self, execution: str, rows: Sequence[Row]) -> bool:
+    async def begin(self, execution: str, rows: Sequence[Row], *, unique_s: float = 0.0) -> bool:
         await self.open(execution, self._executions[execution].fence if execution in self._executions else 0)
         self._write(execution, self._executions[execution], rows)
         return True
 
 
+class RemembersNoName(MemoryJournal):
+    async def begin(self, execution: str, rows: Sequence[Row], *, unique_s: float = 0.0) -> bool:
+        return await super().begin(execution, rows)
+
+
+class RemembersForEver(MemoryJournal):
+    async def begin(self, execution: str, rows: Sequence[Row], *, unique_s: float = 0.0) -> bool:
+        return await super().begin(execution, rows, unique_s=unique_s * 10**6)
+
+
+class RemembersFromTheLastTry(MemoryJournal):
+    async def begin(self, execution: str, rows: Sequence[Row], *, unique_s: float = 0.0) -> bool:
+        if unique_s > 0 and self._remembered(execution):
+            self._expiries = [(self._clock.now() + unique_s, execution)]
+        return await super().begin(execution, rows, unique_s=unique_s)
+
+
+class RefusesRemembered(MemoryJournal):
+    async def begin(self, execution: str, rows: Sequence[Row], *, unique_s: float = 0.0) -> bool:
+        return not self._remembered(execution) and await super().begin(execution, rows, unique_s=unique_s)
+
+
+class RemembersEveryName(MemoryJournal):
+    async def begin(self, execution: str, rows: Sequence[Row], *, unique_s: float = 0.0) -> bool:
+        remembered = unique_s > 0 and self._remembered(execution)
+        self._names.setdefault(execution, float("inf"))
+        return not remembered and await super().begin(execution, rows)
+
+
+class RemembersTooLate(MemoryJournal):
+    async def begin(self, execution: str, rows: Sequence[Row], *, unique_s: float = 0.0) -> bool:
+        known = execution in self._executions
+        await asyncio.sleep(0)
+        await super().begin(execution, rows, unique_s=unique_s)
+        return not known
+
+
 class RefusesWhatWasOpened(MemoryJournal):
-    async def begin(self, execution: str, rows: Sequence[Row]) -> bool:
+    async def begin(self, execution: str, rows: Sequence[Row], *, unique_s: float = 0.0) -> bool:
         return execution not in self._executions and await super().begin(execution, rows)
 
 
@@ -174,6 +213,12 @@ CAUGHT = {
         "begin_writes_the_first_rows_of_an_execution_once",
         "of_two_that_begin_at_once_one_succeeds",
     ],
+    RemembersNoName: ["a_name_begun_with_unique_s_is_remembered_although_it_was_forgotten"],
+    RemembersForEver: ["a_name_is_forgotten_once_its_time_is_over"],
+    RemembersFromTheLastTry: ["a_name_is_remembered_from_the_time_at_which_it_was_begun"],
+    RefusesRemembered: ["a_remembered_name_can_be_begun_without_unique_s"],
+    RemembersEveryName: ["a_name_begun_without_unique_s_is_not_remembered"],
+    RemembersTooLate: ["of_two_that_begin_with_unique_s_at_once_one_succeeds"],
     RefusesWhatWasOpened: ["an_execution_that_was_opened_before_its_first_row_can_begin"],
     ReadsBackwards: ["open_returns_all_rows_in_the_order_written"],
     InventsARow: ["open_of_an_execution_without_rows_is_empty"],
@@ -216,7 +261,19 @@ CAUGHT = {
 
 async def check(journal_class: type[MemoryJournal], name: str) -> None:
     """Run one test of the contract on a journal of this class."""
-    await run_contract(JournalContract, name, lambda: {"journal": journal_class(), "make_journal": journal_class})
+
+    def fixtures() -> dict[str, object]:
+        clock = ManualClock()
+
+        async def pass_time(seconds: float) -> None:
+            clock.advance(seconds)
+
+        def make_journal() -> MemoryJournal:
+            return journal_class(clock=clock)
+
+        return {"journal": make_journal(), "make_journal": make_journal, "pass_time": pass_time}
+
+    await run_contract(JournalContract, name, fixtures)
 
 
 @pytest.mark.parametrize(

@@ -13,25 +13,41 @@ from turnout.local.database import Database
 from turnout.local.memory_journal import MemoryJournal
 from turnout.local.sqlite_journal import SQLiteJournal
 from turnout.model.durability import Durability
-from turnout.testing.journal import JournalContract, MakeJournal
+from turnout.testing.clock import ManualClock
+from turnout.testing.journal import JournalContract, MakeJournal, PassTime
 
 
-class TestMemoryJournal(JournalContract):
+class ByHand(JournalContract):
+    """Moves the journals' time by hand."""
+
     @pytest.fixture
-    def make_journal(self) -> MakeJournal:
-        return MemoryJournal
+    def clock(self) -> ManualClock:
+        return ManualClock()
+
+    @pytest.fixture
+    def pass_time(self, clock: ManualClock) -> PassTime:
+        async def advance(seconds: float) -> None:
+            clock.advance(seconds)
+
+        return advance
 
 
-class SQLiteContract(JournalContract):
+class TestMemoryJournal(ByHand):
+    @pytest.fixture
+    def make_journal(self, clock: ManualClock) -> MakeJournal:
+        return lambda: MemoryJournal(clock=clock)
+
+
+class SQLiteContract(ByHand):
     full = False
 
     @pytest.fixture
-    def make_journal(self, tmp_path: Path) -> Iterator[MakeJournal]:
+    def make_journal(self, tmp_path: Path, clock: ManualClock) -> Iterator[MakeJournal]:
         opened: list[Database] = []
 
         def make() -> SQLiteJournal:
             opened.append(Database(tmp_path / "journal.db", full=self.full))
-            return SQLiteJournal(opened[-1])
+            return SQLiteJournal(opened[-1], clock=clock)
 
         yield make
         for database in opened:
@@ -154,7 +170,7 @@ async def test_every_lookup_uses_an_index(database: Database) -> None:
 
     plans = [
         " ".join(row[3] for row in database.query(f"EXPLAIN QUERY PLAN {text}", [0] * text.count("?")))
-        for text in (sql._ROWS, sql._ENTRIES, sql._UNFINISHED, sql._EXECUTION)
+        for text in (sql._ROWS, sql._ENTRIES, sql._UNFINISHED, sql._EXECUTION, sql._EXPIRED_NAMES, sql._NAME)
     ]
 
     assert [plan for plan in plans if "TEMP B-TREE" in plan or ("SCAN" in plan and "USING" not in plan)] == []
@@ -169,3 +185,14 @@ async def test_opening_an_execution_with_many_rows_among_others_reads_them_all(d
             await journal.append(execution, 1, [Row("step", b"x" * 100)] * 1000)
 
     assert len(await journal.open("long", 1)) == 15_001
+
+
+async def test_names_that_are_over_do_not_pile_up(database: Database) -> None:
+    clock = ManualClock()
+    journal = SQLiteJournal(database, clock=clock)
+
+    for n in range(300):
+        await journal.begin(f"e{n}", [Row("accepted", b"")], unique_s=10)
+        clock.advance(1)
+
+    assert database.query("SELECT COUNT(*) FROM journal_names")[0][0] <= 11

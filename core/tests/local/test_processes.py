@@ -77,6 +77,10 @@ async def test_two_processes_take_each_message_once(database: Database, start: S
     assert (await queue.stats()).leased == 0
 
 
+async def dead_workers(queue: SQLiteQueue, directory: Path) -> list[str]:
+    return [worker for worker in await queue.workers() if not is_alive(directory, worker)]
+
+
 async def test_the_lease_of_a_killed_process_is_ended_at_once_by_its_lock(
     database: Database, start: Start, tmp_path: Path
 ) -> None:
@@ -85,9 +89,9 @@ async def test_the_lease_of_a_killed_process_is_ended_at_once_by_its_lock(
     holder = start("hold")
     worker, token = holder.stdout.readline().split()
 
-    while_alive = await queue.reap_dead(lambda name: is_alive(tmp_path / "workers", name))
+    while_alive = await queue.reap(workers=await dead_workers(queue, tmp_path / "workers"))
     holder.kill()
-    ended = await queue.reap_dead(lambda name: is_alive(tmp_path / "workers", name))
+    ended = await queue.reap(workers=await dead_workers(queue, tmp_path / "workers"))
     lease = await taken(queue)
 
     assert list(while_alive) == []

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
@@ -29,9 +29,9 @@ class HandsOutTwice(MemoryQueue):
 
 
 class AddsAgain(MemoryQueue):
-    async def put(self, message: Message, *, delay_s: float = 0.0) -> bool:
+    async def put(self, message: Message, *, delay_s: float = 0.0, capped: bool = False) -> bool:
         await self.drop(message.id)
-        return await super().put(message, delay_s=delay_s)
+        return await super().put(message, delay_s=delay_s, capped=capped)
 
 
 class ForgetsTokens(MemoryQueue):
@@ -57,7 +57,7 @@ class KeepsTokensAtReap(MemoryQueue):
 
 
 class IgnoresDelays(MemoryQueue):
-    async def put(self, message: Message, *, delay_s: float = 0.0) -> bool:
+    async def put(self, message: Message, *, delay_s: float = 0.0, capped: bool = False) -> bool:
         return await super().put(message)
 
     async def release(self, lease: Lease, *, delay_s: float | None = 0.0) -> bool:
@@ -81,7 +81,7 @@ class WakesTheFirstOnly(MemoryQueue):
 
 
 class SwallowsWakeUps(MemoryQueue):
-    async def put(self, message: Message, *, delay_s: float = 0.0) -> bool:
+    async def put(self, message: Message, *, delay_s: float = 0.0, capped: bool = False) -> bool:
         added = await super().put(message, delay_s=delay_s)
         self._takers.wake = lambda: None  # the taker that was woken and is cancelled cannot pass it on
         return added
@@ -241,13 +241,13 @@ class CancelsLater(MemoryQueue):
 class ReapsAgain(MemoryQueue):
     ended = ()
 
-    async def reap(self) -> Sequence[Lease]:
-        self.ended = [*self.ended, *await super().reap()]
+    async def reap(self, *, workers: Collection[str] = ()) -> Sequence[Lease]:
+        self.ended = [*self.ended, *await super().reap(workers=workers)]
         return self.ended
 
 
 class ReapsTheLiving(MemoryQueue):
-    async def reap(self) -> Sequence[Lease]:
+    async def reap(self, *, workers: Collection[str] = ()) -> Sequence[Lease]:
         return self._end_leases(list(self._leased.values()))
 
 
@@ -288,7 +288,7 @@ class ServesTheFirstTenant(MemoryQueue):
 
 
 class ServesWhoPutLast(MemoryQueue):
-    async def put(self, message: Message, *, delay_s: float = 0.0) -> bool:
+    async def put(self, message: Message, *, delay_s: float = 0.0, capped: bool = False) -> bool:
         added = await super().put(message, delay_s=delay_s)
         self._lines.move_to_end(message.tenant, last=False)
         return added

@@ -110,38 +110,6 @@ async def test_a_cancel_survives_a_restart(database: Database, clock: ManualCloc
     assert list(states) == [LeaseState.CANCELLED]
 
 
-async def test_leases_of_dead_workers_end_at_once_and_those_of_the_living_stay(
-    database: Database, clock: ManualClock
-) -> None:
-    queue = make(database, clock)
-    for id, worker in (("e1", "host:1:dead"), ("e2", "host:2:alive"), ("e3", "host:1:dead")):
-        await queue.put(message(id))
-        await taken(queue, worker=worker)
-
-    ended = await queue.reap_dead(lambda worker: worker.endswith("alive"))
-    again = await queue.reap_dead(lambda worker: worker.endswith("alive"))
-
-    assert [(lease.message.id, lease.worker) for lease in ended] == [("e1", "host:1:dead"), ("e3", "host:1:dead")]
-    assert list(again) == []
-    assert [(await taken(queue)).message.id for _ in range(2)] == ["e1", "e3"]
-
-
-async def test_the_lease_of_a_dead_worker_on_its_last_attempt_is_a_dead_letter(
-    database: Database, clock: ManualClock
-) -> None:
-    queue = make(database, clock)
-    await queue.put(message("e1"))
-    for _ in range(MAX_ATTEMPTS):
-        await taken(queue)
-        await queue.reap_dead(lambda worker: False)
-
-    dead = await queue.dead()
-
-    assert [(letter.message.id, letter.reason) for letter in dead] == [
-        ("e1", f"its worker was lost {MAX_ATTEMPTS} times, the last was host:1:a")
-    ]
-
-
 @pytest.mark.parametrize(
     "text",
     [sql._FIRST, sql._EXPIRED, sql._DUE, sql._NEXT_DELAYED, sql._NEXT_EXPIRY, sql._LEASED, sql._ANYTHING],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from turnout.errors import BackendError, Fenced
+from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.journal import Journal, JournalEntry, Row
 from turnout.model.durability import Durability
 
@@ -21,7 +23,10 @@ class _Execution:
 class MemoryJournal(Journal):
     """Implements `Journal` for one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._names: dict[str, float] = {}  # begun with `unique_s`: until when each is remembered
+        self._expiries: list[tuple[float, str]] = []
         self._executions: dict[str, _Execution] = {}
         self._entries: dict[int, JournalEntry] = {}
         self._position = 0
@@ -30,11 +35,16 @@ class MemoryJournal(Journal):
     def durability(self) -> Durability:
         return Durability.MEMORY
 
-    async def begin(self, execution: str, rows: Sequence[Row]) -> bool:
+    async def begin(self, execution: str, rows: Sequence[Row], *, unique_s: float = 0.0) -> bool:
+        if unique_s > 0 and self._remembered(execution):
+            return False
         known = self._executions.setdefault(execution, _Execution())
         if known.entries:
             return False
         self._write(execution, known, rows)
+        if unique_s > 0:
+            self._names[execution] = self._clock.now() + unique_s
+            heapq.heappush(self._expiries, (self._names[execution], execution))
         return True
 
     async def open(self, execution: str, token: int) -> Sequence[Row]:
@@ -87,6 +97,12 @@ class MemoryJournal(Journal):
 
     async def close(self) -> None:
         """Nothing is left to send."""
+
+    def _remembered(self, execution: str) -> bool:
+        now = self._clock.now()
+        while self._expiries and self._expiries[0][0] <= now:
+            del self._names[heapq.heappop(self._expiries)[1]]
+        return execution in self._names
 
     def _owned(self, execution: str, token: int) -> _Execution:
         known = self._executions.get(execution)

@@ -6,10 +6,11 @@ import heapq
 import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from turnout.errors import Unsupported
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.queue import DeadMessage, Lease, LeaseState, Message, Queue, QueueCapability, QueueStats
 from turnout.local.takers import Takers
@@ -46,7 +47,7 @@ _Place = tuple[float, float, int, int, _Entry]
 class MemoryQueue(Queue):
     """Implements `Queue` for one event loop of one process. Takes O(log n)."""
 
-    capabilities: ClassVar[frozenset[QueueCapability]] = frozenset(QueueCapability)
+    capabilities: ClassVar[frozenset[QueueCapability]] = frozenset(QueueCapability) - {QueueCapability.LIMITS}
 
     def __init__(self, *, clock: Clock | None = None, lease_s: float = 30.0, max_attempts: int = 5) -> None:
         self._clock = clock or SystemClock()
@@ -65,12 +66,20 @@ class MemoryQueue(Queue):
     def durability(self) -> Durability:
         return Durability.MEMORY
 
-    async def put(self, message: Message, *, delay_s: float = 0.0) -> bool:
+    async def put(self, message: Message, *, delay_s: float = 0.0, capped: bool = False) -> bool:
+        if message.concurrency or message.rates or message.order or message.debounce:
+            raise Unsupported(type(self).__name__, QueueCapability.LIMITS)
         if message.id in self._entries:
             return False
         entry = self._entries[message.id] = _Entry(message, next(self._order))
         self._line_up(entry, self._clock.now() + max(delay_s, 0.0))
         return True
+
+    async def room(self, tenant: str) -> int | None:
+        return None
+
+    async def missing(self, ids: Sequence[str]) -> Sequence[str]:
+        return [id for id in ids if id not in self._entries]
 
     async def take(self, worker: str, *, wait_s: float) -> Lease | None:
         return await self._takers.take(lambda: self._try_to_take(worker), wait_s=wait_s)
@@ -124,10 +133,13 @@ class MemoryQueue(Queue):
         self._entries[id].cancelled = True
         return await self.wake(id)
 
-    async def reap(self) -> Sequence[Lease]:
-        now = self._clock.now()
-        ended = sorted((entry for entry in self._leased.values() if entry.at <= now), key=lambda entry: entry.at)
-        return self._end_leases(ended)
+    async def reap(self, *, workers: Collection[str] = ()) -> Sequence[Lease]:
+        now, lost = self._clock.now(), frozenset(workers)
+        ended = [entry for entry in self._leased.values() if entry.at <= now or entry.worker in lost]
+        return self._end_leases(sorted(ended, key=lambda entry: entry.at))
+
+    async def workers(self) -> Sequence[str]:
+        return list(dict.fromkeys(entry.worker for entry in self._leased.values()))
 
     async def stats(self) -> QueueStats:
         now = self._clock.now()

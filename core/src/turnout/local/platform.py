@@ -234,7 +234,8 @@ class Platform:
         those that died too often their end. How many can go on."""
         sweep(self._workers)
         queue, journal = self.stores.queue, self.stores.journal
-        dead = await queue.reap_dead(lambda worker: is_alive(self._workers, worker))
+        lost = [worker for worker in await queue.workers() if not is_alive(self._workers, worker)]
+        dead = await queue.reap(workers=lost)
         await self.runner.fence(dead)
         await self.runner.bury()
         taken = {lease.message.id for lease in dead}

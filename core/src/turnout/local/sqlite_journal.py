@@ -2,7 +2,7 @@
 
 Every row of every execution stands in one table under a position that SQLite never uses twice; since one writer commits at
 a time, positions become visible in their order. A second table has each execution's fence and whether it has ended, so that
-neither a write nor `unfinished` has to look through rows.
+neither a write nor `unfinished` has to look through rows. A third has the names begun with `unique_s`.
 
 Without `full` a write is a commit on the event loop: 25-40 µs, less than the hop to a thread. With `full` all writes go
 through the database's group commit: `append` only sends, `barrier` waits.
@@ -15,11 +15,14 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from turnout.errors import BackendError, Fenced
+from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.journal import Journal, JournalEntry, Row
+from turnout.interfaces.opening import Opening
 from turnout.local.database import Database
+from turnout.local.project_database import project_database
 from turnout.model.durability import Durability
 
 __all__ = ["SQLiteJournal"]
@@ -42,6 +45,10 @@ _MIGRATIONS: Final = (
         )""",
         "CREATE INDEX journal_by_execution ON journal_rows (execution)",
     ),
+    (
+        "CREATE TABLE journal_names (id TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID",
+        "CREATE INDEX journal_expiries ON journal_names (until)",
+    ),
 )
 
 _FENCE = """INSERT INTO journal_executions (id, fence) VALUES (?, ?)
@@ -54,6 +61,9 @@ _ENTRIES = """SELECT position, id, kind, body FROM journal_rows CROSS JOIN journ
     WHERE position > ? ORDER BY position LIMIT ?"""
 _UNFINISHED = "SELECT id FROM journal_executions WHERE ended = 0 AND first IS NOT NULL ORDER BY first"
 
+_EXPIRED_NAMES = "SELECT id FROM journal_names WHERE until <= ? ORDER BY until LIMIT 100"
+_NAME = "SELECT 1 FROM journal_names WHERE id = ? AND until > ?"
+
 _UNACKNOWLEDGED_BYTES: Final = 32 * 1024 * 1024
 """With group commit: above this, `append` waits for the disk, so that a slow one does not fill the memory."""
 
@@ -61,19 +71,28 @@ _UNACKNOWLEDGED_BYTES: Final = 32 * 1024 * 1024
 class SQLiteJournal(Journal):
     """Implements `Journal`. `process` durable, or `host` durable on a database opened with `full`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
         database.migrate("journal", _MIGRATIONS)
         self._database = database
+        self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._sent_bytes = 0
         self._failed: dict[tuple[str, int], BaseException] = {}
+
+    @classmethod
+    async def connect(cls, opening: Opening) -> Self:
+        return cls(project_database(opening), clock=opening.clock)
 
     @property
     def durability(self) -> Durability:
         return self._database.durability
 
-    async def begin(self, execution: str, rows: Sequence[Row]) -> bool:
-        return await self._database.write(partial(_begin, execution=execution, rows=rows))
+    async def begin(self, execution: str, rows: Sequence[Row], *, unique_s: float = 0.0) -> bool:
+        if unique_s <= 0:
+            return await self._database.write(partial(_begin, execution=execution, rows=rows))
+        now = self._clock.now()
+        begin = partial(_begin_once, execution=execution, rows=rows, now=now, until=now + unique_s)
+        return await self._database.write(begin)
 
     async def open(self, execution: str, token: int) -> Sequence[Row]:
         # Not `durable`: a loss of power ends every owner, so there is nobody left to fence.
@@ -164,6 +183,17 @@ def _begin(connection: sqlite3.Connection, execution: str, rows: Sequence[Row]) 
     if first is not None:
         return False
     _write(connection, (key, first, ended), rows)
+    return True
+
+
+def _begin_once(
+    connection: sqlite3.Connection, execution: str, rows: Sequence[Row], *, now: float, until: float
+) -> bool:
+    """Begin an execution whose name is remembered. Removes some of the names that are over: more than one comes to be."""
+    if connection.execute(_NAME, (execution, now)).fetchone() is not None or not _begin(connection, execution, rows):
+        return False
+    connection.execute(f"DELETE FROM journal_names WHERE id IN ({_EXPIRED_NAMES})", (now,))  # noqa: S608 - made of constants
+    connection.execute("REPLACE INTO journal_names VALUES (?, ?)", (execution, until))
     return True
 
 

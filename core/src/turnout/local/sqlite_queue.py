@@ -9,11 +9,13 @@ look-up. Tokens are drawn from one sequence, so they rise for an id that is comp
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, ClassVar, Final
 
+from turnout.errors import Unsupported
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.queue import DeadMessage, Lease, LeaseState, Message, Queue, QueueCapability, QueueStats
 from turnout.local.database import Database
@@ -68,6 +70,7 @@ _ANYTHING = f"""SELECT EXISTS(SELECT 1 FROM queue_ring) OR EXISTS(SELECT 1 FROM 
 _LEASE = """UPDATE queue_messages SET state = 'leased', at = ?, token = ?, worker = ?, woken = 0, attempts = attempts + 1
     WHERE seq = ? RETURNING id, tenant, priority, attempts"""
 _LEASED = "SELECT seq, id, tenant, priority, worker, attempts, at FROM queue_messages WHERE state = 'leased'"
+_WORKERS = "SELECT DISTINCT worker FROM queue_messages WHERE state = 'leased' ORDER BY worker"
 _HELD = "id = ? AND token = ? AND state = 'leased'"
 _JOIN_RING = """INSERT INTO queue_ring SELECT ?, COALESCE(MAX(turn), 0) + 1 FROM queue_ring WHERE true
     ON CONFLICT (tenant) DO NOTHING"""
@@ -82,7 +85,7 @@ class SQLiteQueue(Queue):
     only survives the processes: a power cut takes those with it, and the message is handed out again.
     """
 
-    capabilities: ClassVar[frozenset[QueueCapability]] = frozenset(QueueCapability)
+    capabilities: ClassVar[frozenset[QueueCapability]] = frozenset(QueueCapability) - {QueueCapability.LIMITS}
 
     def __init__(
         self, database: Database, *, clock: Clock | None = None, lease_s: float = 30.0, max_attempts: int = 5
@@ -98,13 +101,23 @@ class SQLiteQueue(Queue):
     def durability(self) -> Durability:
         return self._database.durability
 
-    async def put(self, message: Message, *, delay_s: float = 0.0) -> bool:
+    async def put(self, message: Message, *, delay_s: float = 0.0, capped: bool = False) -> bool:
+        if message.concurrency or message.rates or message.order or message.debounce:
+            raise Unsupported(type(self).__name__, QueueCapability.LIMITS)
         now = self._clock.now()
         due_at = now + max(delay_s, 0.0)
         added = await self._database.write(lambda connection: _insert(connection, message, now=now, due_at=due_at))
         if added:
             self._announce(due_at)
         return added
+
+    async def room(self, tenant: str) -> int | None:
+        return None
+
+    async def missing(self, ids: Sequence[str]) -> Sequence[str]:
+        sql = "SELECT id FROM queue_messages WHERE id IN (SELECT value FROM json_each(?))"
+        there = {id for (id,) in self._database.query(sql, (json.dumps(list(ids)),))}
+        return [id for id in ids if id not in there]
 
     async def take(self, worker: str, *, wait_s: float) -> Lease | None:
         return await self._takers.take(lambda: self._try_to_take(worker), wait_s=wait_s)
@@ -181,15 +194,13 @@ class SQLiteQueue(Queue):
     async def cancel(self, id: str) -> bool:
         return await self._nudge(id, "woken = 1, cancelled = 1")
 
-    async def reap(self) -> Sequence[Lease]:
+    async def reap(self, *, workers: Collection[str] = ()) -> Sequence[Lease]:
         now = self._clock.now()
-        return await self._end_leases("at <= ?", [now])
+        lost = list(workers)
+        return await self._end_leases(f"(at <= ? OR worker IN ({', '.join('?' * len(lost))}))", [now, *lost])
 
-    async def reap_dead(self, alive: Callable[[str], bool]) -> Sequence[Lease]:
-        """End every lease whose worker is known to be dead, without waiting for it to run out; otherwise as `reap`."""
-        workers = self._database.query("SELECT DISTINCT worker FROM queue_messages WHERE state = 'leased'")
-        lost = [worker for (worker,) in workers if not alive(worker)]
-        return await self._end_leases(f"worker IN ({', '.join('?' * len(lost))})", lost)
+    async def workers(self) -> Sequence[str]:
+        return [worker for (worker,) in self._database.query(_WORKERS)]
 
     async def stats(self) -> QueueStats:
         now = self._clock.now()

@@ -7,14 +7,15 @@ To test an implementation, subclass `JournalContract` in a test module and overr
         def make_journal(self, tmp_path):
             return lambda: MyJournal(tmp_path)
 
-All journals of one test that a factory makes share their rows if the implementation is durable. Needs
+All journals of one test that a factory makes share their rows if the implementation is durable. A journal that is given a
+clock overrides `pass_time` as well; without, the two tests of what expires wait for a tenth of a second. Needs
 `asyncio_mode = "auto"` of pytest-asyncio.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
 import pytest_asyncio
@@ -23,9 +24,10 @@ from turnout.errors import BackendError, Fenced
 from turnout.interfaces.journal import Journal, Row
 from turnout.model.durability import Durability
 
-__all__ = ["JournalContract", "MakeJournal"]
+__all__ = ["JournalContract", "MakeJournal", "PassTime"]
 
 MakeJournal = Callable[[], Journal]
+PassTime = Callable[[float], Awaitable[None]]
 
 
 def _steps(*names: str) -> list[Row]:
@@ -51,6 +53,11 @@ class JournalContract:
         """Override: a factory of journals."""
         raise NotImplementedError("override the fixture make_journal")
 
+    @pytest.fixture
+    def pass_time(self) -> PassTime:
+        """Override where the journal's time is the test's own: lets so many seconds pass. This one waits for them."""
+        return asyncio.sleep
+
     @pytest_asyncio.fixture
     async def journal(self, make_journal: MakeJournal) -> AsyncIterator[Journal]:
         journal = make_journal()
@@ -74,6 +81,55 @@ class JournalContract:
         await journal.open("e1", 1)
 
         assert await journal.begin("e1", _steps("a")) is True
+
+    async def test_a_name_begun_with_unique_s_is_remembered_although_it_was_forgotten(self, journal: Journal) -> None:
+        first = await journal.begin("e1", _steps("a"), unique_s=60)
+        at_once = await journal.begin("e1", _steps("b"), unique_s=60)
+        await journal.forget(["e1"])
+
+        later = await journal.begin("e1", _steps("c"), unique_s=60)
+
+        assert (first, at_once, later) == (True, False, False)
+        assert list(await journal.rows("e1")) == []
+        assert list(await journal.unfinished()) == []
+
+    async def test_a_name_is_forgotten_once_its_time_is_over(self, journal: Journal, pass_time: PassTime) -> None:
+        await journal.begin("e1", _steps("a"), unique_s=0.1)
+        await journal.forget(["e1"])
+
+        await pass_time(0.11)
+
+        assert await journal.begin("e1", _steps("b"), unique_s=60) is True
+        assert _bodies(await journal.rows("e1")) == ["b"]
+
+    async def test_a_name_is_remembered_from_the_time_at_which_it_was_begun(
+        self, journal: Journal, pass_time: PassTime
+    ) -> None:
+        await journal.begin("e1", _steps("a"), unique_s=0.1)
+        await journal.forget(["e1"])
+        await journal.begin("e1", _steps("b"), unique_s=60)
+        await pass_time(0.11)
+
+        assert await journal.begin("e1", _steps("c"), unique_s=60) is True
+
+    async def test_a_remembered_name_can_be_begun_without_unique_s(self, journal: Journal) -> None:
+        await journal.begin("e1", _steps("a"), unique_s=60)
+        await journal.forget(["e1"])
+
+        assert await journal.begin("e1", _steps("b")) is True
+        assert _bodies(await journal.rows("e1")) == ["b"]
+
+    async def test_a_name_begun_without_unique_s_is_not_remembered(self, journal: Journal) -> None:
+        await journal.begin("e1", _steps("a"))
+        await journal.forget(["e1"])
+
+        assert await journal.begin("e1", _steps("b"), unique_s=60) is True
+
+    async def test_of_two_that_begin_with_unique_s_at_once_one_succeeds(self, journal: Journal) -> None:
+        begun = await asyncio.gather(*(journal.begin("e1", _steps(str(n)), unique_s=60) for n in range(5)))
+
+        assert sorted(begun) == [False, False, False, False, True]
+        assert len(await journal.rows("e1")) == 1
 
     async def test_open_returns_all_rows_in_the_order_written(self, journal: Journal) -> None:
         await journal.begin("e1", _steps("a"))
