@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 import msgspec
 import pytest
@@ -65,6 +65,8 @@ def annotated(hint: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(hint)
     if isinstance(hint, type) and is_dataclass(hint):
         return complete(hint)
+    if get_origin(hint) is tuple and hint.__args__[1:] == (Ellipsis,):
+        return st.lists(annotated(hint.__args__[0]), max_size=3).map(tuple)
     [inner] = (option for option in hint.__args__ if option is not type(None))
     return st.none() | annotated(inner)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from turnout.errors import DefinitionError, Problem
 from turnout.model.definition import (
@@ -39,12 +39,23 @@ from turnout.model.definition import (
     Trigger,
     WaitStep,
 )
+from turnout.model.limits import (
+    ConcurrencyLimit,
+    DebounceLimit,
+    Deduplication,
+    FlowLimits,
+    OrderLimit,
+    Per,
+    RateLimit,
+)
 
 __all__ = ["FORMAT", "dump", "parse"]
 
 FORMAT: Final = 1
 """Raised when bytes written by an older Turnout could be misread by this one."""
 
+_Convert = Callable[[Any], Any]
+_L = TypeVar("_L")
 STEP_KINDS: Final[Mapping[str, type[Step]]] = {
     "action": ActionStep,
     "code": CodeStep,
@@ -165,7 +176,28 @@ def _config(plain: dict[str, Any]) -> ConfigVariable:
 
 
 def _flow(plain: dict[str, Any]) -> Flow:
-    return Flow(**_converted(plain, {"trigger": lambda item: Trigger(**item), "steps": _steps, "position": _position}))
+    converters: Mapping[str, _Convert] = {
+        "trigger": lambda item: Trigger(**item),
+        "steps": _steps,
+        "limits": _limits,
+        "position": _position,
+    }
+    return Flow(**_converted(plain, converters))
+
+
+def _limits(plain: dict[str, Any]) -> FlowLimits:
+    converters: Mapping[str, _Convert] = {
+        "concurrency": lambda items: tuple(_limit(ConcurrencyLimit, item) for item in items),
+        "rate": lambda items: tuple(_limit(RateLimit, item) for item in items),
+        "order": lambda item: _limit(OrderLimit, item),
+        "debounce": lambda item: _limit(DebounceLimit, item),
+        "deduplicate": lambda item: _limit(Deduplication, item),
+    }
+    return FlowLimits(**_converted(plain, converters))
+
+
+def _limit(kind: type[_L], plain: dict[str, Any]) -> _L:
+    return kind(**_converted(plain, {"per": Per}))
 
 
 def _steps(plain: list[dict[str, Any]]) -> tuple[Step, ...]:
@@ -199,7 +231,6 @@ def _parallel_arms(plain: dict[str, Any]) -> dict[str, tuple[Step, ...]]:
     return {name: _steps(steps) for name, steps in plain.items()}
 
 
-_Convert = Callable[[Any], Any]
 _ARMS: Final[Mapping[str, _Convert]] = {"branch": _branch_arms, "parallel": _parallel_arms}
 _STEP_FIELDS: Final[Mapping[str, _Convert]] = {
     "retry": _retry,

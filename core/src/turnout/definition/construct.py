@@ -24,8 +24,17 @@ from turnout.model.definition import (
     StopStep,
     WaitStep,
 )
+from turnout.model.limits import (
+    ConcurrencyLimit,
+    DebounceLimit,
+    Deduplication,
+    FlowLimits,
+    OrderLimit,
+    Per,
+    RateLimit,
+)
 
-__all__ = ["config_variable", "connection_slot", "retry_of", "step_of"]
+__all__ = ["config_variable", "connection_slot", "limits_of", "retry_of", "step_of"]
 
 Values = Mapping[str, Any]
 
@@ -122,6 +131,23 @@ def retry_of(values: Values) -> Retry:
 def _error_kind(written: str) -> str:
     """A bare status (`503`, `5xx`) stands for the kind that `http` gives its errors."""
     return f"http_{written.lower()}" if re.fullmatch(r"[1-5](?:[0-9]{2}|[xX]{2})", written) else written
+
+
+def limits_of(values: Values) -> FlowLimits:
+    """The limits of a flow; what is not written has the model's default."""
+    kinds: dict[str, Any] = {"order": OrderLimit, "debounce": DebounceLimit, "deduplicate": Deduplication}
+    one = {name: kind(**_limit(values[name])) for name, kind in kinds.items() if name in values}
+    return FlowLimits(
+        concurrency=tuple(ConcurrencyLimit(**_limit(item)) for item in values.get("concurrency", ())),
+        rate=tuple(RateLimit(**_limit(item)) for item in values.get("rate", ())),
+        priority=values.get("priority", 0),
+        **one,
+    )
+
+
+def _limit(values: Values) -> dict[str, Any]:
+    names = {"window": "window_s", "wait": "wait_s", "longest": "longest_s"}
+    return {names.get(key, key): Per(item) if key == "per" else item for key, item in values.items()}
 
 
 def config_variable(name: str, values: Values) -> ConfigVariable:

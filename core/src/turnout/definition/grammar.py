@@ -7,10 +7,28 @@ form is what the table says; the few other spellings that are read stand here to
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from turnout.definition.shapes import (
+    Choice,
+    Condition,
+    Data,
+    Duration,
+    EitherOf,
+    Flag,
+    Key,
+    Kind,
+    ListOf,
+    MapOf,
+    Number,
+    OrFlag,
+    Shape,
+    Special,
+    Text,
+    Type,
+)
 from turnout.model.definition import Backoff, ConfigType, OnCrash
+from turnout.model.limits import Per
 
 __all__ = [
     "CODE",
@@ -20,7 +38,10 @@ __all__ = [
     "IDENTIFIER",
     "INTEGRATION",
     "KINDS",
+    "LIMITS",
+    "MOST",
     "NAME",
+    "PRIORITY",
     "STEP",
     "STEPS",
     "SYNONYMS",
@@ -49,130 +70,6 @@ ID: Final = r"[A-Za-z_][A-Za-z0-9_-]{0,99}"
 """Of steps and arms."""
 IDENTIFIER: Final = r"[A-Za-z_][A-Za-z0-9_]{0,99}"
 """Of what a loop calls its item: it is a root of expressions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Text; a number is taken as it was written (`version: 1.0`)."""
-
-    pattern: str = ""
-    what: str = "text"
-    empty: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """An expression, with or without `${{ }}` around it, or true or false."""
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """Anything; text in it may hold `${{ }}`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Duration:
-    """`5m`, `1h30m`, `250ms` or seconds; an expression too where `expression` says so."""
-
-    expression: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    minimum: float | None = None
-    maximum: float | None = None
-    integer: bool = False
-    flag: bool = False
-    """Whether true (as much as usual) and false (none) are read too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    values: tuple[str, ...]
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class ListOf:
-    item: Type
-    single: bool = False
-    """Whether one item may stand without the list."""
-
-
-@dataclass(frozen=True, slots=True)
-class MapOf:
-    item: Type
-    names: str
-    what: str
-    required: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A mapping with known keys. `short` is the key that a bare value stands for, `what` the word for it in messages."""
-
-    what: str
-    keys: tuple[Key, ...]
-    short: str = ""
-    empty: bool = False
-    """Whether nothing (`stop:`) stands for `{}`."""
-    extensions: bool = False
-    """Whether keys that begin with `x-` are let pass: places for anchors."""
-
-
-@dataclass(frozen=True, slots=True)
-class EitherOf:
-    """A bare value (`scalar`) or a collection (`other`)."""
-
-    scalar: Type
-    other: Type
-
-
-@dataclass(frozen=True, slots=True)
-class OrFlag:
-    """True or false, or what `other` says."""
-
-    other: Type
-
-
-@dataclass(frozen=True, slots=True)
-class Special:
-    """A type with a reader of its own: `steps`, `handler` (steps, or a mapping with them), `trigger`, `arms`, `branch`."""
-
-    name: str
-
-
-Type = (
-    Text | Condition | Data | Duration | Number | Flag | Choice | ListOf | MapOf | Shape | EitherOf | OrFlag | Special
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
-    name: str
-    type: Type
-    doc: str
-    required: bool = False
-    also: tuple[str, ...] = ()
-    """Other spellings that are read as this one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """A kind of step: `block` is what stands under its key, `beside` the keys next to it that only it has.
-
-    For control steps the keys of the block may stand beside it as well (`stop:` and below it `output: …`).
-    """
-
-    name: str
-    doc: str
-    block: Type
-    beside: tuple[Key, ...] = ()
 
 
 STEPS: Final = Special("steps")
@@ -207,6 +104,94 @@ CODE_SETTINGS: Final = Shape(
     (Key(name="dependencies", type=Text(), doc="The npm lockfile of the code steps, relative to this file."),),
 )
 
+MOST: Final = Number(1, 1_000_000, integer=True, expression=True)
+PRIORITY: Final = Number(-1000, 1000, integer=True, expression=True)
+_PER: Final = Key(
+    name="per",
+    type=Choice(tuple(Per), "per"),
+    doc="Which executions count together: those of the `flow`, of the whole `instance`, or of the `customer`; `flow` unless said.",
+)
+_LIMIT_KEY: Final = Key(
+    name="key",
+    type=Data(),
+    doc="An expression: executions with an equal value count together, within `per`; all of them unless said.",
+)
+LIMITS: Final = Shape(
+    "`limits`",
+    (
+        Key(
+            name="concurrency",
+            type=ListOf(
+                Shape(
+                    "`concurrency`",
+                    (Key(name="most", type=MOST, doc="How many at once.", required=True), _PER, _LIMIT_KEY),
+                    short="most",
+                ),
+                single=True,
+            ),
+            doc="How many executions run at once: a number, or more exactly; a list where several limits hold.",
+        ),
+        Key(
+            name="rate",
+            type=ListOf(
+                Shape(
+                    "`rate`",
+                    (
+                        Key(name="most", type=MOST, doc="How many begin within the window.", required=True),
+                        Key(name="window", type=Duration(), doc="Any time of this length.", required=True),
+                        _PER,
+                        _LIMIT_KEY,
+                    ),
+                ),
+                single=True,
+            ),
+            doc="How many executions begin within a window of time; a list where several limits hold.",
+        ),
+        Key(
+            name="order",
+            type=Shape("`order`", (_LIMIT_KEY, _PER), short="key"),
+            doc="One at a time and in the order in which they were accepted, for equal values of an expression.",
+        ),
+        Key(
+            name="debounce",
+            type=Shape(
+                "`debounce`",
+                (
+                    Key(name="wait", type=Duration(), doc="How long after the newest.", required=True),
+                    Key(name="longest", type=Duration(), doc="How long after the first at the latest."),
+                    _PER,
+                    _LIMIT_KEY,
+                ),
+                short="wait",
+            ),
+            doc="Run only the newest of those that come shortly after each other; the others end as `cancelled`.",
+        ),
+        Key(
+            name="deduplicate",
+            type=Shape(
+                "`deduplicate`",
+                (
+                    Key(
+                        name="key",
+                        type=Data(),
+                        doc="An expression: requests with an equal value are one execution.",
+                        required=True,
+                        also=("by",),
+                    ),
+                    Key(name="window", type=Duration(), doc="For how long; 24h unless said."),
+                ),
+                short="key",
+            ),
+            doc="Start one execution for all requests with an equal value of an expression.",
+        ),
+        Key(
+            name="priority",
+            type=PRIORITY,
+            doc="Of the customer's executions that could begin, the highest is first; 0 unless said.",
+        ),
+    ),
+)
+
 FLOW: Final = Shape(
     "a flow",
     (
@@ -217,6 +202,7 @@ FLOW: Final = Shape(
             doc="What starts it: `webhook`, `schedule`, `call` or a connector's trigger.",
         ),
         Key(name="timeout", type=Duration(), doc="From its acceptance to the end, waits included."),
+        Key(name="limits", type=LIMITS, doc="How many executions run at once, how fast they begin, in which order."),
         Key(name="steps", type=STEPS, doc="What it does, in order.", required=True),
     ),
 )
@@ -412,7 +398,7 @@ SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     "foreach": ("loop",),
     "for_each": ("loop",),
     "items": ("over",),
-    "max": ("max_delay",),
+    "max": ("max_delay", "most", "longest"),
     "times": ("limit",),
     "max_rounds": ("limit",),
     "cases": ("arms",),
@@ -428,7 +414,7 @@ SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     "message": ("error",),
     "text": ("source",),
     "factor": ("backoff",),
-    "duration": ("for",),
+    "duration": ("for", "window"),
     "parallelism": ("concurrency",),
     "var": ("as",),
     "each": ("over",),
@@ -442,6 +428,27 @@ SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     "end": ("stop",),
     "max_attempts": ("attempts",),
     "enum": ("choices",),
+    "concurrency": ("limits",),
+    "concurrency_limit": ("concurrency", "limits"),
+    "throttle": ("rate", "limits"),
+    "rate_limit": ("rate", "limits"),
+    "ratelimit": ("rate", "limits"),
+    "rate": ("limits",),
+    "debounce": ("limits",),
+    "fifo": ("order",),
+    "queue": ("limits",),
+    "idempotency": ("deduplicate",),
+    "idempotency_key": ("deduplicate",),
+    "dedupe": ("deduplicate",),
+    "deduplication": ("deduplicate",),
+    "count": ("most",),
+    "limit": ("most", "limits"),
+    "max_runs": ("most",),
+    "scope": ("per",),
+    "group": ("key", "per"),
+    "expression": ("key",),
+    "period": ("window", "wait"),
+    "ttl": ("window",),
     "catch": ("on_error",),
 }
 """What other systems call things, for hints; they are not read."""

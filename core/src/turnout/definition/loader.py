@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from turnout.definition import grammar
-from turnout.definition.construct import config_variable, connection_slot, retry_of, step_of
+from turnout.definition.construct import config_variable, connection_slot, limits_of, retry_of, step_of
 from turnout.definition.grammar import KINDS, STEP, TRIGGERS, Kind, Shape
 from turnout.definition.nodes import Entry, ListNode, MapNode, Node, ScalarNode
 from turnout.definition.reading import INVALID, Reading, key_hint
@@ -97,6 +97,7 @@ class _DefinitionReading(Reading):
             steps=values.get("steps", ()),
             timeout_s=values.get("timeout"),
             description=values.get("description", ""),
+            limits=limits_of(values.get("limits", {})),
             position=flows.entries[name].position,
         )
 

@@ -171,7 +171,7 @@ class Reading:
         value = self._scalar(node, label, what)
         if value is INVALID:
             return INVALID
-        if kind.flag and isinstance(value, bool):
+        if (kind.flag and isinstance(value, bool)) or (kind.expression and isinstance(value, str) and "${{" in value):
             return value
         if isinstance(value, bool) or not isinstance(value, int if kind.integer else int | float):
             return self.problem(node.position, f"{label} must be {what}, not {_shown(node)}")
@@ -189,7 +189,7 @@ class Reading:
         return self.problem(node.position, f"{label} cannot be {_shown(node)}", hint)
 
     def _list(self, node: Node, kind: grammar.ListOf, label: str) -> Any:
-        if kind.single and isinstance(node, ScalarNode):
+        if kind.single and not isinstance(node, ListNode):
             value = self.read(node, kind.item, label)
             return INVALID if value is INVALID else [value]
         if not isinstance(node, ListNode):

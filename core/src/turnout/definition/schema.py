@@ -79,7 +79,7 @@ def _number(kind: grammar.Number) -> Schema:
         schema["minimum"] = kind.minimum
     if kind.maximum is not None:
         schema["maximum"] = kind.maximum
-    return schema
+    return {"anyOf": [schema, {"type": "string", "pattern": _EXPRESSION}]} if kind.expression else schema
 
 
 def _map(kind: grammar.MapOf) -> Schema:

@@ -11,6 +11,7 @@ from typing import ClassVar
 from turnout.errors import Unsupported
 from turnout.interfaces.opening import Openable
 from turnout.model.durability import Durability
+from turnout.model.limits import Concurrency, Debounce, Rate
 
 __all__ = [
     "Concurrency",
@@ -37,35 +38,6 @@ class QueueCapability(StrEnum):
     LIMITS = "limits"
     """`Message.concurrency`, `rates`, `order` and `debounce` are kept to. Without it a message that has one of them is
     refused with `Unsupported`, so that no limit is silently ignored."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Concurrency:
-    """At most `most` messages of this key are leased at once; the others wait, the higher priority and the earlier due
-    first. A message that was released and is not due does not count."""
-
-    key: str
-    most: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """At most `most` messages of this key are handed out for the first time within any `window_s`; the others wait."""
-
-    key: str
-    most: int
-    window_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Debounce:
-    """A message put while another of this key has never been handed out takes its place, due `wait_s` from now, but not
-    later than `longest_s` after the first that was replaced. The one replaced is due at once, its lease `superseded_by`
-    the newer: whoever takes it ends it without running it."""
-
-    key: str
-    wait_s: float
-    longest_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol, TypeVar
 
+from turnout.model.limits import FlowLimits
+
 __all__ = [
     "ActionStep",
     "Backoff",
@@ -249,6 +251,7 @@ class Flow:
     steps: tuple[Step, ...] = ()
     timeout_s: float | None = None
     description: str = ""
+    limits: FlowLimits = FlowLimits()
     position: Position | None = field(default=None, compare=False)
 
 

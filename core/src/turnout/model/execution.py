@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from turnout.model.limits import ExecutionLimits
 from turnout.model.payload import Encoded
 
 __all__ = [
@@ -72,7 +73,7 @@ class ExecutionInfo:
     `tenant` is the customer whom it belongs to; `instance` the deployment, `settings` the digest of the config and
     connections that it runs with; `bundle` the content hash of the code and definition. `deadline` is absolute or None.
     A sub-execution names its `parent` and the `parent_path` of the step that called it. An execution made by replay names its
-    origin in `replay_of`.
+    origin in `replay_of`. `limits` are those of its flow, as they came out for it; None where the flow has none.
     """
 
     id: str
@@ -89,6 +90,7 @@ class ExecutionInfo:
     parent: str = ""
     parent_path: str = ""
     replay_of: str = ""
+    limits: ExecutionLimits | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
