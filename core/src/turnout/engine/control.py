@@ -185,7 +185,7 @@ async def run_wait(session: Session, plan: WaitPlan, frame: Frame, attempt: Atte
         # Only a reload sees a callback that arrives from outside; whoever writes it wakes the execution.
         signal = session.history.signals.get(path)
         if signal is not None:
-            return await session.content.unpack(signal)
+            return await session.content.unpack(signal.value)
         if begun.until is not None and session.now() >= begun.until:
             raise StepTimeout(f"no callback came for step {step.id!r} within {step.timeout_s:g} s")
         raise Paused(until=begun.until)

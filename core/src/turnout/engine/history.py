@@ -42,19 +42,20 @@ class History:
     """The state of an execution, folded from its rows in order.
 
     `ends` are final ends by path; `intents` are effects announced and not answered; `tries` the last failed attempt of
-    steps that have no end; `decisions` what a person said about parked steps: an output, or None to run them again;
-    `children` the sub-executions that calls go on with.
+    steps that have no end; `reopened_at` when a person put back an execution that had ended; `decisions` what a person
+    said about parked steps: an output, or None to run them again; `children` the sub-executions that calls go on with.
     """
 
     info: ExecutionInfo | None = None
     began_at: float | None = None
+    reopened_at: float | None = None
     attempts: int = 0
     ends: dict[str, StepEnded] = field(default_factory=dict)
     intents: dict[str, Intended] = field(default_factory=dict)
     tries: dict[str, Attempted] = field(default_factory=dict)
     decided: dict[str, Encoded] = field(default_factory=dict)
     waits: dict[str, Waiting] = field(default_factory=dict)
-    signals: dict[str, Encoded] = field(default_factory=dict)
+    signals: dict[str, Signalled] = field(default_factory=dict)
     decisions: dict[str, Encoded | None] = field(default_factory=dict)
     cancel: CancelRequested | None = None
     ended: Ended | None = None
@@ -90,7 +91,7 @@ class History:
                 self.waits[event.path] = event
             case Signalled():
                 # The first callback counts: a second must not change what later steps were told.
-                self.signals.setdefault(event.path, event.value)
+                self.signals.setdefault(event.path, event)
             case CancelRequested():
                 self.cancel = event
             case Resumed():
@@ -105,7 +106,8 @@ class History:
         trigger = [self.info.trigger] if self.info is not None else []
         outputs = [end.output for end in self.ends.values() if end.output is not None]
         chosen = [output for output in self.decisions.values() if output is not None]
-        for encoded in (*trigger, *outputs, *self.signals.values(), *chosen):
+        called_back = [signal.value for signal in self.signals.values()]
+        for encoded in (*trigger, *outputs, *called_back, *chosen):
             if encoded.stored is not None:
                 yield encoded.stored.sha256
             yield from (file.sha256 for _, file in encoded.files if file.data is None)
@@ -122,6 +124,9 @@ class History:
         self.tries.pop(event.path, None)
 
     def _resume(self, event: Resumed) -> None:
+        if self.ended is None:
+            # What is put back has a journal made anew, without its end; what is parked has its end there.
+            self.reopened_at = event.at
         self.ended = None
         self.cancel = None
         self._drop(event.drop)

@@ -126,11 +126,13 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signalled:
-    """A callback arrived for the waiting step `path`. Written from outside, without a token."""
+    """A callback arrived for the waiting step `path`. Written from outside, without a token. `traceparent` (W3C) is the
+    sender's span, where it named one."""
 
     at: float
     path: str
     value: Encoded
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,8 @@ class ExecutionInfo:
     connections that it runs with; `bundle` the content hash of the code and definition. `deadline` is absolute or None.
     A sub-execution names its `parent` and the `parent_path` of the step that called it. An execution made by replay names its
     origin in `replay_of`. `limits` are those of its flow, as they came out for it; None where the flow has none.
+    `traceparent` and `tracestate` (W3C) are the span that started it, a webhook's sender's or a calling step's;
+    `replayed_span` is the `traceparent` of the execution that it repeats.
     """
 
     id: str
@@ -91,6 +93,9 @@ class ExecutionInfo:
     parent_path: str = ""
     replay_of: str = ""
     limits: ExecutionLimits | None = None
+    traceparent: str = ""
+    tracestate: str = ""
+    replayed_span: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
