@@ -63,7 +63,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
     (project / "turnout.toml").touch()
     settings = load_project(project)
     async with serving(counterpart()) as server:
-        platform = Platform.open(settings, load_registry(settings))
+        platform = await Platform.open(settings, load_registry(settings))
         await platform.start_sandbox()
         platform.runner.start_beating()
         yield World(platform=platform, server=server)

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from turnout.config import RetentionSettings
+from turnout.config import RetentionSettings, Settings
 from turnout.interfaces.clock import SystemClock
 from turnout.interfaces.records import ExecutionQuery
 from turnout.local.retention import Retention
 from turnout.local.stores import Stores
 from turnout.model.execution import ExecutionRecord
+from turnout.plugins import load_plugins
 from turnout.services.metadata import Metadata
 
 from tests.crash.counterpart import Counterpart, Side
@@ -164,7 +165,7 @@ class _Later(SystemClock):
 
 async def left_behind(case: Case) -> Left:
     """What is there once retention has swept."""
-    stores = Stores.open(case.directory / ".turnout", _Later())
+    stores = await Stores.open(Settings(root=case.directory), load_plugins(), clock=_Later())
     try:
         await Retention(stores, Metadata(stores.journal, stores.records, stores.clock), RetentionSettings()).prune()
         found = await stores.records.search(ExecutionQuery(limit=1000))

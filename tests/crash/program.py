@@ -25,7 +25,6 @@ from turnout.cli.project import load_registry
 from turnout.codec import encode_event
 from turnout.config import Settings
 from turnout.definition import load_integration
-from turnout.interfaces.clock import SystemClock
 from turnout.interfaces.journal import Row
 from turnout.local.platform import Platform
 from turnout.local.sandbox import ProcessSandbox
@@ -45,13 +44,13 @@ _CHILD_S = 40.0
 Command = dict[str, Any]
 
 
-def _open(command: Command, registry: Registry) -> Platform:
+async def _open(command: Command, registry: Registry) -> Platform:
     """A platform as `turnout run` has it, its stores, sandbox and connectors wrapped."""
     case = Path(command["case"])
     settings = Settings(root=case)
     at = command.get("at")
     fate = Fate(case / "trace", command["phase"], None if at is None else (at[0], at[1]))
-    stores = Stores.open(settings.storage_directory, SystemClock())
+    stores = await Stores.open(settings, registry)
     journal: Any = Forgetful(stores.journal, command["lost"]) if command.get("lost") else stores.journal
     journal = Watched(journal, "journal", JOURNAL, fate)
     queue: Any = Watched(stores.queue, "queue", QUEUE, fate)
@@ -75,7 +74,7 @@ async def _deployed(platform: Platform, command: Command) -> Instance:
 
 
 async def _work(command: Command, registry: Registry) -> None:
-    platform = _open(command, registry)
+    platform = await _open(command, registry)
     sandbox = platform.engine.backends.sandbox
     try:
         match command["command"]:

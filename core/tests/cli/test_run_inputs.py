@@ -14,7 +14,7 @@ from turnout.model.payload import File
 
 
 async def read(path: Path) -> Any:
-    platform = Platform.open(load_project(path.parent), load_registry(load_project(path.parent)))
+    platform = await Platform.open(load_project(path.parent), load_registry(load_project(path.parent)))
     try:
         return (await read_payload(path, platform)).load()
     finally:

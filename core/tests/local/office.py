@@ -89,7 +89,7 @@ class Office:
 async def office_in(directory: Path, **retention: int | None) -> AsyncIterator[Office]:
     storage = StorageSettings(retention=RetentionSettings(**retention))
     clock, world = SteppingClock(), World()
-    platform = Platform.open(Settings(root=directory, storage=storage), load_plugins(), clock=clock)
+    platform = await Platform.open(Settings(root=directory, storage=storage), load_plugins(), clock=clock)
     office = Office(platform=platform, clock=clock, world=world, directory=directory)
     connector = world_connector(world)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from turnout.config import RetentionSettings
+from turnout.config import RetentionSettings, Settings
 from turnout.connectors import ActionContext, Connector, Effect, Inputs, Value
 from turnout.errors import BackendError
-from turnout.interfaces.clock import SystemClock
 from turnout.local.retention import Retention
 from turnout.local.stores import Stores
 from turnout.model.execution import Status
+from turnout.plugins import load_plugins
 
 from core.tests.engine.laboratory import Died
 from core.tests.engine.test_going_on import flow
@@ -102,19 +102,19 @@ async def test_state_refuses_what_it_could_not_keep(yard: Yard, size: int) -> No
     assert kept == ("too_large" if size > 256 * 1024 else Status.SUCCEEDED)
 
 
-def test_nobody_else_can_look_into_the_storage_directory(tmp_path: Path) -> None:
+async def test_nobody_else_can_look_into_the_storage_directory(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        stores = Stores.open(tmp_path / ".turnout", SystemClock())
+        stores = await Stores.open(Settings(root=tmp_path), load_plugins())
     finally:
         os.umask(before)
 
-    stores.database.close()
+    await stores.close()
     assert (tmp_path / ".turnout").stat().st_mode & 0o077 == 0
 
 
-def test_a_storage_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+async def test_a_storage_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(BackendError, match=r"file/\.turnout"):
-        Stores.open(tmp_path / "file" / ".turnout", SystemClock())
+        await Stores.open(Settings(root=tmp_path / "file"), load_plugins())

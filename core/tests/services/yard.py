@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from turnout.config import Settings, StorageSettings
 from turnout.engine.engine import Engine
 from turnout.local.operations import Operations
 from turnout.local.sandbox import ProcessSandbox
 from turnout.local.stores import Stores
 from turnout.model.execution import ExecutionRecord
+from turnout.plugins import load_plugins
 from turnout.services.metadata import Metadata
 from turnout.services.roots import below
 from turnout.services.runner import Runner
@@ -51,7 +53,8 @@ class Yard:
 async def open_yard(tmp_path: Path, clock: Any = None) -> AsyncIterator[Yard]:
     clock = clock or SteppingClock()
     sandbox = ProcessSandbox(warm_floor=1)
-    stores = Stores.open(tmp_path, clock)
+    settings = Settings(root=tmp_path, storage=StorageSettings(directory="."))
+    stores = await Stores.open(settings, load_plugins(), clock=clock)
     journal: Any = stores.journal
     lab = Laboratory(directory=tmp_path, sandbox=sandbox, clock=clock, journal=journal)
     queue: Any = stores.queue

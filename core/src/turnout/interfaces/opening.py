@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,7 +91,7 @@ def _dotted(*parts: object) -> str:
     return ".".join(str(part) for part in parts)
 
 
-class Openable:
+class Openable(ABC):
     """A backend that a project can choose by its name in `turnout.toml`."""
 
     @classmethod
@@ -98,3 +99,7 @@ class Openable:
         """Open it, checked: what is promised later holds from now on. `SettingsError` names a setting that is missing,
         wrong or unknown as `backends.<name>.<setting>`; `BackendError` says what cannot be reached or is not as it must be."""
         raise Unsupported(cls.__name__, "connect")
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of what it holds. Idempotent."""

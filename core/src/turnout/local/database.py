@@ -198,6 +198,10 @@ class Database:
             self._closed = True
             self._connection.close()
 
+    async def aclose(self) -> None:
+        """As `close`, for those who close parts that several backends share."""
+        self.close()
+
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # SQLite would create the file by the umask: customers' data is nobody else's to read. A file that is there must not be

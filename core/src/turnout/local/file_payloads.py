@@ -20,10 +20,11 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Self
 
 from turnout.errors import BackendError, PayloadMissing
 from turnout.interfaces.clock import Clock, SystemClock
+from turnout.interfaces.opening import NoOptions, Opening
 from turnout.interfaces.payloads import PayloadRef, PayloadStore
 from turnout.local.durable_files import flush
 from turnout.model.durability import Durability
@@ -58,6 +59,12 @@ class FilePayloads(PayloadStore):
         with self._translating():
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._sweep()
+
+    @classmethod
+    async def connect(cls, opening: Opening) -> Self:
+        opening.read(NoOptions)
+        sync = opening.durability is Durability.HOST
+        return cls(opening.directory / "payloads", clock=opening.clock, sync=sync)
 
     @property
     def durability(self) -> Durability:

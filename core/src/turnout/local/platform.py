@@ -14,7 +14,7 @@ from turnout.engine.engine import Engine
 from turnout.engine.history import History
 from turnout.engine.outcome import Finished, Suspended
 from turnout.errors import BackendError, SettingsError, StepError
-from turnout.interfaces.clock import Clock, SystemClock
+from turnout.interfaces.clock import Clock
 from turnout.interfaces.connector import Connector
 from turnout.interfaces.queue import Message
 from turnout.interfaces.sandbox import Limits
@@ -25,7 +25,6 @@ from turnout.local.retention import Retention
 from turnout.local.stores import Stores
 from turnout.local.workers import WorkerLock, is_alive, sweep
 from turnout.model.definition import Integration
-from turnout.model.durability import Durability
 from turnout.model.events import Event
 from turnout.model.execution import ExecutionRecord
 from turnout.plugins import Registry
@@ -100,7 +99,7 @@ class Platform:
         self._started: list[Service] = []
 
     @classmethod
-    def open(
+    async def open(
         cls,
         settings: Settings,
         registry: Registry,
@@ -110,9 +109,12 @@ class Platform:
         observers: tuple[Observer, ...] = (),
     ) -> Platform:
         """Open the project's stores. `BackendError`, `SettingsError`, `NotFound` say what is wrong."""
-        full = settings.storage.durability is Durability.HOST
-        stores = Stores.open(settings.storage_directory, clock or SystemClock(), full=full)
-        return cls(settings, registry, stores, public_url=public_url, observers=observers)
+        stores = await Stores.open(settings, registry, clock=clock)
+        try:
+            return cls(settings, registry, stores, public_url=public_url, observers=observers)
+        except BaseException:
+            await stores.close()
+            raise
 
     def _backends(self, connectors: Mapping[str, Connector]) -> Backends:
         stores = self.stores
@@ -126,7 +128,7 @@ class Platform:
             instances=self.instances,
             clock=stores.clock,
             key=stores.keys.derive("executions"),
-            secret=stores.secret,
+            secret=stores.references.resolve,
             observe=self._observe,
             callback_url=self.callbacks.url,
             settings=_engine_settings(self.settings),

@@ -13,12 +13,14 @@ import json
 import math
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 from turnout.errors import Unsupported
 from turnout.interfaces.clock import Clock, SystemClock
+from turnout.interfaces.opening import Opening
 from turnout.interfaces.queue import DeadMessage, Lease, LeaseState, Message, Queue, QueueCapability, QueueStats
 from turnout.local.database import Database
+from turnout.local.project_database import project_database
 from turnout.local.takers import Takers
 from turnout.model.durability import Durability
 
@@ -96,6 +98,15 @@ class SQLiteQueue(Queue):
         self._lease_s = lease_s
         self._max_attempts = max_attempts
         self._takers = Takers(self._clock, next_due=self._next_due, changed=database.change_mark, poll_s=_POLL_S)
+
+    @classmethod
+    async def connect(cls, opening: Opening) -> Self:
+        return cls(
+            project_database(opening),
+            clock=opening.clock,
+            lease_s=opening.lease_s,
+            max_attempts=opening.max_attempts,
+        )
 
     @property
     def durability(self) -> Durability:

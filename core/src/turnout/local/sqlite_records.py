@@ -10,8 +10,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from sqlite3 import Connection
-from typing import TypeVar
+from typing import Self, TypeVar
 
+from turnout.interfaces.opening import NoOptions, Opening
 from turnout.interfaces.records import ExecutionQuery, RecordBatch, RecordStore
 from turnout.local.database import Database
 from turnout.local.records import reading, writing
@@ -32,6 +33,11 @@ class SQLiteRecords(RecordStore):
         self._database = path if isinstance(path, Database) else Database(path)
         self._database.migrate("records", MIGRATIONS)
         self._reader = self._database.another()
+
+    @classmethod
+    async def connect(cls, opening: Opening) -> Self:
+        opening.read(NoOptions)
+        return cls(opening.directory / "records.db")
 
     async def apply(self, batch: RecordBatch) -> bool:
         def apply() -> bool:

@@ -6,14 +6,16 @@ import hashlib
 import sqlite3
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
 from turnout.codec import pack, unpack
 from turnout.interfaces.clock import Clock, SystemClock
+from turnout.interfaces.opening import Opening
 from turnout.interfaces.state import StateScope, StateStore
 from turnout.local.database import Database, Migration
+from turnout.local.project_database import project_database
 from turnout.local.state_numbers import add
 from turnout.model.payload import Encoded
 
@@ -50,6 +52,10 @@ class SQLiteState(StateStore):
         self._database = database
         self._clock = clock or SystemClock()
         database.migrate("state", _MIGRATIONS)
+
+    @classmethod
+    async def connect(cls, opening: Opening) -> Self:
+        return cls(project_database(opening), opening.clock)
 
     async def get(self, scope: StateScope, key: str) -> Encoded | None:
         rows = self._database.query("SELECT value FROM state WHERE scope = ? AND key = ?", _place(scope, key))

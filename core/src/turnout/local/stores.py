@@ -1,91 +1,141 @@
-"""The embedded stores of one project, opened together in its storage directory."""
+"""The stores of one project: each backend by the name that settings give it, opened together and closed together."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar, cast
 
-from turnout.errors import BackendError, SettingsError
-from turnout.interfaces.clock import Clock
-from turnout.interfaces.secrets import Secret, SecretStore
+from turnout.config import Settings
+from turnout.errors import BackendError, NotFound, SettingsError
+from turnout.interfaces.clock import Clock, SystemClock
+from turnout.interfaces.journal import Journal
+from turnout.interfaces.opening import Openable, Opening, Shared
+from turnout.interfaces.payloads import PayloadStore
+from turnout.interfaces.queue import Queue
+from turnout.interfaces.records import RecordStore
+from turnout.interfaces.state import StateStore
 from turnout.local.bundles import BundleStore
-from turnout.local.database import Database
-from turnout.local.environment_secrets import EnvironmentSecrets
-from turnout.local.file_payloads import FilePayloads
 from turnout.local.file_secrets import FileSecrets
 from turnout.local.keys import Keys
-from turnout.local.sqlite_journal import SQLiteJournal
-from turnout.local.sqlite_queue import SQLiteQueue
-from turnout.local.sqlite_records import SQLiteRecords
-from turnout.local.sqlite_state import SQLiteState
+from turnout.local.secret_references import SecretReferences
+from turnout.plugins import Registry
+from turnout.plugins.contracts import Kind
 
 __all__ = ["Stores"]
+
+B = TypeVar("B", bound=Openable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """Queue, journal and state share one database, since each commit is on the hot path; records have one of their own,
-    so that batches of history never make a running execution wait."""
+    """What a process of the project reads and writes. Secrets, keys and bundles are in the storage directory."""
 
     directory: Path
     clock: Clock
-    database: Database
-    queue: SQLiteQueue
-    journal: SQLiteJournal
-    state: SQLiteState
-    records: SQLiteRecords
-    payloads: FilePayloads
+    queue: Queue
+    journal: Journal
+    state: StateStore
+    records: RecordStore
+    payloads: PayloadStore
     secrets: FileSecrets
-    environment: EnvironmentSecrets
+    references: SecretReferences
     keys: Keys
     bundles: BundleStore
+    _openings: _Openings
+    _open: AsyncExitStack
 
     @classmethod
-    def open(cls, directory: Path, clock: Clock, *, full: bool = False) -> Stores:
-        """Open what is there, make what is not. `BackendError` says what is wrong with the directory."""
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            ignore = directory / ".gitignore"
-            if not ignore.exists():
-                ignore.write_text("*\n")
-        except OSError as error:
-            raise BackendError(f"{directory}: executions cannot be kept there: {error.strerror}") from error
-        database = Database(directory / "turnout.db", full=full)
+    async def open(cls, settings: Settings, registry: Registry, *, clock: Clock | None = None) -> Stores:
+        """Open what is there, make what is not. `SettingsError`, `BackendError` say what is wrong; nothing stays open."""
+        directory, clock = settings.storage_directory, clock or SystemClock()
+        _make(directory)
         keys = Keys(directory)
-        return cls(
+        secrets = FileSecrets(directory / "secrets.json", keys)
+        references = SecretReferences(secrets)
+        opening = Opening(
             directory=directory,
             clock=clock,
-            database=database,
-            queue=SQLiteQueue(database, clock=clock),
-            journal=SQLiteJournal(database),
-            state=SQLiteState(database, clock=clock),
-            records=SQLiteRecords(directory / "records.db"),
-            payloads=FilePayloads(directory / "payloads", clock=clock, sync=full),
-            secrets=FileSecrets(directory / "secrets.json", keys),
-            environment=EnvironmentSecrets(),
-            keys=keys,
-            bundles=BundleStore(directory),
+            durability=settings.storage.durability,
+            secret=references.resolve,
+            lease_s=settings.queue.lease_s,
+            max_attempts=settings.queue.attempts,
+            policies=settings.queue.policies,
         )
+        openings = _Openings(settings, registry, opening)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(opening.shared.aclose)
+            stack.push_async_callback(secrets.close)
+            stack.push_async_callback(references.close)
+            queue = await openings.queue(opening.shared, stack)
+            return cls(
+                directory=directory,
+                clock=clock,
+                queue=queue,
+                journal=cast("Journal", await openings.store("journal", stack)),
+                state=cast("StateStore", await openings.store("state", stack)),
+                records=cast("RecordStore", await openings.store("records", stack)),
+                payloads=cast("PayloadStore", await openings.store("payloads", stack)),
+                secrets=secrets,
+                references=references,
+                keys=keys,
+                bundles=BundleStore(directory),
+                _openings=openings,
+                _open=stack.pop_all(),
+            )
 
-    async def secret(self, written: str) -> Secret:
-        """What a connection's field means: a reference (`env:NAME`, `secret:NAME`) is looked up, other text is itself."""
-        scheme, colon, name = written.partition(":")
-        stores: dict[str, SecretStore] = {self.environment.scheme: self.environment, self.secrets.scheme: self.secrets}
-        if not colon or scheme not in stores:
-            return Secret(written)
-        if not name:
-            raise SettingsError(f"the reference `{scheme}:` names nothing", setting=written)
-        return await stores[scheme].get(name)
+    @asynccontextmanager
+    async def another_queue(self) -> AsyncIterator[Queue]:
+        """The same queue once more, with connections of its own: for another thread's event loop."""
+        async with AsyncExitStack() as stack:
+            shared = Shared()
+            stack.push_async_callback(shared.aclose)
+            yield await self._openings.queue(shared, stack)
 
     async def close(self) -> None:
-        for store in (
-            self.queue,
-            self.journal,
-            self.state,
-            self.records,
-            self.payloads,
-            self.secrets,
-            self.environment,
-        ):
-            await store.close()
-        self.database.close()
+        """Close every store, then what they shared, whether or not one of them fails to. Idempotent."""
+        await self._open.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class _Openings:
+    """Opens backends as the settings choose them."""
+
+    settings: Settings
+    registry: Registry
+    opening: Opening
+
+    async def queue(self, shared: Shared, stack: AsyncExitStack) -> Queue:
+        name = self.settings.stores.queue
+        queue = await self._connect(self._find(Kind.QUEUES, name, "queue"), name, shared)
+        stack.push_async_callback(queue.close)
+        return cast("Queue", queue)
+
+    async def store(self, kind: str, stack: AsyncExitStack) -> Openable:
+        name = getattr(self.settings.stores, kind)
+        store = await self._connect(self._find(Kind.STORES, f"{kind}:{name}", kind), name, self.opening.shared)
+        stack.push_async_callback(store.close)
+        return store
+
+    def _find(self, kind: Kind, name: str, setting: str) -> type[Openable]:
+        try:
+            found: type[Openable] = self.registry.find(kind, name)
+        except NotFound as error:
+            raise SettingsError(f"stores.{setting}: {error}", setting=f"stores.{setting}") from error
+        return found
+
+    async def _connect(self, backend: type[B], name: str, shared: Shared) -> B:
+        options = self.settings.backends.get(name, {})
+        return await backend.connect(replace(self.opening, name=name, options=options, shared=shared))
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ignore = directory / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+    except OSError as error:
+        raise BackendError(f"{directory}: executions cannot be kept there: {error.strerror}") from error
