@@ -100,6 +100,11 @@ class Openable(ABC):
         wrong or unknown as `backends.<name>.<setting>`; `BackendError` says what cannot be reached or is not as it must be."""
         raise Unsupported(cls.__name__, "connect")
 
+    def describe(self) -> str:
+        """What people should know when it is used, in a line: what it is, and what that survives; without secrets. Empty:
+        nothing beyond its `durability`."""
+        return ""
+
     @abstractmethod
     async def close(self) -> None:
         """Let go of what it holds. Idempotent."""
