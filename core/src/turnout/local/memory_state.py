@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from turnout.errors import BackendError
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.state import StateScope, StateStore
-from turnout.local.state_numbers import add
+from turnout.interfaces.state_numbers import add
 from turnout.model.payload import Encoded
 
 __all__ = ["MemoryState"]

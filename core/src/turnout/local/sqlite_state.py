@@ -14,9 +14,9 @@ from turnout.codec import pack, unpack
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.opening import Opening
 from turnout.interfaces.state import StateScope, StateStore
+from turnout.interfaces.state_numbers import add
 from turnout.local.database import Database, Migration
 from turnout.local.project_database import project_database
-from turnout.local.state_numbers import add
 from turnout.model.payload import Encoded
 
 __all__ = ["SQLiteState"]

@@ -1,4 +1,4 @@
-"""Adding to a stored number exactly: JSON's decimal digits, never a binary fraction."""
+"""Adding to a stored number exactly, the same in every state store: JSON's decimal digits, never a binary fraction."""
 
 from __future__ import annotations
 
