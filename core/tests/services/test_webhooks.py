@@ -144,6 +144,30 @@ async def test_whoever_waits_as_the_service_stops_is_sent_to_the_record(yard: Ya
     assert (await waiting).status == 303
 
 
+async def test_whoever_waits_is_answered_when_another_process_ran_the_execution(yard: Yard) -> None:
+    ingress = await ingress_of(yard, flow("- {id: done, stop: {output: 7}}"))
+    waiting = asyncio.ensure_future(ingress.hook(request(query={"wait": "30s"})))
+    while not (unfinished := await yard.stores.journal.unfinished()):
+        await asyncio.sleep(0)
+
+    await yard.run(unfinished[0])
+    answer = await waiting
+
+    assert (answer.status, answer.body) == (200, b"7")
+
+
+async def test_whoever_waits_for_what_is_recorded_and_forgotten_is_sent_to_the_record(yard: Yard) -> None:
+    ingress = await ingress_of(yard, flow("- {id: done, stop: {output: 7}}"))
+    waiting = asyncio.ensure_future(ingress.hook(request(query={"wait": "30s"})))
+    while not (unfinished := await yard.stores.journal.unfinished()):
+        await asyncio.sleep(0)
+
+    await yard.stores.journal.forget(unfinished)
+    answer = await waiting
+
+    assert answer.status == 303
+
+
 async def test_a_sender_that_goes_away_takes_its_request_along(yard: Yard) -> None:
     ingress = await ingress_of(yard)
     waiting = asyncio.ensure_future(ingress.hook(request(query={"wait": "30s"})))

@@ -15,13 +15,14 @@ from turnout.codec import encode_event
 from turnout.engine.backends import Backends
 from turnout.engine.connections import connect
 from turnout.engine.content import Content
-from turnout.errors import NotFound, Overloaded, StepError
+from turnout.engine.history import History
+from turnout.errors import BackendError, NotFound, Overloaded, StepError
 from turnout.interfaces.connector import TriggerEvent
 from turnout.interfaces.journal import Row
 from turnout.interfaces.queue import Queue
 from turnout.interfaces.service import Request, Response, Route, Service
 from turnout.model.duration import parse_duration
-from turnout.model.events import Signalled
+from turnout.model.events import Ended, Signalled
 from turnout.model.payload import INLINE_BYTES, File
 from turnout.services.roots import root_of
 from turnout.services.submission import Instance, Submission
@@ -32,6 +33,7 @@ __all__ = ["CallbackUrls", "Ingress"]
 
 _JSON_BYTES = 100 * 1024 * 1024
 _LONGEST_WAIT_S = 300.0
+_LOOK_S = 0.03
 _PRIVATE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 _PRIVATE_QUERY = frozenset({"access_token", "api_key", "apikey", "client_secret", "password", "secret", "token"})
 _CONTENT_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(;[ \w.+=\"-]*)?", re.ASCII)
@@ -115,7 +117,7 @@ class Ingress(Service):
 
     async def _accept(
         self, instance: Instance, flow: str, event: TriggerEvent, *, wait: bool
-    ) -> tuple[str, asyncio.Future[Any] | None]:
+    ) -> tuple[str, asyncio.Future[Ended] | None]:
         id = ""
         if event.deduplication_id:
             what = "\0".join(("webhook", instance.name, flow, event.deduplication_id))
@@ -127,9 +129,10 @@ class Ingress(Service):
             id = await self._submission.accept(instance, flow, event.value, id=id)
             return id, reserved.claim(id)
 
-    async def _answer(self, id: str, tenant: str, ending: asyncio.Future[Any], wait_s: float) -> Response:
+    async def _answer(self, id: str, tenant: str, ending: asyncio.Future[Ended], wait_s: float) -> Response:
         try:
-            ended = await asyncio.wait_for(asyncio.shield(ending), timeout=wait_s)
+            async with asyncio.timeout(wait_s):
+                ended = await self._ended(id, ending)
         except (TimeoutError, asyncio.CancelledError):
             # Too long, or this service stops, which cancels what is waited for. If the sender has gone, so has the request.
             stopping = ending.cancelled()
@@ -148,6 +151,24 @@ class Ingress(Service):
             kind = data.content_type if _CONTENT_TYPE.fullmatch(data.content_type) else "application/octet-stream"
             return Response(headers={**headers, "content-type": kind}, body=content.open(data))
         return Response(headers={**headers, "content-type": "application/json"}, body=value.json)
+
+    async def _ended(self, id: str, ending: asyncio.Future[Ended]) -> Ended:
+        """The end: told here, or, where another process runs the execution, looked for in the journal, ever more rarely.
+        `TimeoutError` if the journal has forgotten the execution: its record has the answer."""
+        pause = _LOOK_S
+        while True:
+            done, _ = await asyncio.wait([ending], timeout=pause)
+            if done:
+                return ending.result()
+            pause = min(2 * pause, 1.0)
+            try:
+                rows = await self._backends.journal.rows(id)
+            except BackendError:
+                continue  # it is accepted already: an outage only delays the answer
+            if not rows:
+                raise TimeoutError
+            if (found := History.of(rows).ended) is not None:
+                return found
 
     async def _trigger(self, instance: Instance, flow: str, request: Request) -> TriggerEvent | Response:
         """What the flow sees as `trigger`: made by the connector's trigger, or of the plain request."""
