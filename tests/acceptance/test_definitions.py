@@ -65,7 +65,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
     async with serving(counterpart()) as server:
         platform = await Platform.open(settings, load_registry(settings))
         await platform.start_sandbox()
-        platform.runner.start_beating()
+        await platform.runner.start_beating()
         yield World(platform=platform, server=server)
         await platform.close()
 

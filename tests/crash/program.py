@@ -82,7 +82,7 @@ async def _work(command: Command, registry: Registry) -> None:
                 await _deployed(platform, command)
             case "run":
                 instance = await _deployed(platform, command)
-                platform.runner.start_beating()
+                await platform.runner.start_beating()
                 trigger = Value({"body": command.get("body")})
                 await platform.run(instance, command["flow"], trigger)
             case "recover":
@@ -107,7 +107,7 @@ async def _work(command: Command, registry: Registry) -> None:
 async def _recover(platform: Platform) -> None:
     """As `turnout resume` does."""
     await platform.recover()
-    await platform.start(platform.metadata, platform.runner)
+    await platform.start(platform.metadata, platform.recovery, platform.runner)
     await platform.drained()
 
 

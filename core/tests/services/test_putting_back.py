@@ -217,7 +217,7 @@ async def test_whoever_lost_a_lease_can_write_to_sub_executions_no_more(yard: Ya
     (child,) = await yard.children(id)
     yard.lab.clock.at += 60
 
-    await yard.runner.fence(await yard.stores.queue.reap())
+    await yard.recovery.reap()
 
     for execution in (id, child.info.id):
         with pytest.raises(Fenced):

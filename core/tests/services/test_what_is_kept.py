@@ -54,7 +54,7 @@ async def test_the_dead_letter_of_an_execution_goes_with_its_record(yard: Yard) 
         assert await yard.stores.queue.claim("w", id) is not None
         yard.lab.clock.at += 60
     await yard.stores.queue.reap()
-    await yard.runner.bury()
+    await yard.recovery.bury()
     assert (await yard.record(id)).status is Status.FAILED
     assert len(await yard.stores.queue.dead()) == 1
 
@@ -71,7 +71,7 @@ async def test_an_execution_that_was_given_up_goes_on_when_it_is_resumed(yard: Y
         assert await yard.stores.queue.claim("w", id) is not None
         yard.lab.clock.at += 60
     await yard.stores.queue.reap()
-    await yard.runner.bury()
+    await yard.recovery.bury()
     failed = await yard.record(id)
     assert failed.error is not None
     assert failed.error.kind == "dead_letter"

@@ -16,9 +16,10 @@ from turnout.local.stores import Stores
 from turnout.model.execution import ExecutionRecord
 from turnout.plugins import load_plugins
 from turnout.services.metadata import Metadata
+from turnout.services.recovery import Recovery
 from turnout.services.roots import below
 from turnout.services.runner import Runner
-from turnout.services.submission import Submission
+from turnout.services.submission import Submission, message_of
 
 from core.tests.engine.laboratory import Laboratory, SteppingClock
 
@@ -31,6 +32,7 @@ class Yard:
     stores: Stores
     metadata: Metadata
     runner: Runner
+    recovery: Recovery
     operations: Operations
 
     async def run(self, id: str) -> None:
@@ -63,6 +65,7 @@ async def open_yard(tmp_path: Path, clock: Any = None) -> AsyncIterator[Yard]:
     metadata = Metadata(stores.journal, stores.records, clock)
     engine = Engine(lab.backends)
     runner = Runner(engine, stores.queue, stores.journal, clock, worker="w")
+    recovery = Recovery(stores.queue, stores.journal, clock, message_of=message_of)
     submission = Submission(
         journal=stores.journal,
         queue=stores.queue,
@@ -70,7 +73,7 @@ async def open_yard(tmp_path: Path, clock: Any = None) -> AsyncIterator[Yard]:
         clock=clock,
         observe=lambda execution, event: None,
     )
-    yield Yard(lab, stores, metadata, runner, Operations(stores, submission, metadata, runner))
+    yield Yard(lab, stores, metadata, runner, recovery, Operations(stores, submission, metadata, runner))
     await engine.close()
     await sandbox.close()
     await stores.close()

@@ -49,7 +49,7 @@ class Watch:
         self._id = id
         for warning in await platform.start_sandbox():
             click.echo(warning, err=True)
-        platform.runner.start_beating()
+        await platform.runner.start_beating()
         with telling_of_interruption([id]), self._view or nullcontext():
             await platform.follow(id)
         return await self.finish(platform, id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 
 from turnout.codec import encode_event
@@ -64,6 +65,9 @@ class Engine(Caller):
             session = await self._session(info, history, token, worker, running)
         except UserError as error:
             return await self._refuse(info, token, worker, attempt, error)
+        running.info = info
+        if history.began_at is None:
+            running.waited_s = max(0.0, session.now() - info.created_at)
         session.pen.note(Began(at=session.now(), worker=worker, token=token, attempt=attempt))
         if history.cancel is not None:
             running.cancel(history.cancel.reason)
@@ -74,6 +78,11 @@ class Engine(Caller):
             if isinstance(result, Finished):
                 return await self._end(session, result)
             return await self._pause(session, result)
+        except asyncio.CancelledError:
+            if running.handed_back():
+                with contextlib.suppress(BackendError):  # what could not be written is done again
+                    await session.pen.checkpoint()
+            raise
         finally:
             ticker.cancel()
             await asyncio.gather(ticker, return_exceptions=True)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import Enum, auto
+from itertools import takewhile
 from typing import Final
 
 from turnout.codec import encode_event
 from turnout.interfaces.journal import Journal, Row
-from turnout.model.events import Event, Logged
+from turnout.model.events import Event, Intended, Logged
 
 __all__ = ["Pen", "Urgency"]
 
@@ -105,6 +106,13 @@ class Pen:
         self._reported += count
         for written in acknowledged:
             self._observe(self.execution, written)
+
+    async def checkpoint(self) -> None:
+        """Write what was done, for whoever goes on: the execution is handed back. Not an effect that was announced and did
+        not begin, or nobody could know whether it happened; and nothing after content that is not stored yet."""
+        done = takewhile(lambda item: not isinstance(item, asyncio.Future) or item.done(), self._pending)
+        self._pending = [item for item in done if not isinstance(item, Intended)]
+        await self.barrier()
 
     async def end_of_step(self, event: PendingEvent, urgency: Urgency) -> None:
         """Write the end of a step as soon as what it did asks for; at once and durably where the journal is strict."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from turnout.engine.outcome import Finished, Paused
+from turnout.model.execution import ExecutionInfo
 
 __all__ = ["Running"]
 
@@ -14,7 +15,8 @@ class Running:
 
     `task` is what a stop interrupts, while there is something to interrupt. `paused` are the sub-executions, at any
     depth, that were begun here and wait or are parked; `steps` the steps in progress: kind and start, by path.
-    `scope` is where a sub-execution stands below its root.
+    `scope` is where a sub-execution stands below its root. `info` is what runs, from the moment its journal was read;
+    `waited_s` how long after it was accepted it began, None where it began in an earlier process.
     """
 
     def __init__(self, parent: Running | None = None, *, scope: str = "") -> None:
@@ -22,10 +24,13 @@ class Running:
         self.paused: set[str] = set() if parent is None else parent.paused
         self.steps: dict[str, tuple[str, float]] = {}
         self.scope = scope
+        self.info: ExecutionInfo | None = None
+        self.waited_s: float | None = None
         self.reason = ""
         self._parent = parent
         self._asked = False
         self._left = False
+        self._handed_back = False
 
     def cancelled(self) -> bool:
         """Whether somebody asked; it may not have ended yet."""
@@ -45,6 +50,15 @@ class Running:
         """Stop now and write nothing more: the lease is lost, or the worker ends and hands the execution back."""
         self._left = True
         self._interrupt()
+
+    def hand_back(self) -> None:
+        """Stop now, write what was done and not written yet, and let go: the worker ends, its lease still holds."""
+        self._handed_back = not self._left
+        self.leave()
+
+    def handed_back(self) -> bool:
+        """Whether what was done may still be written on leaving."""
+        return self._handed_back or (self._parent is not None and self._parent.handed_back())
 
     def _interrupt(self) -> None:
         if self.task is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from turnout.config import JournalMode, Settings
@@ -16,7 +16,6 @@ from turnout.engine.outcome import Finished, Suspended
 from turnout.errors import BackendError, SettingsError, StepError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.connector import Connector
-from turnout.interfaces.queue import Message
 from turnout.interfaces.sandbox import Limits
 from turnout.interfaces.service import Service
 from turnout.local.instances import LocalInstances
@@ -25,6 +24,7 @@ from turnout.local.retention import Retention
 from turnout.local.stores import Stores
 from turnout.local.workers import WorkerLock, is_alive, sweep
 from turnout.model.definition import Integration
+from turnout.model.durability import Durability
 from turnout.model.events import Event
 from turnout.model.execution import ExecutionRecord
 from turnout.plugins import Registry
@@ -32,8 +32,9 @@ from turnout.plugins.contracts import Kind
 from turnout.services.executions import Executions
 from turnout.services.ingress import CallbackUrls, Ingress
 from turnout.services.metadata import Metadata
-from turnout.services.runner import Runner
-from turnout.services.submission import Instance, Submission
+from turnout.services.recovery import Recovery
+from turnout.services.runner import Runner, RunnerOptions
+from turnout.services.submission import Instance, Submission, message_of
 from turnout.services.waiting import Endings
 from turnout.values import Value
 
@@ -82,14 +83,25 @@ class Platform:
             clock=stores.clock,
             observe=self._observe,
         )
+        self.recovery = Recovery(
+            stores.queue,
+            stores.journal,
+            stores.clock,
+            message_of=message_of,
+            observe=self._observe,
+            dead_workers=self._dead_workers,
+        )
         self.runner = Runner(
             self.engine,
             stores.queue,
             stores.journal,
             stores.clock,
             worker=self._lock.name,
-            concurrency=settings.runner.concurrency,
-            drain_s=_DRAIN_S,
+            options=RunnerOptions(
+                concurrency=settings.runner.concurrency, lease_s=settings.queue.lease_s, drain_s=_DRAIN_S
+            ),
+            open_queue=stores.another_queue if stores.queue.durability is not Durability.MEMORY else None,
+            given_up=self.recovery.bury,
         )
         self.operations = Operations(stores, self.submission, self.metadata, self.runner)
         self.ingress = Ingress(
@@ -143,7 +155,7 @@ class Platform:
     def services(self) -> tuple[Service, ...]:
         """Everything that `turnout dev` serves, in the order of its start."""
         executions = Executions(self.stores.records, self.stores.payloads, self.operations, self.metadata)
-        return self.metadata, self.retention, self.runner, self.ingress, executions
+        return self.metadata, self.retention, self.recovery, self.runner, self.ingress, executions
 
     async def start_sandbox(self) -> tuple[str, ...]:
         """Get the sandbox ready; what it does not isolate, for people."""
@@ -231,25 +243,13 @@ class Platform:
             if len(await journal.rows(id)) != known:
                 return
 
+    def _dead_workers(self, workers: Sequence[str]) -> list[str]:
+        return [worker for worker in workers if not is_alive(self._workers, worker)]
+
     async def recover(self) -> int:
-        """Take back what dead workers held, and what was accepted by a process that died before it ran or queued it; give
-        those that died too often their end. How many can go on."""
+        """As `Recovery.recover`, for the start of a process that serves this machine alone."""
         sweep(self._workers)
-        queue, journal = self.stores.queue, self.stores.journal
-        lost = [worker for worker in await queue.workers() if not is_alive(self._workers, worker)]
-        dead = await queue.reap(workers=lost)
-        await self.runner.fence(dead)
-        await self.runner.bury()
-        taken = {lease.message.id for lease in dead}
-        for id in await journal.unfinished():
-            history = History.of(await journal.rows(id))
-            if id in taken or history.info is None or history.info.parent:
-                continue
-            queued = await queue.put(Message(id=id, tenant=history.info.tenant))
-            # One that has not begun may be held back for its submitter, which would have claimed it at once.
-            if queued or (history.began_at is None and await queue.wake(id)):
-                taken.add(id)
-        return len(taken)
+        return await self.recovery.recover()
 
     async def record(self, id: str) -> ExecutionRecord | None:
         """The record as of now."""
@@ -274,6 +274,7 @@ class Platform:
         for service in reversed(self._started):
             await service.stop()
         self._started.clear()
+        await self.runner.stop()  # it may beat without having been started
         try:
             await self.metadata.catch_up()
         except BackendError as error:

@@ -4,32 +4,76 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
 
-from turnout.codec import encode_event
 from turnout.engine.engine import Engine
 from turnout.engine.history import History
 from turnout.engine.outcome import Finished, Outcome, Suspended
 from turnout.engine.running import Running
 from turnout.errors import BackendError, Fenced, NotFound, TurnoutError
 from turnout.interfaces.clock import Clock
-from turnout.interfaces.journal import Journal, Row
-from turnout.interfaces.queue import Lease, LeaseState, Queue
+from turnout.interfaces.journal import Journal
+from turnout.interfaces.queue import Lease, Queue
 from turnout.interfaces.service import Service
-from turnout.model.events import Ended
-from turnout.model.execution import ErrorInfo, Status
+from turnout.model.execution import ExecutionInfo, Status
+from turnout.services.heartbeat import Heartbeat, OpenQueue
 
-__all__ = ["Runner"]
+__all__ = ["Runner", "RunnerOptions", "RunnerWatch"]
+
+_BATCH: Final = 16
+"""Leases taken at once at most, so that a burst is shared among workers."""
+
+_HAND_BACK_S: Final = 2.0
+"""How long executions have to let go before they are handed back without being asked."""
+
+_GRACE_S: Final = 30.0
+"""How long after its deadline an execution that does not let go keeps its lease."""
 
 _log = logging.getLogger("turnout.runner")
 
 
-class Runner(Service):
-    """Runs up to `concurrency` executions at once.
+class RunnerWatch(Protocol):
+    """Who wants to know how the runner does. Called on its loop; must return at once."""
 
-    A heartbeat renews the leases every `beat_s` and learns of cancellations; expired leases of dead workers are reaped
-    as often. `drain_s` is how long `stop` waits for executions to finish before it hands them back.
-    """
+    def dispatched(self, waited_s: float) -> None:
+        """An execution was handed out for the first time, so long after it was accepted."""
+
+    def ended(self, info: ExecutionInfo, status: Status, took_s: float) -> None:
+        """An execution ended, so long after it was accepted."""
+
+    def failed(self, store: str) -> None:
+        """A call of the `queue` failed, or something of ours as an execution ran (`execution`)."""
+
+
+class _Unwatched:
+    def dispatched(self, waited_s: float) -> None:
+        pass
+
+    def ended(self, info: ExecutionInfo, status: Status, took_s: float) -> None:
+        pass
+
+    def failed(self, store: str) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerOptions:
+    """`concurrency` executions run at once. `lease_s` is the queue's lease time; leases are renewed every `beat_s`, which
+    is also how soon a cancellation is learned of, and not for a loop that hangs for `stall_s`. `drain_s` is how long `stop`
+    waits for executions to finish before it hands them back."""
+
+    concurrency: int = 64
+    lease_s: float = 30.0
+    beat_s: float = 0.5
+    stall_s: float = 60.0
+    drain_s: float = 10.0
+
+
+class Runner(Service):
+    """Takes and runs executions between `start` and `stop`. `open_queue` lets leases be renewed from a thread; `given_up` is
+    called when an execution may have used up its attempts."""
 
     name = "runner"
 
@@ -41,39 +85,71 @@ class Runner(Service):
         clock: Clock,
         *,
         worker: str,
-        concurrency: int = 64,
-        beat_s: float = 0.5,
-        drain_s: float = 10.0,
+        options: RunnerOptions | None = None,
+        open_queue: OpenQueue | None = None,
+        given_up: Callable[[], Awaitable[None]] | None = None,
+        watch: RunnerWatch | None = None,
     ) -> None:
+        self.worker = worker
+        self.options = options = options or RunnerOptions()
         self._engine = engine
         self._queue = queue
         self._journal = journal
         self._clock = clock
-        self._worker = worker
-        self._concurrency = concurrency
-        self._beat_s = beat_s
-        self._drain_s = drain_s
+        self._given_up = given_up
+        self._watch = watch or _Unwatched()
+        self.heartbeat = Heartbeat(
+            queue,
+            clock,
+            lost=self._lost,
+            cancelled=self._cancelled,
+            lease_s=options.lease_s,
+            beat_s=options.beat_s,
+            stall_s=options.stall_s,
+            open_queue=open_queue,
+        )
         self._held: dict[str, tuple[Lease, Running]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
+        self._asking: set[asyncio.Task[None]] = set()
+        self._freed = asyncio.Event()
+        self._hurried = asyncio.Event()
+        self._draining = False
+
+    @property
+    def running(self) -> int:
+        """How many executions run here."""
+        return len(self._held)
+
+    @property
+    def draining(self) -> bool:
+        """Whether nothing more is taken."""
+        return self._draining
 
     async def start(self) -> None:
-        self.start_beating()
-        self._loops.append(asyncio.ensure_future(self._take()))
+        self._draining = False
+        self._hurried.clear()
+        await self.start_beating()
+        self._loops = [asyncio.ensure_future(self._take()), asyncio.ensure_future(self._watch_deadlines())]
 
-    def start_beating(self) -> None:
+    async def start_beating(self) -> None:
         """Keep leases alive without taking work: for who claims what it runs itself."""
-        self._loops.append(asyncio.ensure_future(self._beat()))
+        await self.heartbeat.start()
 
     async def stop(self) -> None:
         """Take nothing more; wait `drain_s` for what runs, then hand the rest back to go on elsewhere."""
-        for loop in self._loops[1:]:
-            loop.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._drain_s)
-        for _, running in list(self._held.values()):
-            running.leave()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.stop_taking()
+        await self._wait_for_tasks(self.options.drain_s)
+        await self._hand_back()
+        await self.heartbeat.stop()
+
+    def hurry(self) -> None:
+        """Let a `stop` that waits for executions hand them back now."""
+        self._hurried.set()
+
+    async def stop_taking(self) -> None:
+        """Take nothing more; what runs goes on."""
+        self._draining = True
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -87,38 +163,62 @@ class Runner(Service):
         return held is not None
 
     async def _take(self) -> None:
-        slots = asyncio.Semaphore(self._concurrency)
         while True:
-            await slots.acquire()
+            while (free := self.options.concurrency - len(self._tasks)) <= 0:
+                self._freed.clear()
+                await self._freed.wait()
             try:
-                lease = await self._queue.take(self._worker, wait_s=5.0)
+                leases = await self._queue.take_many(self.worker, limit=min(free, _BATCH), wait_s=5.0)
             except BackendError as error:
                 _log.warning("cannot take work, trying again: %s", error)
+                self._watch.failed("queue")
                 await self._clock.sleep(1.0)
-                lease = None
-            if lease is None:
-                slots.release()
                 continue
-            task = asyncio.ensure_future(self._hold(lease))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            task.add_done_callback(lambda _: slots.release())
+            for lease in leases:
+                task = asyncio.ensure_future(self._hold(lease))
+                self._tasks.add(task)
+                task.add_done_callback(self._free)
+
+    def _free(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._freed.set()
 
     async def _hold(self, lease: Lease) -> None:
         try:
             await self.run(lease)
         except BackendError as error:
             # The store that failed is the one to tell; its lease will expire, and another worker goes on.
+            self._watch.failed("queue")
             _log.warning("execution %s: %s", lease.message.id, error)
 
     async def run(self, lease: Lease) -> Outcome | None:
         """Run a leased execution and settle its lease. None where it was handed back or lost."""
+        id, running = lease.message.id, Running()
+        if (before := self._held.get(id)) is not None:
+            before[1].leave()  # its lease was lost, and the queue gave it to us again before we were told
+        held = self._held[id] = (lease, running)
+        self.heartbeat.hold(lease)
+        try:
+            outcome = await self._run(lease, running)
+            match outcome:
+                case Finished():
+                    await self._queue.complete(lease)
+                case Suspended(until=until):
+                    delay = None if until is None else max(0.0, until - self._clock.now())
+                    await self._queue.release(lease, delay_s=delay)
+                case None:
+                    pass
+        finally:
+            self.heartbeat.let_go(lease)
+            if self._held.get(id) is held:
+                del self._held[id]
+        return outcome
+
+    async def _run(self, lease: Lease, running: Running) -> Outcome | None:
         id = lease.message.id
-        running = Running()
-        self._held[id] = (lease, running)
         try:
             outcome = await self._engine.run(
-                id, token=lease.token, attempt=lease.attempt, worker=self._worker, running=running
+                id, token=lease.token, attempt=lease.attempt, worker=self.worker, running=running
             )
         except Fenced as fenced:
             _log.info("%s", fenced)
@@ -136,76 +236,89 @@ class Runner(Service):
             else:
                 await self._fail(lease, error)
             return None
-        finally:
-            del self._held[id]
-        match outcome:
-            case Finished():
-                await self._queue.complete(lease)
-            case Suspended(until=until):
-                delay = None if until is None else max(0.0, until - self._clock.now())
-                await self._queue.release(lease, delay_s=delay)
+        self._tell(running, outcome)
         return outcome
+
+    def _tell(self, running: Running, outcome: Outcome) -> None:
+        if running.info is None:
+            return
+        took_s = max(0.0, self._clock.now() - running.info.created_at)
+        if running.waited_s is not None:
+            self._watch.dispatched(running.waited_s)
+        if isinstance(outcome, Finished):
+            self._watch.ended(running.info, outcome.status, took_s)
 
     async def _fail(self, lease: Lease, error: Exception) -> None:
         """Something of ours or of a backend failed, not the customer's flow: try again, at last give up openly."""
         id = lease.message.id
         reason = f"{type(error).__name__}: {error}"
+        self._watch.failed("execution")
         _log.error(
             "execution %s, attempt %d: %s", id, lease.attempt, reason, exc_info=not isinstance(error, TurnoutError)
         )
         await self._queue.fail(lease, reason=reason, delay_s=min(60.0, 2.0 ** (lease.attempt - 1)))
-        await self.bury()
+        if self._given_up is not None:
+            await self._given_up()
 
-    async def _beat(self) -> None:
+    def _lost(self, lease: Lease) -> None:
+        if (running := self._running(lease)) is not None:
+            _log.info("execution %s: its lease is lost", lease.message.id)
+            running.leave()
+
+    def _cancelled(self, lease: Lease) -> None:
+        task = asyncio.ensure_future(self._cancel(lease))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _cancel(self, lease: Lease) -> None:
+        try:
+            asked = History.of(await self._journal.rows(lease.message.id)).cancel
+        except BackendError as error:
+            _log.warning("execution %s is to be cancelled; why is not known: %s", lease.message.id, error)
+            asked = None
+        if (running := self._running(lease)) is not None:
+            running.cancel("" if asked is None else asked.reason)
+
+    def _running(self, lease: Lease) -> Running | None:
+        """The execution that runs here under this very lease."""
+        held = self._held.get(lease.message.id)
+        return held[1] if held is not None and held[0].token == lease.token else None
+
+    async def _watch_deadlines(self) -> None:
+        """Let go of executions that are past their deadline and did not stop: a connector may swallow what tells it to.
+        Their leases run out, and another attempt ends them."""
         while True:
-            await self._clock.sleep(self._beat_s)
-            try:
-                await self._renew()
-                await self.fence(await self._queue.reap())
-            except BackendError as error:
-                _log.warning("cannot renew leases, trying again: %s", error)
-
-    async def _renew(self) -> None:
-        held = list(self._held.values())
-        if not held:
-            return
-        states = await self._queue.extend([lease for lease, _ in held])
-        for (lease, running), state in zip(held, states, strict=True):
-            match state:
-                case LeaseState.CANCELLED:
-                    asked = History.of(await self._journal.rows(lease.message.id)).cancel
-                    running.cancel("" if asked is None else asked.reason)
-                case LeaseState.LOST:
+            await self._clock.sleep(_GRACE_S / 3)
+            latest = self._clock.now() - _GRACE_S
+            for lease, running in list(self._held.values()):
+                deadline = None if running.info is None else running.info.deadline
+                if deadline is not None and deadline < latest and not running.leaving():
+                    _log.error("execution %s does not stop at its deadline: its lease is let go", lease.message.id)
+                    self.heartbeat.let_go(lease)
                     running.leave()
-                case LeaseState.HELD:
-                    pass
 
-    async def fence(self, lost: Sequence[Lease]) -> None:
-        """Keep whoever lost these leases from writing more, to sub-executions as well, and bury what was tried too often."""
-        if not lost:
+    async def _wait_for_tasks(self, seconds: float) -> None:
+        """Until nothing runs, the time is over, or somebody hurries."""
+        if not self._tasks:
             return
-        unfinished = await self._journal.unfinished()
-        for lease in lost:
-            id = lease.message.id
-            for execution in (id, *(other for other in unfinished if other.startswith(f"{id}-"))):
-                await self._journal.fence(execution, lease.token)
-        await self.bury()
+        hurried = asyncio.ensure_future(self._hurried.wait())
+        finished = asyncio.ensure_future(asyncio.wait(self._tasks))
+        await asyncio.wait((hurried, finished), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (hurried, finished):
+            waiting.cancel()
+        await asyncio.gather(hurried, finished, return_exceptions=True)
 
-    async def bury(self) -> None:
-        """Give executions that used up their attempts their end, and their sub-executions, so that none stays running
-        for ever. Also those whose worker died before it could."""
-        for dead in await self._queue.dead(limit=1000):
-            id = dead.message.id
-            history = History.of(await self._journal.rows(id))
-            if history.info is None or history.ended is not None:
-                continue
-            message = (
-                f"given up after {dead.attempts} attempts: {dead.reason or 'its workers died while they ran it'}. "
-                f"`turnout executions resume {id}` tries again from where it was"
-            )
-            below = [other for other in await self._journal.unfinished() if other.startswith(f"{id}-")]
-            for execution in (*below, id):
-                error = ErrorInfo(kind="dead_letter", message=message)
-                ended = Ended(at=self._clock.now(), status=Status.FAILED, error=error)
-                # Nobody holds it: the message is dead, and each lease of it is lost.
-                await self._journal.signal(execution, Row(*encode_event(ended)))
+    async def _hand_back(self) -> None:
+        """Stop what runs, its progress written, and give it to others."""
+        for _, running in list(self._held.values()):
+            running.hand_back()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_HAND_BACK_S)
+        for lease, _ in list(self._held.values()):
+            _log.warning("execution %s does not stop: it is handed back as it is", lease.message.id)
+            try:
+                await self._queue.release(lease)
+            except BackendError as error:
+                _log.warning("execution %s goes on when its lease has run out: %s", lease.message.id, error)
+        for task in self._tasks:
+            task.cancel()

@@ -18,7 +18,7 @@ from turnout.model.events import Accepted, Event
 from turnout.model.execution import ExecutionInfo
 from turnout.values import Value
 
-__all__ = ["Instance", "Submission", "new_execution_id"]
+__all__ = ["Instance", "Submission", "message_of", "new_execution_id"]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32, in the order of its values, so that ids sort as they were made."""
@@ -39,6 +39,11 @@ class Instance:
     integration: Integration
     bundle: str
     settings: str
+
+
+def message_of(info: ExecutionInfo) -> Message:
+    """What an execution is queued with, whoever queues it."""
+    return Message(id=info.id, tenant=info.tenant)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +91,7 @@ class Submission:
             replay_of=replay_of,
         )
         await self.write(info)
-        await self.queue.put(Message(id=info.id, tenant=info.tenant), delay_s=hold_s)
+        await self.queue.put(message_of(info), delay_s=hold_s)
         return info.id
 
     async def write(self, info: ExecutionInfo, more: tuple[Event, ...] = ()) -> bool:

@@ -30,7 +30,7 @@ async def _resume(settings: Settings, *, as_json: bool) -> int:
         await platform.recover()
         taken = (await platform.stores.queue.stats()).ready
         await platform.start_sandbox()
-        await platform.start(platform.metadata, platform.runner)
+        await platform.start(platform.metadata, platform.recovery, platform.runner)
         await platform.drained()
         stats = await platform.stores.queue.stats()
     if as_json:

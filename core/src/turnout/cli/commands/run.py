@@ -86,7 +86,7 @@ async def _run(
         body = await read_payload(payload, platform)
         for line in await platform.start_sandbox():
             click.echo(line, err=True)
-        platform.runner.start_beating()
+        await platform.runner.start_beating()
         trigger = Value({"body": body, "headers": {}, "query": {}, "method": "RUN"})
         with telling_of_interruption(shown), view:
             id = await platform.run(instance, flow.name, trigger)
