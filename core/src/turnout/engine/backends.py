@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
+from turnout.engine.tracing import Tracing
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.connector import Connector
 from turnout.interfaces.journal import Journal
@@ -76,7 +77,7 @@ class EngineSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backends:
     """`secret` resolves a reference such as `env:ERP_TOKEN`; `key` makes idempotency keys; `observe` sees each event
-    once it is durable; `callback_url` is the address that ends a waiting step."""
+    once it is durable; `callback_url` is the address that ends a waiting step; without `tracing` no spans are made."""
 
     journal: Journal
     payloads: PayloadStore
@@ -91,3 +92,4 @@ class Backends:
     observe: Callable[[str, Event], None]
     callback_url: Callable[[str, str], str]
     settings: EngineSettings = EngineSettings()
+    tracing: Tracing | None = None

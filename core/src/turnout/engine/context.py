@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, TypeVar
@@ -114,6 +114,11 @@ class StepContext(ActionContext):
     @property
     def remaining_s(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - self._session.now())
+
+    @cached_property
+    def trace_headers(self) -> Mapping[str, str]:
+        span = self._session.trace.context(self.step, self.attempt)
+        return {} if span is None else span.headers
 
     async def resource(self, key: object, make: Callable[[], Awaitable[T]], close: Callable[[T], Awaitable[None]]) -> T:
         return await self._session.resources.get(key, make, close)

@@ -140,6 +140,12 @@ class FlowPlan:
     calls: bool = False
     paths: Mapping[str, str]
     """Where each step stands, loops' items left open: `each[].approve`."""
+    placed: Mapping[str, StepPlan]
+    """The steps by those places."""
+
+    def step(self, place: str) -> StepPlan | None:
+        """The step that stands there; None for an arm, or an item."""
+        return self.placed.get(place)
 
     def path_of(self, id: str, prefix: str) -> str:
         """The path of a step as seen from a place inside the flow, whose loop items it takes. `StepError` if there is no
@@ -164,7 +170,8 @@ def plan_flow(
         flow=flow,
         steps=steps,
         ids=tuple(_ids(steps)),
-        paths=dict(_paths(steps, "")),
+        paths={plan.step.id: place for place, plan in _placed(steps, "")},
+        placed=dict(_placed(steps, "")),
         modules=tuple(dict.fromkeys(modules[plan.step.id] for plan in _all(steps) if isinstance(plan, CodePlan))),
         calls=any(isinstance(plan, CallPlan) for plan in _all(steps)),
     )
@@ -286,12 +293,12 @@ def _below(plan: StepPlan) -> Iterator[tuple[str, Steps]]:
         yield "", plan.handler
 
 
-def _paths(steps: Steps, prefix: str) -> Iterator[tuple[str, str]]:
+def _placed(steps: Steps, prefix: str) -> Iterator[tuple[str, StepPlan]]:
     for plan in steps:
         path = prefix + plan.step.id
-        yield plan.step.id, path
+        yield path, plan
         for between, inner in _below(plan):
-            yield from _paths(inner, f"{path}{between}.")
+            yield from _placed(inner, f"{path}{between}.")
 
 
 def _all(steps: Steps) -> Iterator[StepPlan]:

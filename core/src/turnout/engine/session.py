@@ -17,10 +17,11 @@ from turnout.engine.pen import Pen
 from turnout.engine.plan import FlowPlan
 from turnout.engine.resources import Resources
 from turnout.engine.running import Running
+from turnout.engine.tracing import ExecutionTrace
 from turnout.errors import StepError
 from turnout.interfaces.connector import ConnectionType
 from turnout.masking import Mask
-from turnout.model.events import Logged, StepEnded
+from turnout.model.events import Event, Logged, StepEnded
 from turnout.model.execution import ErrorInfo, ExecutionInfo, StepStatus
 from turnout.model.payload import Encoded
 from turnout.values import NULL, Value
@@ -58,12 +59,13 @@ class Session:
         self.scope = held.scope or info.id
         self._secrets: tuple[str, ...] = ()
         self.mask = _mask(self._secrets)
+        self.trace = ExecutionTrace(backends.tracing, history, plan)
         self.content = Content(backends.payloads, info.tenant)
         self.pen = Pen(
             backends.journal,
             info.id,
             token,
-            observe=backends.observe,
+            observe=backends.observe if backends.tracing is None else self._observe,
             strict=backends.settings.strict,
             log_lines=backends.settings.log_lines,
         )
@@ -78,6 +80,10 @@ class Session:
         )
         self._settings = settings
         self._connections: dict[str, ConnectionType] = {}
+
+    def _observe(self, execution: str, event: Event) -> None:
+        self.backends.observe(execution, event)
+        self.trace.observe(event)
 
     def now(self) -> float:
         return self.backends.clock.now()
@@ -169,7 +175,7 @@ class Session:
     def describe(self, path: str, attempt: int) -> Mapping[str, object]:
         """What customers' code may know about where it runs."""
         info = self.info
-        return {
+        about: dict[str, object] = {
             "execution": info.id,
             "step": path,
             "attempt": attempt,
@@ -178,6 +184,10 @@ class Session:
             "flow": info.flow,
             "instance": info.instance,
         }
+        span = self.trace.context(path, attempt)
+        if span is not None:
+            about |= span.headers
+        return about
 
 
 @lru_cache(maxsize=256)

@@ -176,6 +176,12 @@ class ActionContext(ABC):
     def remaining_s(self) -> float | None:
         """Seconds until the step's or the flow's time-out; None without one."""
 
+    @property
+    def trace_headers(self) -> Mapping[str, str]:
+        """`traceparent` and `tracestate` (W3C) for the requests of this attempt, so that what the other side does becomes a
+        part of the execution's trace; empty where there is no trace."""
+        return {}
+
     @abstractmethod
     async def resource(self, key: object, make: Callable[[], Awaitable[T]], close: Callable[[T], Awaitable[None]]) -> T:
         """Something kept for the worker's lifetime, a connection pool say: made at the first call with this key (which

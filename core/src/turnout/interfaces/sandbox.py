@@ -70,7 +70,8 @@ class FileAccess:
 class Job:
     """Call the default export of `module` (relative to the bundle) with `input`, within `timeout_s`.
 
-    `context` is small JSON-like data, nothing secret: execution, step, attempt, integration, flow, instance.
+    `context` is small JSON-like data, nothing secret: execution, step, attempt, integration, flow, instance, and where
+    there is a trace `traceparent` and `tracestate`, for the requests that the code makes.
     `log` is called with each line as it comes, in order, before the outcome is returned.
     """
 
