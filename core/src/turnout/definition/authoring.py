@@ -28,8 +28,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypedDict, Unpack, cast
 
-from turnout.definition.construct import config_variable, connection_slot, retry_of, step_of
+from turnout.definition.construct import config_variable, connection_slot, limits_of, retry_of, step_of
+from turnout.definition.grammar import LIMITS
 from turnout.definition.nearest import hint_for
+from turnout.definition.nodes import node_of
+from turnout.definition.reading import Reading
 from turnout.errors import DefinitionError, Problem
 from turnout.model.definition import (
     BranchArm,
@@ -42,6 +45,7 @@ from turnout.model.definition import (
     Trigger,
 )
 from turnout.model.duration import parse_duration
+from turnout.model.limits import FlowLimits
 
 __all__ = [
     "action",
@@ -51,6 +55,7 @@ __all__ = [
     "connection",
     "expr",
     "flow",
+    "limits",
     "loop",
     "on",
     "otherwise",
@@ -213,12 +218,28 @@ def on(trigger: str, *, connection: str = "", inputs: Mapping[str, Any] | None =
     return Trigger(type=trigger, connection=connection, options=_data({**(inputs or {}), **named}, trigger))
 
 
+def limits(
+    *,
+    concurrency: int | str | Mapping[str, Any] | Sequence[Any] | None = None,
+    rate: Mapping[str, Any] | Sequence[Any] | None = None,
+    order: Any = None,
+    debounce: Duration | Mapping[str, Any] | None = None,
+    deduplicate: Any = None,
+    priority: int | str = 0,
+) -> FlowLimits:
+    """How fast a flow may run, each limit as in YAML: `limits(concurrency=5, rate={"most": 10, "window": "1m"})`."""
+    written = {"concurrency": concurrency, "rate": rate, "order": order, "debounce": debounce}
+    written |= {"deduplicate": deduplicate, "priority": priority}
+    return _limits({name: item for name, item in written.items() if item is not None})
+
+
 def flow(
     name: str,
     trigger: Trigger | None = None,
     *,
     steps: Sequence[Step],
     timeout: Duration | None = None,
+    limits: FlowLimits | Mapping[str, Any] | None = None,
     description: str = "",
 ) -> Flow:
     """A flow; without a trigger it is called by other flows, or by hand."""
@@ -228,6 +249,7 @@ def flow(
         steps=_steps(steps, f"flow {name!r}"),
         timeout_s=None if timeout is None else _seconds(timeout, "timeout"),
         description=description,
+        limits=limits if isinstance(limits, FlowLimits) else _limits(limits or {}),
         position=_position(),
     )
 
@@ -299,6 +321,28 @@ def _retry(written: Any, id: str) -> Retry:
             raise _refused(
                 f"step {id!r}: `retry` is retry(…), a number of attempts, or a mapping of what retry(…) takes"
             )
+
+
+def _limits(written: Mapping[str, Any]) -> FlowLimits:
+    """Read by the grammar, as YAML is, so that both say the same."""
+    reading = Reading()
+    values = reading.shape(node_of(_data(_timed(written), "limits"), _position()), LIMITS)
+    if reading.problems:
+        raise DefinitionError(reading.problems)
+    return limits_of(values)
+
+
+def _timed(written: Any) -> Any:
+    """The same with seconds for each `timedelta`."""
+    match written:
+        case timedelta():
+            return written.total_seconds()
+        case Mapping():
+            return {key: _timed(item) for key, item in written.items()}
+        case list() | tuple():
+            return [_timed(item) for item in written]
+        case _:
+            return written
 
 
 def _steps(written: Any, who: str) -> tuple[Step, ...]:

@@ -135,19 +135,29 @@ def _error_kind(written: str) -> str:
 
 def limits_of(values: Values) -> FlowLimits:
     """The limits of a flow; what is not written has the model's default."""
-    kinds: dict[str, Any] = {"order": OrderLimit, "debounce": DebounceLimit, "deduplicate": Deduplication}
-    one = {name: kind(**_limit(values[name])) for name, kind in kinds.items() if name in values}
+    order, debounce, deduplicate = values.get("order"), values.get("debounce"), values.get("deduplicate")
     return FlowLimits(
-        concurrency=tuple(ConcurrencyLimit(**_limit(item)) for item in values.get("concurrency", ())),
-        rate=tuple(RateLimit(**_limit(item)) for item in values.get("rate", ())),
+        concurrency=tuple(
+            ConcurrencyLimit(**_counted(item), most=item.get("most", 1)) for item in values.get("concurrency", ())
+        ),
+        rate=tuple(
+            RateLimit(**_counted(item), most=item.get("most", 1), window_s=item.get("window", 0.0))
+            for item in values.get("rate", ())
+        ),
+        order=None if order is None else OrderLimit(**_counted(order)),
+        debounce=None
+        if debounce is None
+        else DebounceLimit(**_counted(debounce), wait_s=debounce.get("wait", 0.0), longest_s=debounce.get("longest")),
+        deduplicate=None
+        if deduplicate is None
+        else Deduplication(key=deduplicate.get("key"), window_s=deduplicate.get("window", 86400.0)),
         priority=values.get("priority", 0),
-        **one,
     )
 
 
-def _limit(values: Values) -> dict[str, Any]:
-    names = {"window": "window_s", "wait": "wait_s", "longest": "longest_s"}
-    return {names.get(key, key): Per(item) if key == "per" else item for key, item in values.items()}
+def _counted(values: Values) -> dict[str, Any]:
+    """Which executions count together."""
+    return {"per": Per(values.get("per", Per.FLOW)), "key": values.get("key")}
 
 
 def config_variable(name: str, values: Values) -> ConfigVariable:

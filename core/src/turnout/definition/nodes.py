@@ -7,7 +7,7 @@ from typing import Any
 
 from turnout.model.definition import Position
 
-__all__ = ["Entry", "ListNode", "MapNode", "Node", "ScalarNode", "plain"]
+__all__ = ["Entry", "ListNode", "MapNode", "Node", "ScalarNode", "node_of", "plain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +57,14 @@ def plain(node: Node) -> Any:
             return [plain(item) for item in node.items]
         case MapNode():
             return {key: plain(entry.value) for key, entry in node.entries.items()}
+
+
+def node_of(data: Any, at: Position) -> Node:
+    """JSON-like data as nodes that all stand at one place: what Python wrote in one call."""
+    match data:
+        case dict():
+            return MapNode(at, {key: Entry(at, node_of(item, at)) for key, item in data.items()})
+        case list():
+            return ListNode(tuple(node_of(item, at) for item in data), at)
+        case _:
+            return ScalarNode(data, str(data), at, '"' if isinstance(data, str) else "", at)

@@ -144,14 +144,15 @@ class References:
         if root == "steps":
             return self._step_fault(rest, step, scope) if rest else None
         if root == "config":
-            return self._config_fault(rest)
+            return self.config_fault(rest)
         if root == "error" and root in scope.names and rest and rest[0] not in _ERROR_FIELDS:
             return f"an error has no field {rest[0]!r}", hint_for(rest[0], _ERROR_FIELDS), f"error.{rest[0]}"
         if root in _ROOTS or root in scope.names:
             return None
         return self._root_fault(root, scope)
 
-    def _config_fault(self, rest: list[str]) -> tuple[str, str, str] | None:
+    def config_fault(self, rest: list[str]) -> tuple[str, str, str] | None:
+        """What is wrong with a reference below `config`, if anything is: a message, a hint, and the text to look for."""
         if not rest:
             self.config_used.update(self._integration.config)
             return None

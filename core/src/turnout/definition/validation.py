@@ -8,6 +8,7 @@ from typing import Final
 
 from turnout.definition.action_checks import ActionChecks
 from turnout.definition.config_checks import config_faults
+from turnout.definition.limit_checks import LimitChecks
 from turnout.definition.places import Places
 from turnout.definition.references import References
 from turnout.definition.schedules import schedule_faults
@@ -34,16 +35,18 @@ def validate(integration: Integration, connectors: Mapping[str, Connector]) -> l
     structure = Structure(integration, places)
     actions = ActionChecks(integration, connectors, places)
     references = References(integration, connectors, places)
+    limits = LimitChecks(integration, places, references.config_fault)
     problems = [*structure.names(), *config_faults(integration, places), *actions.connections()]
     read_whole = True
     for flow in integration.flows.values():
         problems += structure.check(flow)
         problems += schedule_faults(flow, places)
+        problems += limits.check(flow)
         problems += actions.check(flow)
         found = list(islice(references.check(flow), _MOST))
         read_whole = read_whole and len(found) < _MOST
         problems += found
-    problems += structure.calls()
+    problems += [*structure.calls(), *limits.shared()]
     problems += [
         places.problem(
             f"config variable {name!r} is read by no expression",

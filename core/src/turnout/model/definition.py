@@ -251,7 +251,7 @@ class Flow:
     steps: tuple[Step, ...] = ()
     timeout_s: float | None = None
     description: str = ""
-    limits: FlowLimits = FlowLimits()
+    limits: FlowLimits = field(default_factory=FlowLimits)
     position: Position | None = field(default=None, compare=False)
 
 

@@ -80,7 +80,7 @@ class Deduplication:
     """Those of one flow with an equal `key` within `window_s` are one execution."""
 
     key: Any
-    window_s: float = 86400.0
+    window_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
