@@ -16,6 +16,7 @@ from turnout.engine.plan import CallPlan, FlowPlan, plan_flow
 from turnout.engine.resources import Resources
 from turnout.engine.running import Running
 from turnout.engine.session import Session
+from turnout.engine.tracing import trace_end
 from turnout.errors import BackendError, NotFound, StepError, UserError
 from turnout.interfaces.journal import Row
 from turnout.model.definition import CodeStep, walk
@@ -64,7 +65,7 @@ class Engine(Caller):
         try:
             session = await self._session(info, history, token, worker, running)
         except UserError as error:
-            return await self._refuse(info, token, worker, attempt, error)
+            return await self._refuse(history, token, worker, attempt, error)
         running.info = info
         if history.began_at is None:
             running.waited_s = max(0.0, session.now() - info.created_at)
@@ -165,8 +166,10 @@ class Engine(Caller):
         await session.pen.barrier(Ended(at=session.now(), status=end.status, output=packed, error=end.error))
         return end
 
-    async def _refuse(self, info: ExecutionInfo, token: int, worker: str, attempt: int, error: UserError) -> Finished:
+    async def _refuse(self, history: History, token: int, worker: str, attempt: int, error: UserError) -> Finished:
         """End an execution that cannot even begin: its bundle, settings or a plugin it needs is gone."""
+        info = history.info
+        assert info is not None
         now = self.backends.clock.now()
         reason = ErrorInfo(kind="settings", message=str(error))
         began = Began(at=now, worker=worker, token=token, attempt=attempt)
@@ -176,6 +179,7 @@ class Engine(Caller):
         await self.backends.journal.barrier(info.id, token)
         for event in (began, ended):
             self.backends.observe(info.id, event)
+        trace_end(self.backends.tracing, history, ended)
         return Finished(status=Status.FAILED, error=reason)
 
     async def _session(
@@ -228,6 +232,7 @@ class Engine(Caller):
         body = await session.content.pack(Value({"body": inputs}))
         flow = session.bundle.integration.flows[plan.step.flow]
         now = session.now()
+        span = session.trace.call_context(path, attempt.number)
         deadlines = [limit for limit in (session.info.deadline, flow.timeout_s and now + flow.timeout_s) if limit]
         info = ExecutionInfo(
             id=child,
@@ -243,6 +248,8 @@ class Engine(Caller):
             deadline=min(deadlines, default=None),
             parent=session.info.id,
             parent_path=path,
+            traceparent="" if span is None else span.traceparent,
+            tracestate="" if span is None else span.state,
         )
         # What a sub-execution is told must not change afterwards, as with any effect.
         await session.pen.barrier()
@@ -296,6 +303,7 @@ class Engine(Caller):
         await self.backends.journal.append(child, session.token, [Row(*encode_event(ended))])
         await self.backends.journal.barrier(child, session.token)
         self.backends.observe(child, ended)
+        trace_end(self.backends.tracing, history, ended)
 
     async def _child_output(self, session: Session, child: str) -> Value:
         """The output of a sub-execution that ended in an earlier process."""
