@@ -47,7 +47,7 @@ def _endpoint(
         request = Request(
             method=incoming.method,
             path=incoming.url.path,
-            headers={name.lower(): value for name, value in incoming.headers.items()},
+            headers=_headers(incoming),
             query=dict(incoming.query_params),
             parameters={name: str(value) for name, value in incoming.path_params.items()},
             body=_capped(incoming, request_bytes),
@@ -66,6 +66,14 @@ def _endpoint(
             return StarletteResponse(f'{{"error": "not accepted, send it again: {type(error).__name__}"}}', 503, _JSON)
 
     return endpoint
+
+
+def _headers(incoming: StarletteRequest) -> dict[str, str]:
+    """A header that comes more than once is one with all its values (RFC 9110, 5.2)."""
+    headers: dict[str, str] = {}
+    for name, value in incoming.headers.items():
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
 _JSON = {"content-type": "application/json"}

@@ -14,6 +14,7 @@ from turnout.local.stores import Stores
 from turnout.model.definition import Flow, walk
 from turnout.model.events import CancelRequested, Ended, Event, Resumed, StepEnded, StepRunning
 from turnout.model.execution import ErrorInfo, ExecutionInfo, ExecutionRecord, Status, StepRecord, StepStatus, parent_id
+from turnout.model.trace import execution_context
 from turnout.services.metadata import Metadata
 from turnout.services.roots import below, root_of
 from turnout.services.runner import Runner
@@ -105,7 +106,15 @@ class Operations:
     ) -> ExecutionInfo:
         now = self._stores.clock.now()
         info = replace(
-            record.info, id=new_execution_id(now), created_at=now, replay_of=record.info.id, parent="", parent_path=""
+            record.info,
+            id=new_execution_id(now),
+            created_at=now,
+            replay_of=record.info.id,
+            parent="",
+            parent_path="",
+            traceparent="",
+            tracestate="",
+            replayed_span=execution_context(record.info).traceparent,
         )
         if instance is not None:
             info = replace(

@@ -24,6 +24,7 @@ from turnout.interfaces.service import Request, Response, Route, Service
 from turnout.model.duration import parse_duration
 from turnout.model.events import Ended, Signalled
 from turnout.model.payload import INLINE_BYTES, File
+from turnout.model.trace import TraceContext, trace_context
 from turnout.services.roots import root_of
 from turnout.services.submission import Instance, Submission
 from turnout.services.waiting import Endings
@@ -104,7 +105,7 @@ class Ingress(Service):
             trigger = await self._trigger(instance, flow.name, request)
             if isinstance(trigger, Response):
                 return trigger
-            id, ending = await self._accept(instance, flow.name, trigger, wait=wait_s is not None)
+            id, ending = await self._accept(instance, flow.name, trigger, _span(request), wait=wait_s is not None)
         except NotFound as error:
             return _json(404, {"error": str(error)})
         except StepError as error:
@@ -116,17 +117,17 @@ class Ingress(Service):
         return await self._answer(id, instance.tenant, ending, wait_s)
 
     async def _accept(
-        self, instance: Instance, flow: str, event: TriggerEvent, *, wait: bool
+        self, instance: Instance, flow: str, event: TriggerEvent, span: TraceContext | None, *, wait: bool
     ) -> tuple[str, asyncio.Future[Ended] | None]:
         id = ""
         if event.deduplication_id:
             what = "\0".join(("webhook", instance.name, flow, event.deduplication_id))
             id = "w" + hmac.digest(self._backends.key, what.encode(), hashlib.sha256).hex()[:25]
         if not wait:
-            return await self._submission.accept(instance, flow, event.value, id=id), None
+            return await self._submission.accept(instance, flow, event.value, id=id, span=span), None
         # Whoever waits must be known before the execution can end.
         with self._endings.reserving() as reserved:
-            id = await self._submission.accept(instance, flow, event.value, id=id)
+            id = await self._submission.accept(instance, flow, event.value, id=id, span=span)
             return id, reserved.claim(id)
 
     async def _answer(self, id: str, tenant: str, ending: asyncio.Future[Ended], wait_s: float) -> Response:
@@ -202,11 +203,18 @@ class Ingress(Service):
             value = await content.pack(_webhook(request, await body_value(request, content)))
         except StepError as error:
             return _refused(error)
-        event = Signalled(at=self._backends.clock.now(), path=path, value=value)
+        span = _span(request)
+        sender = "" if span is None else span.traceparent
+        event = Signalled(at=self._backends.clock.now(), path=path, value=value, traceparent=sender)
         if await self._backends.journal.signal(execution, Row(*encode_event(event))):
             self._backends.observe(execution, event)
         await self._queue.wake(root)
         return _accepted(execution)
+
+
+def _span(request: Request) -> TraceContext | None:
+    """The sender's span, where it names one."""
+    return trace_context(request.headers.get("traceparent", ""), request.headers.get("tracestate", ""))
 
 
 def _webhook(request: Request, body: Value) -> Value:

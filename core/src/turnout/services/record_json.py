@@ -10,6 +10,7 @@ from turnout.errors import BackendError
 from turnout.interfaces.payloads import PayloadStore
 from turnout.model.execution import ErrorInfo, ExecutionRecord, StepRecord
 from turnout.model.payload import Encoded, File
+from turnout.model.trace import execution_context
 
 __all__ = ["error_json", "record_json", "time_text", "value_json"]
 
@@ -45,6 +46,7 @@ async def record_json(record: ExecutionRecord, payloads: PayloadStore) -> dict[s
         "attempts": record.attempts,
         "parent": info.parent or None,
         "replay_of": info.replay_of or None,
+        "trace_id": execution_context(info).trace_id,
     }
 
 

@@ -16,6 +16,7 @@ from turnout.interfaces.queue import Message, Queue
 from turnout.model.definition import Integration
 from turnout.model.events import Accepted, Event
 from turnout.model.execution import ExecutionInfo
+from turnout.model.trace import TraceContext
 from turnout.values import Value
 
 __all__ = ["Instance", "Submission", "message_of", "new_execution_id"]
@@ -65,11 +66,13 @@ class Submission:
         hold_s: float = 0.0,
         id: str = "",
         replay_of: str = "",
+        span: TraceContext | None = None,
     ) -> str:
         """Write and queue an execution; its id. Once this returns nothing short of losing the store loses it.
 
         `trigger` is what expressions see as `trigger`. With `hold_s` no worker takes it before: the caller claims it
-        itself. `id` makes it idempotent: an execution of that id is accepted once.
+        itself. `id` makes it idempotent: an execution of that id is accepted once. `span` is the sender's, of
+        whose trace the execution becomes a part.
         """
         if flow not in instance.integration.flows:
             known = ", ".join(instance.integration.flows)
@@ -89,6 +92,8 @@ class Submission:
             created_at=now,
             deadline=None if timeout_s is None else now + timeout_s,
             replay_of=replay_of,
+            traceparent="" if span is None else span.traceparent,
+            tracestate="" if span is None else span.state,
         )
         await self.write(info)
         await self.queue.put(message_of(info), delay_s=hold_s)
