@@ -140,6 +140,10 @@ class _Context(ActionContext):
     def remaining_s(self) -> float | None:
         return self._runner.remaining_s
 
+    @property
+    def trace_headers(self) -> Mapping[str, str]:
+        return self._runner.trace_headers
+
     async def resource(self, key: object, make: Callable[[], Awaitable[T]], close: Callable[[T], Awaitable[None]]) -> T:
         return await self._runner.resources.get(key, make, close)
 
@@ -163,6 +167,7 @@ class ActionRunner:
         self.connection = connection
         self.idempotency_key = idempotency_key
         self.remaining_s = remaining_s
+        self.trace_headers: Mapping[str, str] = {}
         self.files = MemoryFiles()
         self.state = MemoryState()
         self.log = RecordedLog()

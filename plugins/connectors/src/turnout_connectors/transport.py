@@ -14,7 +14,7 @@ import asyncio
 import ipaddress
 import socket
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -25,7 +25,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 from turnout.connectors import ActionContext, StepError, StepTimeout
 
-__all__ = ["USER_AGENT", "content", "describe", "masked_url", "open_pool", "retry_after_s", "send", "within"]
+__all__ = ["USER_AGENT", "content", "describe", "masked_url", "open_pool", "retry_after_s", "send", "traced", "within"]
 
 USER_AGENT: Final = "turnout-connectors/0.1"
 
@@ -43,6 +43,17 @@ _BOMB_RATIO: Final = 200
 async def open_pool(context: ActionContext, connector: str) -> httpx.AsyncBaseTransport:
     """The worker's pool for this connector."""
     return await context.resource((connector, "pool"), _open, _close)
+
+
+def traced(context: ActionContext, headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers, and those that make the request a part of the execution's trace, unless `traceparent` is set already.
+
+    Its ids tell nothing and open nothing, so that they go wherever the request goes, after a redirect as well.
+    """
+    set_here = {name.lower() for name in headers}
+    if "traceparent" in set_here:
+        return dict(headers)
+    return {**headers, **{name: value for name, value in context.trace_headers.items() if name not in set_here}}
 
 
 async def send(pool: httpx.AsyncBaseTransport, request: httpx.Request, *, timeout_s: float | None) -> httpx.Response:

@@ -98,6 +98,7 @@ class Dropbox:
     async def _answer(self, request: httpx.Request) -> AsyncIterator[httpx.Response]:
         remaining = self._context.remaining_s
         async with transport.within(remaining, "POST", request.url):
+            request.headers.update(self._context.trace_headers)
             response = await transport.send(self._pool, request, timeout_s=remaining)
             try:
                 if response.status_code != 200:

@@ -79,7 +79,7 @@ class Exchange:
 
     def _first_call(self) -> Call:
         inputs = self._inputs
-        headers = list(inputs.headers.items())
+        headers = list(transport.traced(self._context, inputs.headers).items())
         set_here = {name.lower() for name in inputs.headers}
         headers.extend((name, value) for name, value in _DEFAULT_HEADERS if name.lower() not in set_here)
         if inputs.idempotency_header is not None:
