@@ -10,11 +10,13 @@ from typing import Any
 __all__ = ["run_contract"]
 
 
-async def run_contract(contract: type, name: str, fixtures: Callable[[], Mapping[str, Any]]) -> None:
-    """Run `test_<name>` of the contract, once for each of its parameters, on the fixtures that a function makes anew."""
+async def run_contract(contract: type, name: str, fixtures: Callable[..., Mapping[str, Any]]) -> None:
+    """Run `test_<name>` of the contract, once for each of its parameters, on the fixtures that a function makes anew; it
+    is given those parameters that it has a name for."""
     test = getattr(contract(), f"test_{name}")
+    wanted = inspect.signature(fixtures).parameters
     for parameters in _parameters(test):
-        given = {**fixtures(), **parameters}
+        given = {**fixtures(**{name: parameters[name] for name in wanted if name in parameters}), **parameters}
         result = test(**{name: given[name] for name in inspect.signature(test).parameters})
         if inspect.isawaitable(result):
             await result

@@ -14,6 +14,7 @@ from turnout.errors import Unsupported
 from turnout.interfaces.queue import DeadMessage, Lease, LeaseState, Message, QueueStats
 from turnout.local.memory_queue import MemoryQueue, _Entry
 from turnout.model.durability import Durability
+from turnout.model.tenancy import Policies
 from turnout.testing.clock import ManualClock
 from turnout.testing.queue import LEASE_S, MAX_ATTEMPTS, QueueContract
 
@@ -267,6 +268,37 @@ class DropsTheWaitingOnly(MemoryQueue):
         return entry is not None and entry.state in ("ready", "delayed") and await super().drop(id)
 
 
+class TakesMoreThanAskedFor(MemoryQueue):
+    async def take_many(self, worker: str, *, limit: int, wait_s: float) -> Sequence[Lease]:
+        return [lease for _ in range(limit + 1) if (lease := await self.take(worker, wait_s=wait_s))]
+
+
+class WaitsForAll(MemoryQueue):
+    async def take_many(self, worker: str, *, limit: int, wait_s: float) -> Sequence[Lease]:
+        leases = [await self.take(worker, wait_s=wait_s) for _ in range(limit)]
+        return [lease for lease in leases if lease]
+
+
+class MissesInItsOwnOrder(MemoryQueue):
+    async def missing(self, ids: Sequence[str]) -> Sequence[str]:
+        return sorted(await super().missing(ids))
+
+
+class BelievesInEveryWorker(MemoryQueue):
+    async def reap(self, *, workers: Collection[str] = ()) -> Sequence[Lease]:
+        return await super().reap()
+
+
+class ReapsWorkersOnly(MemoryQueue):
+    async def reap(self, *, workers: Collection[str] = ()) -> Sequence[Lease]:
+        return self._end_leases([entry for entry in self._leased.values() if entry.worker in workers])
+
+
+class NamesAWorkerForEachLease(MemoryQueue):
+    async def workers(self) -> Sequence[str]:
+        return [entry.worker for entry in self._leased.values()]
+
+
 class CountsNothing(MemoryQueue):
     async def stats(self) -> QueueStats:
         return QueueStats(ready=1, delayed=1, leased=1, dead=1, oldest_ready_s=1)
@@ -376,6 +408,18 @@ CAUGHT = {
     ReapsToTheTail: ["a_reaped_message_goes_to_the_head_of_its_tenants_line"],
     NeverBuries: ["reap_sends_a_message_without_attempts_left_to_the_dead_letters"],
     DropsTheWaitingOnly: ["drop_removes_a_message_wherever_it_is"],
+    TakesMoreThanAskedFor: ["many_are_taken_at_once_in_the_order_of_take_and_no_more_than_asked_for"],
+    WaitsForAll: [
+        "taking_many_waits_for_the_first_only",
+        "taking_many_returns_nothing_after_its_waiting_time",
+    ],
+    MissesInItsOwnOrder: ["missing_are_the_ids_that_are_nowhere_in_their_order"],
+    BelievesInEveryWorker: [
+        "reap_ends_the_leases_of_dead_workers_before_they_run_out",
+        "the_lease_of_a_dead_worker_on_its_last_attempt_is_a_dead_letter",
+    ],
+    ReapsWorkersOnly: ["reap_of_dead_workers_ends_what_has_expired_as_well"],
+    NamesAWorkerForEachLease: ["workers_are_those_who_hold_a_lease_each_once"],
     CountsNothing: [
         "stats_count_and_know_the_age_of_the_oldest_that_is_due",
         "an_empty_queue_has_nothing_to_tell",
@@ -397,16 +441,22 @@ class ImpatientContract(QueueContract):
 
 async def check(queue_class: type[MemoryQueue], name: str) -> None:
     """Run one test of the contract on a queue of this class."""
-    clock = ManualClock()
+    queues = []
 
-    def make_queue(clock: ManualClock) -> MemoryQueue:
-        return queue_class(clock=clock, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS)
+    def fixtures(policies: Policies | None = None) -> dict[str, object]:
+        clock = ManualClock()
 
-    queue = make_queue(clock)
+        def make_queue(clock: ManualClock, policies: Policies) -> MemoryQueue:
+            queues.append(queue_class(clock=clock, policies=policies, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS))
+            return queues[-1]
+
+        return {"queue": make_queue(clock, policies or Policies()), "make_queue": make_queue, "clock": clock}
+
     try:
-        await run_contract(ImpatientContract, name, lambda: {"queue": queue, "make_queue": make_queue, "clock": clock})
+        await run_contract(ImpatientContract, name, fixtures)
     finally:
-        await MemoryQueue.close(queue)
+        for queue in queues:
+            await MemoryQueue.close(queue)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ class Deaf(MemoryQueue):
 class TestDeaf(QueueContract):
     @pytest.fixture
     def make_queue(self):
-        return lambda clock: Deaf(clock=clock, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS)
+        return lambda clock, policies: Deaf(clock=clock, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS)
 """
 
 

@@ -98,7 +98,8 @@ class DeadMessage:
 class QueueStats:
     """How many are due, not yet due, held back by a limit, leased and dead; the age in seconds of the oldest that is due.
 
-    `tenants` has how many of each tenant are due or held back, where the queue knows."""
+    `tenants` has how many of each tenant are due or held back, where the queue knows; `shards` the same as here of each
+    shard by its name, where the queue has several."""
 
     ready: int
     delayed: int
@@ -107,6 +108,7 @@ class QueueStats:
     oldest_ready_s: float
     held: int = 0
     tenants: Mapping[str, int] = field(default_factory=dict)
+    shards: Mapping[str, QueueStats] = field(default_factory=dict)
 
 
 class Queue(Openable, ABC):
@@ -200,7 +202,8 @@ class Queue(Openable, ABC):
 
     @abstractmethod
     async def revive(self, id: str) -> bool:
-        """Make a dead message due again, its attempts starting over. False if it is not dead."""
+        """Make a dead message due again, its attempts starting over, behind the others of its `order`. False if it is not
+        dead."""
 
     @abstractmethod
     async def drop(self, id: str) -> bool:

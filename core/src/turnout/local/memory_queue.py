@@ -15,6 +15,7 @@ from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.queue import DeadMessage, Lease, LeaseState, Message, Queue, QueueCapability, QueueStats
 from turnout.local.takers import Takers
 from turnout.model.durability import Durability
+from turnout.model.tenancy import Policies
 
 __all__ = ["MemoryQueue"]
 
@@ -49,7 +50,15 @@ class MemoryQueue(Queue):
 
     capabilities: ClassVar[frozenset[QueueCapability]] = frozenset(QueueCapability) - {QueueCapability.LIMITS}
 
-    def __init__(self, *, clock: Clock | None = None, lease_s: float = 30.0, max_attempts: int = 5) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        lease_s: float = 30.0,
+        max_attempts: int = 5,
+        policies: Policies | None = None,
+    ) -> None:
+        self._policies = policies or Policies()
         self._clock = clock or SystemClock()
         self._lease_s = lease_s
         self._max_attempts = max_attempts
@@ -243,7 +252,7 @@ class MemoryQueue(Queue):
             if entry.attempts >= self._max_attempts:
                 self._bury(entry, f"its worker was lost {entry.attempts} times, the last was {entry.worker}")
             else:
-                self._line_up(entry, entry.at, rank=_HEAD)
+                self._line_up(entry, min(entry.at, self._clock.now()), rank=_HEAD)
                 self._lines.move_to_end(entry.message.tenant, last=False)
         ended.reverse()
         return ended

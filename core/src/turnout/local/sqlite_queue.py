@@ -23,6 +23,7 @@ from turnout.local.database import Database
 from turnout.local.project_database import project_database
 from turnout.local.takers import Takers
 from turnout.model.durability import Durability
+from turnout.model.tenancy import Policies
 
 __all__ = ["SQLiteQueue"]
 
@@ -90,8 +91,15 @@ class SQLiteQueue(Queue):
     capabilities: ClassVar[frozenset[QueueCapability]] = frozenset(QueueCapability) - {QueueCapability.LIMITS}
 
     def __init__(
-        self, database: Database, *, clock: Clock | None = None, lease_s: float = 30.0, max_attempts: int = 5
+        self,
+        database: Database,
+        *,
+        clock: Clock | None = None,
+        lease_s: float = 30.0,
+        max_attempts: int = 5,
+        policies: Policies | None = None,
     ) -> None:
+        self._policies = policies or Policies()
         database.migrate("queue", _MIGRATIONS)
         self._database = database
         self._clock = clock or SystemClock()
@@ -106,6 +114,7 @@ class SQLiteQueue(Queue):
             clock=opening.clock,
             lease_s=opening.lease_s,
             max_attempts=opening.max_attempts,
+            policies=opening.policies,
         )
 
     @property

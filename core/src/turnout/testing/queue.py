@@ -5,7 +5,9 @@ To test an implementation, subclass `QueueContract` in a test module and overrid
     class TestMyQueue(QueueContract):
         @pytest.fixture
         def make_queue(self, tmp_path):
-            return lambda clock: MyQueue(clock=clock, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS)
+            return lambda clock, policies: MyQueue(
+                clock=clock, policies=policies, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS
+            )
 
 All queues of one test that a factory makes share their messages if the implementation is durable. Needs
 `asyncio_mode = "auto"` of pytest-asyncio. Nothing in here sleeps: the clock is moved by hand.
@@ -20,6 +22,7 @@ import pytest
 from turnout.errors import Unsupported
 from turnout.interfaces.queue import Lease, LeaseState, Queue, QueueCapability
 from turnout.model.durability import Durability
+from turnout.model.tenancy import Policies
 from turnout.testing.clock import ManualClock
 from turnout.testing.queue_fixtures import LEASE_S, MAX_ATTEMPTS, MakeQueue, message, order, taken
 from turnout.testing.queue_leases import LeaseContract
@@ -166,6 +169,51 @@ class QueueContract(LeaseContract):
 
         assert (stats.ready, stats.delayed, stats.leased, stats.dead) == (0, 0, 0, 0)
 
+    async def test_many_are_taken_at_once_in_the_order_of_take_and_no_more_than_asked_for(self, queue: Queue) -> None:
+        for n in range(5):
+            await queue.put(message(f"e{n}"))
+
+        leases = await queue.take_many("host:1:a", limit=3, wait_s=0)
+        rest = await queue.take_many("host:2:b", limit=1, wait_s=0)
+
+        assert [lease.message.id for lease in [*leases, *rest]][: len(leases)] == ["e0", "e1", "e2"][: len(leases)]
+        assert 1 <= len(leases) <= 3
+        assert len(rest) == 1
+        assert len({lease.token for lease in [*leases, *rest]}) == len(leases) + 1
+
+    async def test_taking_many_waits_for_the_first_only(self, queue: Queue, clock: ManualClock) -> None:
+        taking = asyncio.create_task(queue.take_many("host:1:a", limit=3, wait_s=60))
+        await clock.settle()
+
+        await queue.put(message("e1"))
+        leases = await asyncio.wait_for(taking, timeout=self.patience_s)
+
+        assert [(lease.message.id, lease.worker) for lease in leases] == [("e1", "host:1:a")]
+
+    async def test_taking_many_returns_nothing_after_its_waiting_time(self, queue: Queue, clock: ManualClock) -> None:
+        taking = asyncio.create_task(queue.take_many("host:1:a", limit=3, wait_s=5))
+
+        await clock.run(4.9, step=0.7)
+        early = taking.done()
+        await clock.run(0.3)
+
+        assert early is False
+        assert list(await asyncio.wait_for(taking, timeout=self.patience_s)) == []
+
+    async def test_missing_are_the_ids_that_are_nowhere_in_their_order(self, queue: Queue) -> None:
+        await self.kill(queue, "dead")
+        await queue.put(message("leased"))
+        await taken(queue)
+        await queue.put(message("ready"))
+        await queue.put(message("delayed"), delay_s=10)
+        await queue.put(message("dropped"))
+        await queue.drop("dropped")
+
+        missing = await queue.missing(["z", "leased", "dropped", "ready", "dead", "a", "delayed"])
+
+        assert list(missing) == ["z", "dropped", "a"]
+        assert list(await queue.missing([])) == []
+
     async def test_drop_removes_a_message_wherever_it_is(self, queue: Queue) -> None:
         await self.kill(queue, "dead")
         await queue.put(message("leased"))
@@ -212,7 +260,7 @@ class QueueContract(LeaseContract):
     async def test_a_durable_queue_shows_its_messages_to_another_one(
         self, queue: Queue, make_queue: MakeQueue, clock: ManualClock
     ) -> None:
-        other = make_queue(clock)
+        other = make_queue(clock, Policies())
         shared = queue.durability is not Durability.MEMORY
         await queue.put(message("e1"))
 

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Callable
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar, cast
 
 import pytest
 import pytest_asyncio
 
-from turnout.interfaces.queue import Lease, LeaseState, Message, Queue
+from turnout.interfaces.queue import Concurrency, Debounce, Lease, LeaseState, Message, Queue, QueueCapability, Rate
+from turnout.model.tenancy import Policies, TenantPolicy
 from turnout.testing.clock import ManualClock
 
-__all__ = ["LEASE_S", "MAX_ATTEMPTS", "MakeQueue", "QueueFixtures", "message", "order", "taken"]
+__all__ = [
+    "LEASE_S",
+    "MAX_ATTEMPTS",
+    "MakeQueue",
+    "QueueFixtures",
+    "bury",
+    "message",
+    "needs",
+    "order",
+    "taken",
+    "under",
+]
+
+_Test = TypeVar("_Test", bound=Callable[..., Any])
 
 LEASE_S: Final = 30.0
 """The lease time that a factory gives its queues."""
@@ -19,12 +34,49 @@ LEASE_S: Final = 30.0
 MAX_ATTEMPTS: Final = 3
 """The attempts that a factory gives its queues."""
 
-MakeQueue = Callable[[ManualClock], Queue]
+MakeQueue = Callable[[ManualClock, Policies], Queue]
 
 
-def message(id: str, *, tenant: str = "acme", priority: int = 0) -> Message:
+def message(
+    id: str,
+    *,
+    tenant: str = "acme",
+    priority: int = 0,
+    concurrency: tuple[Concurrency, ...] = (),
+    rates: tuple[Rate, ...] = (),
+    order: str = "",
+    debounce: Debounce | None = None,
+) -> Message:
     """A message with little typing."""
-    return Message(id=id, tenant=tenant, priority=priority)
+    return Message(
+        id=id,
+        tenant=tenant,
+        priority=priority,
+        concurrency=concurrency,
+        rates=rates,
+        order=order,
+        debounce=debounce,
+    )
+
+
+def needs(capability: QueueCapability) -> Callable[[_Test], _Test]:
+    """A test of a capability: where it is not declared there is nothing to test but that (`Unsupported`)."""
+
+    def decorate(test: _Test) -> _Test:
+        @functools.wraps(test)
+        async def run(self: Any, queue: Queue, **fixtures: Any) -> None:
+            if capability in queue.capabilities:
+                await test(self, queue=queue, **fixtures)
+
+        return cast("_Test", run)
+
+    return decorate
+
+
+def under(default: TenantPolicy | None = None, /, **tenants: TenantPolicy) -> pytest.MarkDecorator:
+    """A test whose queue has these policies."""
+    policies = Policies(default=default or TenantPolicy(), tenants=tenants)
+    return pytest.mark.parametrize("policies", [policies], ids=["policies"])
 
 
 async def taken(queue: Queue, *, worker: str = "host:1:a") -> Lease:
@@ -42,6 +94,12 @@ async def order(queue: Queue) -> list[str]:
     return ids
 
 
+async def bury(queue: Queue, *, reason: str = "broken") -> None:
+    """Let the next message fail until it is dead."""
+    for _ in range(MAX_ATTEMPTS):
+        await queue.fail(await taken(queue), reason=reason)
+
+
 class QueueFixtures:
     """Fixtures, and checks that several tests need."""
 
@@ -50,16 +108,21 @@ class QueueFixtures:
 
     @pytest.fixture
     def make_queue(self) -> MakeQueue:
-        """Override: a factory of queues with `LEASE_S` and `MAX_ATTEMPTS`."""
+        """Override: a factory of queues with `LEASE_S`, `MAX_ATTEMPTS` and the policies that it is given."""
         raise NotImplementedError("override the fixture make_queue")
 
     @pytest.fixture
     def clock(self) -> ManualClock:
         return ManualClock()
 
+    @pytest.fixture
+    def policies(self) -> Policies:
+        """Those of the test's queue: `under` gives others."""
+        return Policies()
+
     @pytest_asyncio.fixture
-    async def queue(self, make_queue: MakeQueue, clock: ManualClock) -> AsyncIterator[Queue]:
-        queue = make_queue(clock)
+    async def queue(self, make_queue: MakeQueue, clock: ManualClock, policies: Policies) -> AsyncIterator[Queue]:
+        queue = make_queue(clock, policies)
         yield queue
         await queue.close()
 
@@ -74,5 +137,4 @@ class QueueFixtures:
 
     async def kill(self, queue: Queue, id: str, *, reason: str = "broken") -> None:
         await queue.put(message(id))
-        for _ in range(MAX_ATTEMPTS):
-            await queue.fail(await taken(queue), reason=reason)
+        await bury(queue, reason=reason)

@@ -296,3 +296,60 @@ class LeaseContract(QueueFixtures):
         assert unavailable is None
         assert [lease.message.id for lease in ended] == ["e1"]
         assert [(letter.message.id, letter.attempts) for letter in dead] == [("e1", MAX_ATTEMPTS)]
+
+    async def test_reap_ends_the_leases_of_dead_workers_before_they_run_out(self, queue: Queue) -> None:
+        for id, worker in (("e1", "host:1:dead"), ("e2", "host:2:alive"), ("e3", "host:1:dead"), ("e4", "host:3:dead")):
+            await queue.put(message(id))
+            newest = await taken(queue, worker=worker)
+
+        ended = list(await queue.reap(workers=["host:1:dead", "host:3:dead", "host:4:unknown"]))
+        again = list(await queue.reap(workers=["host:1:dead", "host:3:dead"]))
+
+        assert sorted((lease.message.id, lease.worker) for lease in ended) == [
+            ("e1", "host:1:dead"),
+            ("e3", "host:1:dead"),
+            ("e4", "host:3:dead"),
+        ]
+        assert newest.token < max(lease.token for lease in ended if lease.message.id == "e4")
+        assert again == []
+        assert sorted([(await taken(queue)).message.id for _ in range(3)]) == ["e1", "e3", "e4"]
+        assert await queue.take("host:1:a", wait_s=0) is None
+
+    async def test_reap_of_dead_workers_ends_what_has_expired_as_well(self, queue: Queue, clock: ManualClock) -> None:
+        await queue.put(message("expired"))
+        await taken(queue, worker="host:1:a")
+        clock.advance(LEASE_S - 1)
+        for id, worker in (("lost", "host:2:b"), ("held", "host:3:c")):
+            await queue.put(message(id))
+            held = await taken(queue, worker=worker)
+        clock.advance(1.1)
+
+        ended = await queue.reap(workers=["host:2:b"])
+
+        assert sorted(lease.message.id for lease in ended) == ["expired", "lost"]
+        assert list(await queue.extend([held])) == [LeaseState.HELD]
+
+    async def test_the_lease_of_a_dead_worker_on_its_last_attempt_is_a_dead_letter(self, queue: Queue) -> None:
+        await queue.put(message("e1"))
+        for _ in range(MAX_ATTEMPTS):
+            await taken(queue)
+            await queue.reap(workers=["host:1:a"])
+
+        assert [(letter.message.id, letter.attempts) for letter in await queue.dead()] == [("e1", MAX_ATTEMPTS)]
+        assert await queue.take("host:1:a", wait_s=0) is None
+
+    async def test_workers_are_those_who_hold_a_lease_each_once(self, queue: Queue, clock: ManualClock) -> None:
+        for id in ("e1", "e2", "e3", "e4"):
+            await queue.put(message(id))
+        one, two, three = [await taken(queue, worker=worker) for worker in ("host:1:a", "host:1:a", "host:2:b")]
+        before = sorted(await queue.workers())
+        await queue.complete(three)
+        await queue.release(one)
+        clock.advance(LEASE_S + 0.1)
+        expired = list(await queue.workers())
+
+        await queue.reap()
+
+        assert before == ["host:1:a", "host:2:b"]
+        assert expired == [two.worker]
+        assert list(await queue.workers()) == []
