@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, _Entry] = {
     "schema": _Entry("schema", "Print the JSON Schema of integration.yaml, for editors."),
     "secrets": _Entry("secrets", "Keep secrets in the project's encrypted file."),
     "validate": _Entry("validate", "Check definitions without running anything."),
+    "worker": _Entry("worker", "Take executions from the queue and run them, until SIGTERM; then drain."),
     "version": _Entry("version", "Print versions, for a report of a fault."),
 }
 """The help lines stand here a second time, so that `turnout --help` imports no command; a test compares them."""

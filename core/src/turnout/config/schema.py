@@ -63,6 +63,7 @@ class Setting:
 
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
+_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):[0-9]{1,5}")
 _UNITS = {
     "B": 1,
     "KB": 10**3,
@@ -95,6 +96,22 @@ def _count(least: int, most: int) -> Callable[[object], int]:
         return given
 
     return read
+
+
+def _drain(given: object) -> float:
+    try:
+        seconds = parse_duration(given)
+    except ValueError:
+        seconds = -1.0
+    if not 0.0 <= seconds <= 110.0:  # ECS kills what has not ended 120 s after SIGTERM
+        raise ValueError('a duration of at most 110 seconds is expected, "60s"')
+    return seconds
+
+
+def _address(given: object) -> str:
+    if not isinstance(given, str) or not _ADDRESS.fullmatch(given):
+        raise ValueError('HOST:PORT is expected, "127.0.0.1:9400" or "[::]:9400"')
+    return given
 
 
 def _size(given: object) -> int:
@@ -227,6 +244,10 @@ SCHEMA = Section(
                     "journal",
                     _one_of({mode.value: mode for mode in JournalMode}),
                     "`strict` waits for every step's row, `default` before effects and at the end.",
+                ),
+                "drain": _leaf("drain_s", _drain, "How long a worker's executions may finish after SIGTERM."),
+                "health": _leaf(
+                    "health", _address, "Where a worker serves /healthz, /readyz and /metrics; nowhere without it."
                 ),
             },
         ),

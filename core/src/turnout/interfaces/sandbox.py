@@ -21,6 +21,7 @@ __all__ = [
     "Outcome",
     "Sandbox",
     "SandboxHandle",
+    "SandboxStats",
     "Success",
 ]
 
@@ -127,6 +128,15 @@ class SandboxHandle(ABC):
         """End the process and all it started; it is never used again. Idempotent."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxStats:
+    """Of a pool of processes: those that wait to be used, those in use, and how many callers of `acquire` wait."""
+
+    idle: int
+    busy: int
+    waiting: int
+
+
 class Sandbox(ABC):
     """Makes handles. Each sentence is a promise and a test in `turnout.testing.sandbox`."""
 
@@ -142,6 +152,10 @@ class Sandbox(ABC):
     async def acquire(self, tenant: str, bundle: CodeBundle, limits: Limits) -> SandboxHandle:
         """A fresh process that has run nobody's code, or this tenant's top-level module code of this bundle alone.
         Nothing that an earlier handle's code did can be seen in it. `BackendError` if none starts within `boot_s`."""
+
+    def stats(self) -> SandboxStats | None:
+        """How its pool stands now; None where it keeps none."""
+        return None
 
     @abstractmethod
     async def close(self) -> None:

@@ -19,7 +19,11 @@ from starlette.routing import Route as StarletteRoute
 from turnout.errors import BackendError
 from turnout.interfaces.service import Request, Response, Route
 
-__all__ = ["HttpServer", "application"]
+__all__ = ["HttpServer", "application", "url_of"]
+
+
+def url_of(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def application(routes: Sequence[Route], *, request_bytes: int) -> Starlette:

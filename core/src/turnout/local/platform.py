@@ -33,7 +33,7 @@ from turnout.services.executions import Executions
 from turnout.services.ingress import CallbackUrls, Ingress
 from turnout.services.metadata import Metadata
 from turnout.services.recovery import Recovery
-from turnout.services.runner import Runner, RunnerOptions
+from turnout.services.runner import Runner, RunnerOptions, RunnerWatch
 from turnout.services.submission import Instance, Submission, message_of
 from turnout.services.waiting import Endings
 from turnout.values import Value
@@ -63,6 +63,8 @@ class Platform:
         *,
         public_url: str,
         observers: tuple[Observer, ...],
+        drain_s: float = _DRAIN_S,
+        watch: RunnerWatch | None = None,
     ) -> None:
         self.settings = settings
         self.stores = stores
@@ -98,10 +100,11 @@ class Platform:
             stores.clock,
             worker=self._lock.name,
             options=RunnerOptions(
-                concurrency=settings.runner.concurrency, lease_s=settings.queue.lease_s, drain_s=_DRAIN_S
+                concurrency=settings.runner.concurrency, lease_s=settings.queue.lease_s, drain_s=drain_s
             ),
             open_queue=stores.another_queue if stores.queue.durability is not Durability.MEMORY else None,
             given_up=self.recovery.bury,
+            watch=watch,
         )
         self.operations = Operations(stores, self.submission, self.metadata, self.runner)
         self.ingress = Ingress(
@@ -119,11 +122,22 @@ class Platform:
         clock: Clock | None = None,
         public_url: str = "http://127.0.0.1:8400",
         observers: tuple[Observer, ...] = (),
+        drain_s: float = _DRAIN_S,
+        watch: RunnerWatch | None = None,
     ) -> Platform:
-        """Open the project's stores. `BackendError`, `SettingsError`, `NotFound` say what is wrong."""
+        """Open the project's stores. `BackendError`, `SettingsError`, `NotFound` say what is wrong. The runner drains for
+        `drain_s`, and tells `watch` how it does."""
         stores = await Stores.open(settings, registry, clock=clock)
         try:
-            return cls(settings, registry, stores, public_url=public_url, observers=observers)
+            return cls(
+                settings,
+                registry,
+                stores,
+                public_url=public_url,
+                observers=observers,
+                drain_s=drain_s,
+                watch=watch,
+            )
         except BaseException:
             await stores.close()
             raise
@@ -269,14 +283,15 @@ class Platform:
             self._started.append(service)
             await service.start()
 
-    async def close(self) -> None:
-        """Stop what runs, the last started first, and let go of everything."""
+    async def close(self, *, record: bool = True) -> None:
+        """Stop what runs, the last started first, and let go of everything; with `record`, bring the records up to date."""
         for service in reversed(self._started):
             await service.stop()
         self._started.clear()
         await self.runner.stop()  # it may beat without having been started
         try:
-            await self.metadata.catch_up()
+            if record:
+                await self.metadata.catch_up()
         except BackendError as error:
             _log.warning("records are behind; the next start goes on: %s", error)
         await self.engine.close()

@@ -77,7 +77,7 @@ class Heartbeat:
         self._thread: threading.Thread | None = None
         self._end: Callable[[], None] = lambda: None
         self._asked_at: float | None = None
-        self._beaten_at = monotonic()
+        self._beaten_at = self._seen_at = monotonic()
         self._failing = False
         self._stalled = False
         self.failures = 0
@@ -88,8 +88,9 @@ class Heartbeat:
         return self._monotonic() - self._beaten_at
 
     @property
-    def beat_s(self) -> float:
-        return self._beat_s
+    def silent_s(self) -> float:
+        """How long ago it last tried."""
+        return self._monotonic() - self._seen_at
 
     @property
     def holds(self) -> int:
@@ -113,7 +114,7 @@ class Heartbeat:
         if self._home is not None:
             return
         self._home = asyncio.get_running_loop()
-        self._beaten_at = self._monotonic()
+        self._beaten_at = self._seen_at = self._monotonic()
         if self._open_queue is None:
             self._task = asyncio.ensure_future(self._beat_here())
             return
@@ -141,6 +142,7 @@ class Heartbeat:
     async def _beat_here(self) -> None:
         while True:
             await self._clock.sleep(self._beat_s)
+            self._seen_at = self._monotonic()
             await self._beat(self._queue)
 
     def _beat_in_thread(self, open_queue: OpenQueue, opened: concurrent.futures.Future[None]) -> None:
@@ -157,6 +159,7 @@ class Heartbeat:
                 while not ended.is_set():
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(ended.wait(), self._beat_s)
+                    self._seen_at = self._monotonic()
                     if self._ask_home():
                         await self._beat(queue)
                     else:

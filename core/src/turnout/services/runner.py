@@ -115,6 +115,8 @@ class Runner(Service):
         self._freed = asyncio.Event()
         self._hurried = asyncio.Event()
         self._draining = False
+        self.handed_back = 0
+        """How many executions the last `stop` gave to others."""
 
     @property
     def running(self) -> int:
@@ -142,6 +144,10 @@ class Runner(Service):
         await self._wait_for_tasks(self.options.drain_s)
         await self._hand_back()
         await self.heartbeat.stop()
+
+    def refuse_more(self) -> None:
+        """Count as draining from now on; `stop` does the rest."""
+        self._draining = True
 
     def hurry(self) -> None:
         """Let a `stop` that waits for executions hand them back now."""
@@ -310,6 +316,7 @@ class Runner(Service):
 
     async def _hand_back(self) -> None:
         """Stop what runs, its progress written, and give it to others."""
+        self.handed_back = len(self._held)
         for _, running in list(self._held.values()):
             running.hand_back()
         if self._tasks:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from turnout.cli.definitions import checked, deploy
+from turnout.cli.durability import durability_lines
 from turnout.cli.faults import printable
 from turnout.cli.inputs import RunInputs, input_options, read_inputs
 from turnout.cli.options import environment_option, json_option
@@ -19,19 +20,14 @@ from turnout.cli.session import platform_of, run_async
 from turnout.config import Settings
 from turnout.definition import find_integrations
 from turnout.errors import SettingsError, TurnoutError, UserError
+from turnout.local.http import url_of
 from turnout.local.platform import Platform
 from turnout.local.target import LocalTarget
-from turnout.model.durability import Durability
 from turnout.model.events import Ended, Event
 from turnout.services.submission import Instance
 
 __all__ = ["command"]
 
-_SURVIVES = {
-    Durability.MEMORY: "in memory, survives nothing",
-    Durability.PROCESS: "survives the death of every process",
-    Durability.HOST: "survives loss of power",
-}
 _IGNORED = frozenset({".turnout", "node_modules", ".git", "__pycache__", ".venv"})
 
 
@@ -80,10 +76,10 @@ class _Dev:
             reloading = asyncio.ensure_future(self._reload(platform))
 
             def bound(port: int) -> None:
-                platform.callbacks.base_url = _url(host, port)
+                platform.callbacks.base_url = url_of(host, port)
 
             def ready(port: int) -> None:
-                self._ready(platform, _url(host, port), sandbox, recovered)
+                self._ready(platform, url_of(host, port), sandbox, recovered)
 
             try:
                 target = LocalTarget(request_bytes=self._settings.limits.request_bytes)
@@ -179,7 +175,7 @@ class _Dev:
             return
         for line in (
             *sandbox,
-            f"journal: {_SURVIVES[platform.stores.journal.durability]}",
+            *durability_lines(platform),
         ):
             click.echo(line)
         if recovered:
@@ -199,10 +195,6 @@ class _Dev:
             click.echo(json.dumps({"event": event, "message": text}))
         else:
             click.echo(printable(text), err=event == "error")
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _hooks(instance: Instance, url: str) -> list[str]:

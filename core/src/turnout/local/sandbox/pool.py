@@ -20,7 +20,7 @@ from typing import Any
 
 from turnout.errors import BackendError
 from turnout.interfaces.clock import Clock, SystemClock
-from turnout.interfaces.sandbox import CodeBundle, Limits
+from turnout.interfaces.sandbox import CodeBundle, Limits, SandboxStats
 from turnout.local.sandbox.process import NodeProcess
 from turnout.local.sandbox.shelf import Shelf
 
@@ -94,6 +94,10 @@ class Pool:
     def warm(self) -> int:
         """How many wait on the shelf, of both kinds."""
         return len(self._generic) + sum(len(shelf.ready) for shelf in self._shelves.values())
+
+    def stats(self) -> SandboxStats:
+        waiting = sum(len(queue) for queue in self._queues.values()) + len(self._waiters)
+        return SandboxStats(idle=self.warm, busy=len(self._running), waiting=waiting)
 
     async def warm_up(self) -> None:
         """Fill the shelf. `BackendError` if the first process does not start."""

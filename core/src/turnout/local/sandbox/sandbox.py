@@ -19,6 +19,7 @@ from turnout.interfaces.sandbox import (
     Outcome,
     Sandbox,
     SandboxHandle,
+    SandboxStats,
 )
 from turnout.local.sandbox.conversation import Conversation
 from turnout.local.sandbox.lifeline import Lifeline
@@ -78,6 +79,9 @@ class ProcessSandbox(Sandbox):
         pool = self._open()
         mapped = await self._maps.has(bundle)
         return _ProcessHandle(await pool.acquire(tenant, bundle, limits), bundle, pool, mapped=mapped)
+
+    def stats(self) -> SandboxStats | None:
+        return None if self._pool is None else self._pool.stats()
 
     async def close(self) -> None:
         if self._pool:
