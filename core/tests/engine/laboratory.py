@@ -154,14 +154,8 @@ class Laboratory:
         self, text: str, body: Any = None, *, flow: str = "main", files: Mapping[str, str] | None = None
     ) -> str:
         instance = await self.deploy(text, files)
-        submission = Submission(
-            journal=self.journal,
-            queue=self.queue,
-            payloads=self.payloads,
-            clock=self.clock,
-            observe=lambda execution, event: self.events.append((execution, event)),
-        )
-        return await submission.accept(instance, flow, Value({"body": body}))
+        submission = Submission(backends=self.backends, queue=self.queue)
+        return (await submission.accept(instance, flow, Value({"body": body}))).id
 
     async def again(self, id: str, *, change: Callable[[Backends], Backends] = lambda backends: backends) -> Any:
         """Run the execution with a new token, in an engine of its own, as a worker that has just started would."""

@@ -42,7 +42,8 @@ class Office:
         )
 
     async def accept(self, flows: str, body: Any = None) -> str:
-        return await self.platform.submission.accept(await self.deploy(flows), "main", Value({"body": body}))
+        accepted = await self.platform.submission.accept(await self.deploy(flows), "main", Value({"body": body}))
+        return accepted.id
 
     async def turn(self, id: str) -> Outcome | None:
         """One worker's turn with an execution: until it ends, waits or is parked."""

@@ -50,13 +50,7 @@ class TestIngress(ServiceContract):
 def make_ingress(yard: Yard, *instances: Instance) -> Ingress:
     known = {instance.name: instance for instance in instances}
     backends = yard.lab.backends
-    submission = Submission(
-        journal=backends.journal,
-        queue=yard.stores.queue,
-        payloads=backends.payloads,
-        clock=backends.clock,
-        observe=backends.observe,
-    )
+    submission = Submission(backends=backends, queue=yard.stores.queue)
 
     async def instance(name: str) -> Instance:
         if name not in known:

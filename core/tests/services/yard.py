@@ -66,13 +66,7 @@ async def open_yard(tmp_path: Path, clock: Any = None) -> AsyncIterator[Yard]:
     engine = Engine(lab.backends)
     runner = Runner(engine, stores.queue, stores.journal, clock, worker="w")
     recovery = Recovery(stores.queue, stores.journal, clock, message_of=message_of)
-    submission = Submission(
-        journal=stores.journal,
-        queue=stores.queue,
-        payloads=stores.payloads,
-        clock=clock,
-        observe=lambda execution, event: None,
-    )
+    submission = Submission(backends=lab.backends, queue=stores.queue)
     yield Yard(lab, stores, metadata, runner, recovery, Operations(stores, submission, metadata, runner))
     await engine.close()
     await sandbox.close()

@@ -9,7 +9,6 @@ from turnout.engine.content import Content
 from turnout.engine.history import is_below
 from turnout.errors import NotFound, UserError
 from turnout.interfaces.journal import Row
-from turnout.interfaces.queue import Message
 from turnout.local.stores import Stores
 from turnout.model.definition import Flow, walk
 from turnout.model.events import CancelRequested, Ended, Event, Resumed, StepEnded, StepRunning
@@ -18,7 +17,7 @@ from turnout.model.trace import execution_context
 from turnout.services.metadata import Metadata
 from turnout.services.roots import below, root_of
 from turnout.services.runner import Runner
-from turnout.services.submission import Instance, Submission, new_execution_id
+from turnout.services.submission import Instance, Submission, message_of, new_execution_id
 from turnout.values import Value
 
 __all__ = ["Operations"]
@@ -84,21 +83,21 @@ class Operations:
         """A new execution with the recorded input, or another `trigger`; the id.
 
         With `step` the recorded outputs of all steps before it are taken over, and it begins there. With `instance` it
-        runs that version and those settings. `NotFound` if there is no such step.
+        runs that version and those settings. `NotFound` if there is no such step; `Overloaded`, and nothing is written,
+        if the customer has as many executions waiting as it may.
         """
         record = await self._record(id)
         info = await self._info_for_replay(record, instance, trigger)
+        flow = await self._flow(info)
         events: tuple[Event, ...] = ()
         if step:
-            flow = await self._flow(info)
             before = _before(flow, step)
             now = info.created_at
             again = _unsettled(record, flow)
             events = tuple(
                 _ended(kept, now) for kept in record.steps if _first(kept.path) in before and kept.path not in again
             )
-        await self._submission.write(info, events)
-        await self._stores.queue.put(Message(id=info.id, tenant=info.tenant))
+        await self._submission.again(info, flow.limits, events)
         return info.id
 
     async def _info_for_replay(
@@ -134,7 +133,7 @@ class Operations:
         """Put a final execution back: its journal was forgotten, so it is made again of its record."""
         await self._stores.queue.drop(record.info.id)
         await self._put_back(record, None)
-        await self._stores.queue.put(Message(id=record.info.id, tenant=record.info.tenant))
+        await self._stores.queue.put(message_of(record.info))
         return record.info.id
 
     async def _put_back(self, record: ExecutionRecord, latest: float | None) -> None:
@@ -191,7 +190,7 @@ class Operations:
                 resumed = replace(resumed, decide=path, output=packed)
             await self._signal(info.id, resumed)
         root = (*callers, record.info)[0]
-        await self._stores.queue.put(Message(id=root.id, tenant=root.tenant))
+        await self._stores.queue.put(message_of(root))
         return root.id
 
     async def _callers(self, id: str) -> list[ExecutionInfo]:

@@ -78,13 +78,7 @@ class Platform:
         self.callbacks = CallbackUrls(public_url, stores.keys.derive("callbacks"))
         self.backends = self._backends(registry.connectors)
         self.engine = Engine(self.backends)
-        self.submission = Submission(
-            journal=stores.journal,
-            queue=stores.queue,
-            payloads=stores.payloads,
-            clock=stores.clock,
-            observe=self._observe,
-        )
+        self.submission = Submission(backends=self.backends, queue=stores.queue)
         self.recovery = Recovery(
             stores.queue,
             stores.journal,
@@ -225,11 +219,12 @@ class Platform:
         """Run a flow here and now until it ends, is parked, or cannot go on; its id.
 
         Waits are waited out here. The execution is in the queue all the while: if this process dies, `turnout resume`
-        or `turnout dev` goes on with it.
+        or `turnout dev` goes on with it. It begins at once whatever the flow's limits, and counts with the others while
+        it runs. `Overloaded` if the customer has as many executions waiting as it may.
         """
-        id = await self.submission.accept(instance, flow, trigger, hold_s=_HOLD_S)
-        await self.follow(id)
-        return id
+        accepted = await self.submission.accept(instance, flow, trigger, hold_s=_HOLD_S, capped=True)
+        await self.follow(accepted.id)
+        return accepted.id
 
     async def follow(self, id: str) -> None:
         """Run an execution that is in the queue until it ends or is parked, or is seen to have ended elsewhere."""

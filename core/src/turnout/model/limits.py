@@ -128,11 +128,12 @@ class Debounce:
 class ExecutionLimits:
     """The limits of one execution, as they were when it was accepted: every message that it is queued with has them.
 
-    Keys are digests: equal where executions count together, telling nothing of the values. Debounce is not among them:
-    it is settled when the execution is accepted, and whoever puts it back later wants it to run.
+    Keys are digests: equal where executions count together, telling nothing of the values. `debounce` concerns the first
+    of its messages only: whoever queues it again wants it to run.
     """
 
     priority: int = 0
     concurrency: tuple[Concurrency, ...] = ()
     rates: tuple[Rate, ...] = ()
     order: str = ""
+    debounce: Debounce | None = None

@@ -25,8 +25,9 @@ from turnout.model.duration import parse_duration
 from turnout.model.events import Ended, Signalled
 from turnout.model.payload import INLINE_BYTES, File
 from turnout.model.trace import TraceContext, trace_context
+from turnout.services.debounced import DEBOUNCED
 from turnout.services.roots import root_of
-from turnout.services.submission import Instance, Submission
+from turnout.services.submission import Acceptance, Instance, Submission
 from turnout.services.waiting import Endings
 from turnout.values import Value
 
@@ -61,7 +62,7 @@ class CallbackUrls:
 class Ingress(Service):
     """`POST /hooks/<instance>/<flow>` starts an execution: 202 with its id and where to follow it, once it is durable.
 
-    `?wait=30s` answers with the output instead, or 303 to the record when it takes longer.
+    `?wait=30s` answers with the output instead, or 303 to the record when it takes longer or a newer one took its place.
     """
 
     name = "ingress"
@@ -105,7 +106,7 @@ class Ingress(Service):
             trigger = await self._trigger(instance, flow.name, request)
             if isinstance(trigger, Response):
                 return trigger
-            id, ending = await self._accept(instance, flow.name, trigger, _span(request), wait=wait_s is not None)
+            accepted, ending = await self._accept(instance, flow.name, trigger, _span(request), wait=wait_s is not None)
         except NotFound as error:
             return _json(404, {"error": str(error)})
         except StepError as error:
@@ -113,22 +114,22 @@ class Ingress(Service):
         except Overloaded as error:
             return _json(503, {"error": str(error)}, {"retry-after": f"{error.retry_after_s:.0f}"})
         if ending is None or wait_s is None:
-            return _accepted(id)
-        return await self._answer(id, instance.tenant, ending, wait_s)
+            return _accepted(accepted.id, duplicate=accepted.duplicate)
+        return await self._answer(accepted.id, instance.tenant, ending, wait_s)
 
     async def _accept(
         self, instance: Instance, flow: str, event: TriggerEvent, span: TraceContext | None, *, wait: bool
-    ) -> tuple[str, asyncio.Future[Ended] | None]:
-        id = ""
-        if event.deduplication_id:
-            what = "\0".join(("webhook", instance.name, flow, event.deduplication_id))
-            id = "w" + hmac.digest(self._backends.key, what.encode(), hashlib.sha256).hex()[:25]
+    ) -> tuple[Acceptance, asyncio.Future[Ended] | None]:
+        async def accept() -> Acceptance:
+            same = event.deduplication_id
+            return await self._submission.accept(instance, flow, event.value, deduplication_id=same, span=span)
+
         if not wait:
-            return await self._submission.accept(instance, flow, event.value, id=id, span=span), None
+            return await accept(), None
         # Whoever waits must be known before the execution can end.
         with self._endings.reserving() as reserved:
-            id = await self._submission.accept(instance, flow, event.value, id=id, span=span)
-            return id, reserved.claim(id)
+            accepted = await accept()
+            return accepted, reserved.claim(accepted.id)
 
     async def _answer(self, id: str, tenant: str, ending: asyncio.Future[Ended], wait_s: float) -> Response:
         try:
@@ -140,6 +141,8 @@ class Ingress(Service):
             ending.cancel()
             if not stopping and (task := asyncio.current_task()) is not None and task.cancelling():
                 raise
+            return Response(status=303, headers={"location": f"/api/executions/{id}"})
+        if ended.error is not None and ended.error.kind == DEBOUNCED:
             return Response(status=303, headers={"location": f"/api/executions/{id}"})
         if ended.status.value != "succeeded":
             error = {"kind": ended.error.kind, "message": ended.error.message} if ended.error else None
@@ -286,9 +289,10 @@ def _refused(error: StepError) -> Response:
     return _json(status, {"error": error.message if status != 503 else "not accepted, send it again"})
 
 
-def _accepted(id: str) -> Response:
+def _accepted(id: str, *, duplicate: bool = False) -> Response:
     where = f"/api/executions/{id}"
-    return _json(202, {"execution": id, "follow": where}, {"location": where})
+    said = {"execution": id, "follow": where, **({"duplicate": True} if duplicate else {})}
+    return _json(202, said, {"location": where})
 
 
 def _json(status: int, data: Any, headers: Mapping[str, str] | None = None) -> Response:

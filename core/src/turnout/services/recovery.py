@@ -160,7 +160,7 @@ class Recovery(Service):
                 continue
             history = History.of(await self._journal.rows(id))
             held = history.info is not None and history.began_at is None and history.ended is None
-            woken += held and await self._queue.wake(id)
+            woken += held and not _debounced(history) and await self._queue.wake(id)
         return woken
 
     async def _run(self) -> None:
@@ -180,6 +180,12 @@ class Recovery(Service):
     def _spread(seconds: float) -> float:
         """Workers that were started together must not all ask at the same moment."""
         return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+
+
+def _debounced(history: History) -> bool:
+    """Whether it waits for others that may come, and not for its submitter."""
+    limits = None if history.info is None else history.info.limits
+    return limits is not None and limits.debounce is not None
 
 
 def _root(id: str) -> str:

@@ -18,6 +18,7 @@ from turnout.interfaces.journal import Journal
 from turnout.interfaces.queue import Lease, Queue
 from turnout.interfaces.service import Service
 from turnout.model.execution import ExecutionInfo, Status
+from turnout.services.debounced import end_debounced
 from turnout.services.heartbeat import Heartbeat, OpenQueue
 
 __all__ = ["Runner", "RunnerOptions", "RunnerWatch"]
@@ -223,9 +224,7 @@ class Runner(Service):
     async def _run(self, lease: Lease, running: Running) -> Outcome | None:
         id = lease.message.id
         try:
-            outcome = await self._engine.run(
-                id, token=lease.token, attempt=lease.attempt, worker=self.worker, running=running
-            )
+            outcome = await self._execute(lease, running)
         except Fenced as fenced:
             _log.info("%s", fenced)
             return None
@@ -244,6 +243,13 @@ class Runner(Service):
             return None
         self._tell(running, outcome)
         return outcome
+
+    async def _execute(self, lease: Lease, running: Running) -> Outcome:
+        if lease.superseded_by:
+            return await end_debounced(self._engine.backends, lease, running)
+        return await self._engine.run(
+            lease.message.id, token=lease.token, attempt=lease.attempt, worker=self.worker, running=running
+        )
 
     def _tell(self, running: Running, outcome: Outcome) -> None:
         if running.info is None:

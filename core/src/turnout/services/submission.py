@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from turnout.codec import encode_event
+from turnout.engine.backends import Backends
 from turnout.engine.content import Content
-from turnout.errors import NotFound
-from turnout.interfaces.clock import Clock
-from turnout.interfaces.journal import Journal, Row
-from turnout.interfaces.payloads import PayloadStore
+from turnout.engine.history import History
+from turnout.errors import NotFound, Overloaded
+from turnout.interfaces.journal import Row
 from turnout.interfaces.queue import Message, Queue
 from turnout.model.definition import Integration
-from turnout.model.events import Accepted, Event
+from turnout.model.events import Accepted, Event, Logged
 from turnout.model.execution import ExecutionInfo
+from turnout.model.limits import ExecutionLimits, FlowLimits
 from turnout.model.trace import TraceContext
+from turnout.services.limits import Settled, execution_id, settle
 from turnout.values import Value
 
-__all__ = ["Instance", "Submission", "message_of", "new_execution_id"]
+__all__ = ["Acceptance", "Instance", "Submission", "message_of", "new_execution_id"]
 
+_UNIQUE_S = 86400.0
+"""For how long an id that a sender gave its request is remembered."""
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32, in the order of its values, so that ids sort as they were made."""
 
@@ -42,20 +45,33 @@ class Instance:
     settings: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """The id of the execution; `duplicate` where it had been accepted before."""
+
+    id: str
+    duplicate: bool = False
+
+
 def message_of(info: ExecutionInfo) -> Message:
-    """What an execution is queued with, whoever queues it."""
-    return Message(id=info.id, tenant=info.tenant)
+    """What an execution is queued with, whoever queues it: always under the limits that it was accepted with."""
+    limits = info.limits or ExecutionLimits()
+    return Message(
+        id=info.id,
+        tenant=info.tenant,
+        priority=limits.priority,
+        concurrency=limits.concurrency,
+        rates=limits.rates,
+        order=limits.order,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """Accepts executions. `observe` sees what was written."""
+    """Accepts executions: writes them to the journal of `backends`, which observe it, and puts them into `queue`."""
 
-    journal: Journal
+    backends: Backends
     queue: Queue
-    payloads: PayloadStore
-    clock: Clock
-    observe: Callable[[str, Event], None]
 
     async def accept(
         self,
@@ -64,23 +80,26 @@ class Submission:
         trigger: Value,
         *,
         hold_s: float = 0.0,
-        id: str = "",
-        replay_of: str = "",
+        deduplication_id: str = "",
+        capped: bool = False,
         span: TraceContext | None = None,
-    ) -> str:
-        """Write and queue an execution; its id. Once this returns nothing short of losing the store loses it.
+    ) -> Acceptance:
+        """Write and queue an execution. Once this returns nothing short of losing the store loses it.
 
         `trigger` is what expressions see as `trigger`. With `hold_s` no worker takes it before: the caller claims it
-        itself. `id` makes it idempotent: an execution of that id is accepted once. `span` is the sender's, of
-        whose trace the execution becomes a part.
+        itself, and it is neither debounced nor a duplicate. Those of a flow with the same `deduplication_id`, or the same
+        value of the flow's `deduplicate`, are one execution. `Overloaded`, and nothing is written, if `capped` and the
+        customer has as many waiting as it may. `span` is the sender's, of whose trace the execution becomes a part.
         """
         if flow not in instance.integration.flows:
             known = ", ".join(instance.integration.flows)
             raise NotFound("flow", flow, hint=f"integration {instance.integration.name!r} has {known}")
-        now = self.clock.now()
-        timeout_s = instance.integration.flows[flow].timeout_s
+        if capped:
+            await self.require_room(instance.tenant)
+        now = self.backends.clock.now()
+        definition = instance.integration.flows[flow]
         info = ExecutionInfo(
-            id=id or new_execution_id(now),
+            id=new_execution_id(now),
             tenant=instance.tenant,
             instance=instance.name,
             integration=instance.integration.name,
@@ -88,27 +107,68 @@ class Submission:
             bundle=instance.bundle,
             flow=flow,
             settings=instance.settings,
-            trigger=await Content(self.payloads, instance.tenant).pack(trigger),
+            trigger=await Content(self.backends.payloads, instance.tenant).pack(trigger),
             created_at=now,
-            deadline=None if timeout_s is None else now + timeout_s,
-            replay_of=replay_of,
+            deadline=None if definition.timeout_s is None else now + definition.timeout_s,
             traceparent="" if span is None else span.traceparent,
             tracestate="" if span is None else span.state,
         )
-        await self.write(info)
-        await self.queue.put(message_of(info), delay_s=hold_s)
-        return info.id
+        settled = await settle(self.backends, info, definition.limits, trigger, by_hand=hold_s > 0)
+        if deduplication_id and not settled.same:
+            settled = replace(settled, same=f"id\0{deduplication_id}", unique_s=_UNIQUE_S)
+        return await self._begin(info, settled, hold_s=hold_s)
 
-    async def write(self, info: ExecutionInfo, more: tuple[Event, ...] = ()) -> bool:
-        """The first rows of an execution; False if it exists already."""
+    async def _begin(self, info: ExecutionInfo, settled: Settled, *, hold_s: float) -> Acceptance:
+        info = replace(info, limits=settled.limits)
+        if settled.same:
+            info = replace(info, id=execution_id(self.backends.key, info, settled.same))
+        if not await self.write(info, _logged(settled, info.created_at), unique_s=settled.unique_s):
+            await self._queue_again(info.id)
+            return Acceptance(id=info.id, duplicate=True)
+        debounce = None if settled.limits is None else settled.limits.debounce
+        await self.queue.put(replace(message_of(info), debounce=debounce), delay_s=hold_s)
+        return Acceptance(id=info.id)
+
+    async def _queue_again(self, id: str) -> None:
+        """Whoever accepted it the first time may have died before it was queued."""
+        history = History.of(await self.backends.journal.rows(id))
+        if history.info is not None and history.began_at is None and history.ended is None:
+            await self.queue.put(message_of(history.info))
+
+    async def again(self, info: ExecutionInfo, limits: FlowLimits, events: tuple[Event, ...] = ()) -> None:
+        """Write and queue a new execution that a person made of an earlier one, under the `limits` of its flow. `Overloaded`
+        as `accept` with `capped`."""
+        await self.require_room(info.tenant)
+        settled = await settle(self.backends, info, limits, by_hand=True)
+        info = replace(info, limits=settled.limits)
+        await self.write(info, (*_logged(settled, info.created_at), *events))
+        await self.queue.put(message_of(info))
+
+    async def require_room(self, tenant: str) -> None:
+        """`Overloaded` if the customer has as many executions waiting as its capacity."""
+        room = await self.queue.room(tenant)
+        if room is not None and room <= 0:
+            raise Overloaded(
+                f"customer {tenant!r} has as many executions waiting as its `capacity` allows: nothing was accepted, "
+                "try again when some have begun",
+                retry_after_s=5.0,
+            )
+
+    async def write(self, info: ExecutionInfo, more: tuple[Event, ...] = (), *, unique_s: float = 0.0) -> bool:
+        """The first rows of an execution; False if it exists already, or did within `unique_s`."""
         events: tuple[Event, ...] = (Accepted(at=info.created_at, info=info), *more)
-        written = await self.journal.begin(info.id, [Row(*encode_event(event)) for event in events])
+        rows = [Row(*encode_event(event)) for event in events]
+        written = await self.backends.journal.begin(info.id, rows, unique_s=unique_s)
         if written:
             for event in events:
-                self.observe(info.id, event)
+                self.backends.observe(info.id, event)
         return written
 
     def renewed(self, info: ExecutionInfo, flow_timeout_s: float | None) -> ExecutionInfo:
         """The same execution with a deadline that counts from now."""
-        now = self.clock.now()
+        now = self.backends.clock.now()
         return replace(info, deadline=None if flow_timeout_s is None else now + flow_timeout_s)
+
+
+def _logged(settled: Settled, at: float) -> tuple[Event, ...]:
+    return tuple(Logged(at=at, level="warning", message=note) for note in settled.notes)
