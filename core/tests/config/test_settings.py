@@ -77,6 +77,11 @@ in_flight = 20
 capacity = 10000
 [queue.tenants."acme corp"]
 weight = 8
+[telemetry]
+otlp = "https://collector.example:4318"
+headers = {authorization = "env:OTLP_TOKEN"}
+service_name = "shop"
+sample = 0.1
 """
     settings = load_settings(write(tmp_path, text))
 
@@ -96,6 +101,9 @@ weight = 8
     assert (settings.queue.lease_s, settings.queue.attempts) == (10.0, 3)
     assert settings.queue.policies.of("anyone") == TenantPolicy(weight=2, in_flight=20, capacity=10_000)
     assert settings.queue.policies.of("acme corp") == TenantPolicy(weight=8, in_flight=20, capacity=10_000)
+    telemetry = settings.telemetry
+    assert (telemetry.otlp, telemetry.service_name) == ("https://collector.example:4318", "shop")
+    assert (telemetry.headers, telemetry.sample) == ({"authorization": "env:OTLP_TOKEN"}, 0.1)
     unchanged = {setting.name for setting in SETTINGS if str(_get(settings, setting.name)) == str(setting.default)}
     assert unchanged == set(), "a setting of the schema is not set in this test"
 

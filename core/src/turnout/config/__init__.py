@@ -13,6 +13,7 @@ from turnout.config.settings import (
     Settings,
     StorageSettings,
     StoresSettings,
+    TelemetrySettings,
 )
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Settings",
     "StorageSettings",
     "StoresSettings",
+    "TelemetrySettings",
     "find_project",
     "load_settings",
 ]

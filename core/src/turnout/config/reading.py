@@ -140,7 +140,7 @@ class _Reader:
         try:
             leaf.read(value)
         except ValueError as error:
-            self._problems.append((where, f"{error}, not {_shown(value)}"))
+            self._problems.append((where, str(error) if leaf.private else f"{error}, not {_shown(value)}"))
 
     def _refuse(self) -> None:
         if not self._problems:

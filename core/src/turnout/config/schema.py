@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
+from urllib.parse import urlsplit
 
 from turnout.config.settings import (
     JournalMode,
@@ -18,6 +19,7 @@ from turnout.config.settings import (
     Settings,
     StorageSettings,
     StoresSettings,
+    TelemetrySettings,
 )
 from turnout.model.durability import Durability
 from turnout.model.duration import parse_duration
@@ -27,11 +29,13 @@ __all__ = ["SCHEMA", "SETTINGS", "Leaf", "Named", "Section", "Setting"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaf:
-    """One setting: `field` of its section's class, and `read`, which raises `ValueError` with what is expected."""
+    """One setting: `field` of its section's class, and `read`, which raises `ValueError` with what is expected. What is given
+    for a `private` one is in no message: somebody may have written a secret there."""
 
     field: str
     read: Callable[[object], Any]
     description: str
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,8 @@ class Setting:
     default: Any
 
 
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
+_REFERENCE = re.compile(r"(env|secret):\S+")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):[0-9]{1,5}")
 _UNITS = {
@@ -131,6 +137,31 @@ def _duration(given: object) -> float:
     return seconds
 
 
+def _share(given: object) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= 1:
+        raise ValueError("a number from 0 to 1 is expected")
+    return float(given)
+
+
+def _collector(given: object) -> str:
+    text = given.strip() if isinstance(given, str) else ""
+    url = urlsplit(text)
+    if url.scheme not in ("http", "https") or not url.hostname or url.port == 0 or url.query or url.fragment:
+        raise ValueError('the base URL of an OTLP/HTTP collector is expected, "http://collector:4318"')
+    if "@" in url.netloc:
+        raise ValueError("a URL without credentials is expected; put them into telemetry.headers, by reference")
+    return text
+
+
+def _references(given: object) -> Mapping[str, str]:
+    if not isinstance(given, dict) or not all(_HEADER.fullmatch(name) for name in given):
+        raise ValueError('a table of header names is expected, { authorization = "env:OTLP_TOKEN" }')
+    for value in given.values():
+        if not isinstance(value, str) or not _REFERENCE.fullmatch(value):
+            raise ValueError('a reference is expected for each header, "env:NAME" or "secret:NAME", and no value')
+    return given
+
+
 def _or_unlimited(read: Callable[[object], int]) -> Callable[[object], int | None]:
     def read_or_unlimited(given: object) -> int | None:
         if given == "unlimited":
@@ -152,8 +183,8 @@ def _one_of(choices: Mapping[str, Any]) -> Callable[[object], Any]:
     return read
 
 
-def _leaf(field: str, read: Callable[[object], Any], description: str) -> Leaf:
-    return Leaf(field=field, read=read, description=description)
+def _leaf(field: str, read: Callable[[object], Any], description: str, *, private: bool = False) -> Leaf:
+    return Leaf(field=field, read=read, description=description, private=private)
 
 
 _TENANT: Mapping[str, Leaf] = {
@@ -258,6 +289,24 @@ SCHEMA = Section(
                 "result": _leaf("result_bytes", _size, "What a code step may return."),
                 "log": _leaf("log_bytes", _size, "What a code step may log."),
                 "request": _leaf("request_bytes", _size, "The body of a webhook's request."),
+            },
+        ),
+        "telemetry": Section(
+            make=TelemetrySettings,
+            keys={
+                "otlp": _leaf(
+                    "otlp",
+                    _collector,
+                    "The base URL of the OpenTelemetry collector (OTLP over HTTP) that gets traces.",
+                    private=True,
+                ),
+                "headers": _leaf(
+                    "headers", _references, "Headers for the collector, each a reference to its value.", private=True
+                ),
+                "service_name": _leaf("service_name", _text, "`service.name` of the spans; `turnout` without it."),
+                "sample": _leaf(
+                    "sample", _share, "Which share of the traces that begin here is kept; others as their sender says."
+                ),
             },
         ),
         "plugins": Section(

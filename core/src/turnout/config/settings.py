@@ -22,6 +22,7 @@ __all__ = [
     "Settings",
     "StorageSettings",
     "StoresSettings",
+    "TelemetrySettings",
 ]
 
 _MEGABYTE = 1000 * 1000
@@ -112,6 +113,17 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TelemetrySettings:
+    """Where traces go: `otlp` is the collector's base URL, `headers` references to what it wants to be sent. `sample` is the
+    share, 0 to 1, of the traces that begin here."""
+
+    otlp: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    service_name: str = ""
+    sample: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PluginSettings:
     """`blocked` are names of installed plugins that are not loaded."""
 
@@ -133,6 +145,7 @@ class Settings:
     queue: QueueSettings = field(default_factory=QueueSettings)
     runner: RunnerSettings = field(default_factory=RunnerSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     plugins: PluginSettings = field(default_factory=PluginSettings)
 
     @property

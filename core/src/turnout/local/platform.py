@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,9 +14,11 @@ from turnout.engine.connections import connect, connection_type, slots_used
 from turnout.engine.engine import Engine
 from turnout.engine.history import History
 from turnout.engine.outcome import Finished, Suspended
+from turnout.engine.tracing import Tracing
 from turnout.errors import BackendError, SettingsError, StepError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.connector import Connector
+from turnout.interfaces.queue import QueueCapability
 from turnout.interfaces.sandbox import Limits
 from turnout.interfaces.service import Service
 from turnout.local.instances import LocalInstances
@@ -27,11 +30,13 @@ from turnout.model.definition import Integration
 from turnout.model.durability import Durability
 from turnout.model.events import Event
 from turnout.model.execution import ExecutionRecord
+from turnout.model.limits import FlowLimits
 from turnout.plugins import Registry
 from turnout.plugins.contracts import Kind
 from turnout.services.executions import Executions
 from turnout.services.ingress import CallbackUrls, Ingress
 from turnout.services.metadata import Metadata
+from turnout.services.otlp import OtlpTraces, open_traces
 from turnout.services.recovery import Recovery
 from turnout.services.runner import Runner, RunnerOptions, RunnerWatch
 from turnout.services.submission import Instance, Submission, message_of
@@ -63,11 +68,13 @@ class Platform:
         *,
         public_url: str,
         observers: tuple[Observer, ...],
+        traces: OtlpTraces | None = None,
         drain_s: float = _DRAIN_S,
         watch: RunnerWatch | None = None,
     ) -> None:
         self.settings = settings
         self.stores = stores
+        self._traces = traces
         self._workers = stores.directory / "workers"
         self._lock = WorkerLock(self._workers)
         self._observers = (*registry.observers, *observers)
@@ -85,6 +92,7 @@ class Platform:
             stores.clock,
             message_of=message_of,
             observe=self._observe,
+            tracing=self.backends.tracing,
             dead_workers=self._dead_workers,
         )
         self.runner = Runner(
@@ -123,12 +131,14 @@ class Platform:
         `drain_s`, and tells `watch` how it does."""
         stores = await Stores.open(settings, registry, clock=clock)
         try:
+            traces = await open_traces(settings.telemetry, stores.references.resolve)
             return cls(
                 settings,
                 registry,
                 stores,
                 public_url=public_url,
                 observers=observers,
+                traces=traces,
                 drain_s=drain_s,
                 watch=watch,
             )
@@ -137,7 +147,7 @@ class Platform:
             raise
 
     def _backends(self, connectors: Mapping[str, Connector]) -> Backends:
-        stores = self.stores
+        stores, traces = self.stores, self._traces
         return Backends(
             journal=stores.journal,
             payloads=stores.payloads,
@@ -152,6 +162,7 @@ class Platform:
             observe=self._observe,
             callback_url=self.callbacks.url,
             settings=_engine_settings(self.settings),
+            tracing=None if traces is None else Tracing(export=traces.export, sample=self.settings.telemetry.sample),
         )
 
     def _observe(self, execution: str, event: Event) -> None:
@@ -186,6 +197,7 @@ class Platform:
             if slot not in integration.connections:
                 known = ", ".join(integration.connections) or "none"
                 raise SettingsError(f"connection {slot!r} is not one of {integration.name!r}: {known}", setting=slot)
+        self._require_limits(integration)
         for slot in integration.connections:
             connection_type(integration, self.backends.connectors, slot, connections.get(slot))
         resolved = resolve_config(integration, config)
@@ -201,6 +213,16 @@ class Platform:
             self.engine.plan(bundle, flow)
         self.instances.deploy(instance)
         return instance
+
+    def _require_limits(self, integration: Integration) -> None:
+        """Limits that the queue cannot keep are refused here: it would refuse every execution that has one."""
+        limited = [flow.name for flow in integration.flows.values() if flow.limits != FlowLimits()]
+        if limited and QueueCapability.LIMITS not in self.stores.queue.capabilities:
+            raise SettingsError(
+                f"flow {limited[0]!r} of {integration.name!r} has `limits`, which the queue {self.settings.stores.queue!r} "
+                "does not keep: choose another queue, or remove them",
+                setting="stores.queue",
+            )
 
     async def check_connections(self, instance: Instance, flow: str) -> None:
         """Make every connection that the flow may use, once. `SettingsError` names all that are missing or wrong."""
@@ -290,6 +312,8 @@ class Platform:
         except BackendError as error:
             _log.warning("records are behind; the next start goes on: %s", error)
         await self.engine.close()
+        if self._traces is not None:
+            await asyncio.to_thread(self._traces.close)
         await self._sandbox.close()
         self._lock.release()
         await self.stores.close()

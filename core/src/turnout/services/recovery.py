@@ -14,6 +14,7 @@ from typing import Final
 
 from turnout.codec import encode_event
 from turnout.engine.history import History
+from turnout.engine.tracing import Tracing, trace_end
 from turnout.errors import BackendError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.journal import Journal, Row
@@ -35,7 +36,7 @@ class Recovery(Service):
 
     `dead_workers` picks those of the workers' names that are known to have ended; the leases of the others run out.
     `settle_s` is how old an execution must be before it counts as forgotten by whoever was about to queue it. `observe`
-    sees the ends that are written here.
+    and `tracing` see the ends that are written here.
     """
 
     name = "recovery"
@@ -48,6 +49,7 @@ class Recovery(Service):
         *,
         message_of: Callable[[ExecutionInfo], Message],
         observe: Callable[[str, Event], None] = lambda execution, event: None,
+        tracing: Tracing | None = None,
         dead_workers: Callable[[Sequence[str]], Collection[str]] = lambda workers: (),
         beat_s: float = 1.0,
         sweep_s: float = 30.0,
@@ -58,6 +60,7 @@ class Recovery(Service):
         self._clock = clock
         self._message_of = message_of
         self._observe = observe
+        self._tracing = tracing
         self._dead_workers = dead_workers
         self._beat_s = beat_s
         self._sweep_s = sweep_s
@@ -130,9 +133,11 @@ class Recovery(Service):
         for execution in (*called, id):
             error = ErrorInfo(kind="dead_letter", message=message)
             ended = Ended(at=self._clock.now(), status=Status.FAILED, error=error)
+            known = history if execution == id else History.of(await self._journal.rows(execution))
             # Nobody holds it: the message is dead, and each lease of it is lost.
             if await self._journal.signal(execution, Row(*encode_event(ended))):
                 self._observe(execution, ended)
+                trace_end(self._tracing, known, ended)
         _log.error("execution %s: %s", id, message)
 
     async def requeue(self, *, settle_s: float | None = None) -> Sequence[str]:
