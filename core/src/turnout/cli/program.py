@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, _Entry] = {
     "executions": _Entry("executions", "List, show, cancel, resume and replay executions."),
     "new": _Entry("new", "Make a project, an integration or a connector."),
     "plugins": _Entry("plugins", "List what is installed and what it provides."),
+    "queue": _Entry("queue", "Show how the queue stands, wait until it is empty, retry dead letters."),
     "resume": _Entry("resume", "Go on with everything that a process left behind when it died or was interrupted."),
     "run": _Entry("run", "Run a flow here and now, and print its record."),
     "schema": _Entry("schema", "Print the JSON Schema of integration.yaml, for editors."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from turnout.config import JournalMode, Settings
@@ -21,6 +22,7 @@ from turnout.interfaces.connector import Connector
 from turnout.interfaces.queue import QueueCapability
 from turnout.interfaces.sandbox import Limits
 from turnout.interfaces.service import Service
+from turnout.local.dead_letters import DeadLetters
 from turnout.local.instances import LocalInstances
 from turnout.local.operations import Operations
 from turnout.local.retention import Retention
@@ -109,6 +111,7 @@ class Platform:
             watch=watch,
         )
         self.operations = Operations(stores, self.submission, self.metadata, self.runner)
+        self.dead_letters = DeadLetters(stores.queue, stores.records, self.metadata, self.recovery, self.operations)
         self.ingress = Ingress(
             self.backends, self.submission, stores.queue, self.endings, self.callbacks, self.instances.get
         )
@@ -216,7 +219,8 @@ class Platform:
 
     def _require_limits(self, integration: Integration) -> None:
         """Limits that the queue cannot keep are refused here: it would refuse every execution that has one."""
-        limited = [flow.name for flow in integration.flows.values() if flow.limits != FlowLimits()]
+        kept = {flow.name: replace(flow.limits, deduplicate=None, priority=0) for flow in integration.flows.values()}
+        limited = [name for name, limits in kept.items() if limits != FlowLimits()]
         if limited and QueueCapability.LIMITS not in self.stores.queue.capabilities:
             raise SettingsError(
                 f"flow {limited[0]!r} of {integration.name!r} has `limits`, which the queue {self.settings.stores.queue!r} "

@@ -105,7 +105,8 @@ class _Worker:
         from turnout.local.worker import WorkerProcess
         from turnout.services.metrics import Metrics
 
-        disable_created_metrics()  # a series for each series, which says when the process began
+        # They would be a series for each series, which says when the process began.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         metrics = Metrics()
         platform = await Platform.open(
             self._settings,
