@@ -33,13 +33,21 @@ class Connection:
         self._routers: WeakKeyDictionary[asyncio.AbstractEventLoop, Router] = WeakKeyDictionary()
         self._closed = False
 
-    def call(self, *words: Word, safe: bool = False) -> asyncio.Future[Any]:
-        """Send a command whose second word is its key. `safe`: send it again if the connection is lost."""
-        return self._router().call(words, words[1] if len(words) > 1 else b"", safe=safe)
+    def call(self, *words: Word, safe: bool = False, patience_s: float | None = None) -> asyncio.Future[Any]:
+        """Send a command whose second word is its key. `safe`: send it again if the connection is lost. `patience_s` is
+        how long it may wait for a connection, where that is not the time-out."""
+        return self._router().call(words, words[1] if len(words) > 1 else b"", safe=safe, patience_s=patience_s)
 
-    def run(self, script: Script, keys: Sequence[bytes], args: Sequence[Word] = ()) -> asyncio.Future[Any]:
-        """Run a script; all `keys` must be of one slot."""
-        return self._router().run(script, keys, args)
+    def run(
+        self,
+        script: Script,
+        keys: Sequence[bytes],
+        args: Sequence[Word] = (),
+        *,
+        patience_s: float | None = None,
+    ) -> asyncio.Future[Any]:
+        """Run a script; all `keys` must be of one slot. `patience_s` as for `call`."""
+        return self._router().run(script, keys, args, patience_s=patience_s)
 
     def everywhere(self, *words: Word) -> Sequence[asyncio.Future[Any]]:
         """Send a command without a key to every server that has keys."""

@@ -53,15 +53,19 @@ class Router:
         self._heard: dict[bytes, tuple[bytes, Heard]] = {}
         self._mapping: asyncio.Task[None] | None = None
 
-    def call(self, words: Sequence[Word], key: Word, *, safe: bool) -> asyncio.Future[Any]:
-        command = self._command(words, key=key if isinstance(key, bytes) else str(key).encode(), safe=safe)
+    def call(
+        self, words: Sequence[Word], key: Word, *, safe: bool, patience_s: float | None = None
+    ) -> asyncio.Future[Any]:
+        name = key if isinstance(key, bytes) else str(key).encode()
+        command = self._command(words, key=name, safe=safe, patience_s=patience_s)
         self._send(command)
         return command.future
 
-    def run(self, script: Script, keys: Sequence[bytes], args: Sequence[Word]) -> asyncio.Future[Any]:
-        command = self._command(
-            (b"EVALSHA", script.sha, len(keys), *keys, *args), key=keys[0], safe=script.safe, script=script
-        )
+    def run(
+        self, script: Script, keys: Sequence[bytes], args: Sequence[Word], *, patience_s: float | None = None
+    ) -> asyncio.Future[Any]:
+        words = (b"EVALSHA", script.sha, len(keys), *keys, *args)
+        command = self._command(words, key=keys[0], safe=script.safe, script=script, patience_s=patience_s)
         self._send(command)
         return command.future
 
@@ -92,9 +96,15 @@ class Router:
             command.fail(BackendError(f"the connection to Redis at {self._address} was closed"))
 
     def _command(
-        self, words: Sequence[Word], *, key: bytes = b"", safe: bool = False, script: Script | None = None
+        self,
+        words: Sequence[Word],
+        *,
+        key: bytes = b"",
+        safe: bool = False,
+        script: Script | None = None,
+        patience_s: float | None = None,
     ) -> Command:
-        deadline = self._loop.time() + self._address.timeout_s
+        deadline = self._loop.time() + (self._address.timeout_s if patience_s is None else patience_s)
         return Command(words, self._loop.create_future(), deadline=deadline, key=key, safe=safe, script=script)
 
     def _send(self, command: Command) -> None:
