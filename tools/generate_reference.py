@@ -187,6 +187,7 @@ def definition_keys() -> str:
         _keys("A config variable", grammar.CONFIG),
         _keys("A connection", grammar.CONNECTION),
         _keys("A flow", grammar.FLOW),
+        *_limits(),
     ]
     parts += [
         _keys("A trigger `schedule`", grammar.TRIGGERS["schedule"]),
@@ -197,6 +198,14 @@ def definition_keys() -> str:
     for kind in grammar.KINDS.values():
         parts.append(_kind(kind))
     return "\n".join(parts)
+
+
+def _limits() -> Iterator[str]:
+    yield _keys("The block `limits` of a flow", grammar.LIMITS)
+    for key in grammar.LIMITS.keys:
+        shape = key.type.item if isinstance(key.type, grammar.ListOf) else key.type
+        if isinstance(shape, grammar.Shape):
+            yield _keys(f"`{key.name}` in `limits`", shape)
 
 
 def _kind(kind: grammar.Kind) -> str:
@@ -241,7 +250,7 @@ def _type(kind: grammar.Type) -> str:  # noqa: C901, PLR0912 - one arm a type
         case grammar.Number():
             what = "a whole number" if kind.integer else "a number"
             low, high = (f"{end:,}" if end is not None else "" for end in (kind.minimum, kind.maximum))
-            return f"{what}, {low} to {high}"
+            return f"{what}, {low} to {high}" + (", or an expression" if kind.expression else "")
         case grammar.Flag():
             return "true or false"
         case grammar.Choice():

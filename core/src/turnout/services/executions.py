@@ -1,13 +1,13 @@
-"""The executions' HTTP API: look up, follow, stop."""
+"""The executions' HTTP API: look up, follow, stop, run anew."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from turnout.errors import NotFound, UserError
+from turnout.errors import NotFound, Overloaded, UserError
 from turnout.interfaces.payloads import PayloadStore
 from turnout.interfaces.records import ExecutionQuery, RecordStore
 from turnout.interfaces.service import Request, Response, Route, Service
@@ -15,22 +15,26 @@ from turnout.model.execution import Status
 from turnout.services.metadata import Metadata
 from turnout.services.record_json import record_json, time_text
 
-__all__ = ["Canceller", "Executions"]
+__all__ = ["Changes", "Executions"]
 
 _MOST = 500
 _NUMBER = re.compile(r"[0-9]{1,15}")
 
 
-class Canceller(Protocol):
+class Changes(Protocol):
+    """What people do with executions, as `turnout.local.operations` does it."""
+
     async def cancel(self, id: str, reason: str = "") -> bool: ...
+
+    async def replay(self, id: str, *, step: str = "") -> str: ...
 
 
 class Executions(Service):
-    """`GET /api/executions[/<id>[/logs]]`, `POST /api/executions/<id>/cancel`. Answers are as of the moment."""
+    """`GET /api/executions[/<id>[/logs]]`, `POST /api/executions/<id>/cancel|replay`. Answers are as of the moment."""
 
     name = "executions"
 
-    def __init__(self, records: RecordStore, payloads: PayloadStore, operations: Canceller, metadata: Metadata) -> None:
+    def __init__(self, records: RecordStore, payloads: PayloadStore, operations: Changes, metadata: Metadata) -> None:
         self._records = records
         self._payloads = payloads
         self._operations = operations
@@ -42,6 +46,7 @@ class Executions(Service):
             Route(method="GET", path="/api/executions/{id}", handle=self.show),
             Route(method="GET", path="/api/executions/{id}/logs", handle=self.logs),
             Route(method="POST", path="/api/executions/{id}/cancel", handle=self.cancel),
+            Route(method="POST", path="/api/executions/{id}/replay", handle=self.replay),
         ]
 
     async def start(self) -> None:
@@ -108,7 +113,18 @@ class Executions(Service):
             return _json(409, {"error": str(error)})
         return _json(202 if stopped else 200, {"cancelled": stopped})
 
+    async def replay(self, request: Request) -> Response:
+        """Whoever asks for it can wait, so it is held to the customer's capacity."""
+        try:
+            id = await self._operations.replay(request.parameters["id"], step=request.query.get("step", ""))
+        except NotFound as error:
+            return _json(404, {"error": str(error)})
+        except Overloaded as error:
+            return _json(429, {"error": str(error)}, {"retry-after": f"{error.retry_after_s:.0f}"})
+        where = f"/api/executions/{id}"
+        return _json(202, {"execution": id, "follow": where}, {"location": where})
 
-def _json(status: int, data: Any) -> Response:
+
+def _json(status: int, data: Any, headers: Mapping[str, str] | None = None) -> Response:
     text = json.dumps(data, ensure_ascii=False)
-    return Response(status=status, headers={"content-type": "application/json"}, body=text.encode())
+    return Response(status=status, headers={"content-type": "application/json", **(headers or {})}, body=text.encode())

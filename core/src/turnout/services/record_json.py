@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,6 +47,7 @@ async def record_json(record: ExecutionRecord, payloads: PayloadStore) -> dict[s
         "attempts": record.attempts,
         "parent": info.parent or None,
         "replay_of": info.replay_of or None,
+        "limits": None if info.limits is None else asdict(info.limits),
         "trace_id": execution_context(info).trace_id,
     }
 
