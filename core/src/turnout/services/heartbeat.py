@@ -175,13 +175,13 @@ class Heartbeat:
 
     def _ask_home(self) -> bool:
         """Ask the worker's loop for a sign of life; False once it has given none for `stall_s`."""
-        now = self._monotonic()
-        if self._asked_at is None:
-            self._asked_at = now
+        now, asked_at = self._monotonic(), self._asked_at
+        if asked_at is None:  # the loop may answer from here on
+            self._asked_at = asked_at = now
             self._tell(self._answer)
-        stalled = now - self._asked_at > self._stall_s
+        stalled = now - asked_at > self._stall_s
         if stalled and not self._stalled:
-            _log.error("this worker has not answered for %g s: its executions go to others", now - self._asked_at)
+            _log.error("this worker has not answered for %g s: its executions go to others", now - asked_at)
         self._stalled = stalled
         return not stalled
 
@@ -195,7 +195,7 @@ class Heartbeat:
         try:
             async with asyncio.timeout(self._lease_s / 3):
                 states = await queue.extend([one.lease for one in held]) if held else ()
-        except (BackendError, TimeoutError) as error:
+        except Exception as error:  # whatever it is, the next beat may do better, and nobody else would tell
             self._tell_of(error)
             self._lose_what_ran_out()
             return
@@ -217,8 +217,11 @@ class Heartbeat:
     def _tell_of(self, error: Exception) -> None:
         self.failures += 1
         if not self._failing:
-            reason = str(error) or "the queue does not answer"
-            _log.warning("leases cannot be renewed, trying again for as long as they last: %s", reason)
+            _log.warning(
+                "leases cannot be renewed, trying again for as long as they last: %s",
+                str(error) or "the queue does not answer",
+                exc_info=None if isinstance(error, BackendError | TimeoutError) else error,
+            )
         self._failing = True
 
     def _lose_what_ran_out(self) -> None:
