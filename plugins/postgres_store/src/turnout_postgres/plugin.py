@@ -2,4 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from turnout.hookspecs import hookimpl
+
 __all__: list[str] = []
+
+
+@hookimpl
+def turnout_stores() -> Mapping[str, type]:
+    from turnout_postgres.records import PostgresRecords
+
+    return {"records:postgres": PostgresRecords}

@@ -1,0 +1,253 @@
+"""The one place that talks to PostgreSQL: connections, transactions, outages, what is checked at start.
+
+A `Database` is a pool of connections to one database and one schema of it. What it is asked to do is done again on another
+connection when one breaks, until its time limit: so whatever is run must be the same when it is done twice. Names of
+tables are always written with their schema, and nothing relies on a session's state, so that a connection is as good as any
+other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final, Self, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection, AsyncRawCursor
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.types.array import ListBinaryDumper
+from psycopg_pool import AsyncConnectionPool
+from turnout.errors import BackendError, SettingsError
+from turnout.interfaces.opening import Opening
+from turnout.model.durability import Durability
+
+from turnout_postgres.faults import is_passing, translated
+from turnout_postgres.migrating import Migrations
+from turnout_postgres.options import PostgresOptions
+
+__all__ = ["Database", "Session"]
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+_OLDEST: Final = 13
+"""The oldest PostgreSQL that this is for."""
+
+_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 1.0
+"""How long to wait before a broken connection is tried again: the first time, and at most."""
+
+_CHECKS: Final = """
+    SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), pg_is_in_recovery(),
+        current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')
+"""
+
+
+class Session:
+    """A connection, to use for a while. In a statement `{s}` stands for the schema, `$1` for the first parameter, and other
+    names in braces for what `naming` says."""
+
+    def __init__(
+        self, connection: AsyncConnection[Row], schema: str, settings: Mapping[str, str], names: Mapping[str, str]
+    ) -> None:
+        """`settings` are what connections are set to."""
+        self.schema = schema
+        self._connection = connection
+        self._settings = settings
+        self._names = names
+        self._cursor = connection.cursor(binary=True)
+
+    def naming(self, **names: str) -> Session:
+        """The same connection with further names, which may use `{s}`. They are ours: they are not escaped."""
+        return Session(self._connection, self.schema, self._settings, {**names, **self._names})
+
+    async def rows(self, statement: str, *parameters: Any, prepare: bool | None = None) -> list[Row]:
+        """The rows that a statement answers. `prepare=False` plans it for these very parameters."""
+        await self._cursor.execute(self._said(statement), parameters, prepare=prepare)
+        return await self._cursor.fetchall()
+
+    async def one(self, statement: str, *parameters: Any, prepare: bool | None = None) -> Row | None:
+        """The first row, or None."""
+        await self._cursor.execute(self._said(statement), parameters, prepare=prepare)
+        return await self._cursor.fetchone()
+
+    async def holds(self, statement: str, *parameters: Any) -> bool:
+        """Whether a statement answers any row."""
+        return await self.one(f"SELECT 1 WHERE EXISTS ({statement})", *parameters) is not None
+
+    async def change(self, statement: str, *parameters: Any, prepare: bool | None = None) -> int:
+        """Run a statement; how many rows it changed."""
+        await self._cursor.execute(self._said(statement), parameters, prepare=prepare)
+        return self._cursor.rowcount
+
+    async def restore(self) -> None:
+        """Undo what was set for the session."""
+        for name, value in self._settings.items():
+            await self._connection.execute("SELECT set_config($1, $2, false)", (name, value))
+
+    async def script(self, text: str) -> None:
+        """Run several statements without parameters."""
+        await self._connection.execute(self._said(text))
+
+    @contextlib.asynccontextmanager
+    async def transaction(self, *, reading: bool = False) -> AsyncIterator[None]:
+        """Commit at the end of the block, roll back if it raises. `reading`: every statement sees the same moment."""
+        async with self._connection.transaction():
+            if reading:
+                await self._connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield
+
+    def _said(self, statement: str) -> bytes:
+        for name, text in self._names.items():
+            statement = statement.replace(f"{{{name}}}", text)
+        return statement.encode()
+
+
+class Database:
+    """Opened by `open`, which checks what it finds; closed by `aclose`."""
+
+    def __init__(self, url: str, options: PostgresOptions) -> None:
+        """`SettingsError` if `url` is none; nothing is connected to yet."""
+        self.schema = options.namespace
+        self.timeout_s = options.timeout
+        self.durability = Durability.PROCESS
+        self._options = options
+        self._conninfo, self._password = _connection_info(url, options.timeout)
+        self._pool = AsyncConnectionPool(
+            self._conninfo,
+            kwargs={"autocommit": True, "cursor_factory": AsyncRawCursor},
+            configure=self._configure,
+            min_size=options.pool_min,
+            max_size=options.pool_max,
+            timeout=options.timeout,
+            open=False,
+            name="turnout",
+        )
+        # A worker that hangs, or whose network is cut, must not keep others waiting for what it has locked.
+        bound_ms = str(max(1000, int(options.timeout * 1000)))
+        self._settings = {
+            "statement_timeout": bound_ms,
+            "idle_in_transaction_session_timeout": bound_ms,
+            "lock_timeout": "0",
+        }
+        self._opening = asyncio.Lock()
+        self._checked = False
+        self._closed = False
+
+    @classmethod
+    async def of(cls, opening: Opening) -> Self:
+        """The project's database: one for all stores that are opened with the same `opening.shared`, checked."""
+        options = opening.read(PostgresOptions)
+        url = (await opening.secret(options.url)).reveal()
+        database = opening.shared.get(f"postgres:{opening.name}", lambda: cls(url, options))
+        await database.open()
+        return database
+
+    async def open(self, *, check_tables: bool = True) -> None:
+        """Connect, and check the server and the version of the tables. `BackendError` says what is not as it must be."""
+        async with self._opening:
+            if self._checked:
+                return
+            try:
+                await self._pool.open()
+                found = await self.run(lambda session: session.one(_CHECKS))
+                assert found is not None
+                self._check_server(*found[:3])
+                self.durability = Durability.HOST if _is_safe(*found[3:]) else Durability.PROCESS
+                if check_tables:
+                    await self._check_tables()
+            except BaseException:
+                await self._pool.close()
+                raise
+            self._checked = True
+
+    async def run(self, work: Callable[[Session], Awaitable[T]]) -> T:
+        """Do `work` with a connection, and again with another if that breaks, for `timeout_s` at most. `BackendError` then,
+        and at once for what will not pass. What `work` does must be in a transaction, or harmless when done by halves."""
+        deadline = time.monotonic() + self.timeout_s
+        pause = _PAUSE_S
+        while True:
+            try:
+                async with self._pool.connection(timeout=max(0.001, deadline - time.monotonic())) as connection:
+                    return await work(self._session(connection))
+            except (psycopg.Error, ConnectionError) as error:
+                if self._closed or not is_passing(error) or time.monotonic() + pause > deadline:
+                    raise translated(error, password=self._password) from _without(error, self._password)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+            with contextlib.suppress(psycopg.Error):
+                await self._pool.check()  # others in the pool may have broken with it
+
+    async def transact(self, work: Callable[[Session], Awaitable[T]], *, reading: bool = False) -> T:
+        """As `run`, in one transaction."""
+
+        async def transaction(session: Session) -> T:
+            async with session.transaction(reading=reading):
+                return await work(session)
+
+        return await self.run(transaction)
+
+    async def migrations(self) -> Migrations:
+        """The versions of the tables: which there are, which were applied."""
+        return await self.run(Migrations.read)
+
+    async def aclose(self) -> None:
+        """Let go of all connections. Idempotent."""
+        self._closed = True
+        await self._pool.close()
+
+    def _session(self, connection: AsyncConnection[Row]) -> Session:
+        return Session(connection, self.schema, self._settings, {"s": f'"{self.schema}"'})
+
+    async def _configure(self, connection: AsyncConnection[Row]) -> None:
+        # Bytes as they are, in lists too, and not as text of twice their size.
+        connection.adapters.register_dumper(list, ListBinaryDumper)
+        await self._session(connection).restore()
+
+    def _check_server(self, version: int, encoding: str, standby: bool) -> None:
+        if version < _OLDEST * 10000:
+            raise BackendError(f"PostgreSQL {version // 10000} is too old: {_OLDEST} or newer is needed")
+        if encoding != "UTF8":
+            raise BackendError(f"PostgreSQL: the database's encoding is {encoding}: make one with ENCODING 'UTF8'")
+        if standby:
+            raise BackendError("PostgreSQL: the server is a standby, which takes no writes: name the primary")
+
+    async def _check_tables(self) -> None:
+        found = await self.migrations()
+        if self._options.migrate and found.pending:
+            await self.run(found.apply)
+            found = await self.migrations()
+        found.check()
+
+
+def _connection_info(url: str, timeout_s: float) -> tuple[str, str]:
+    """What libpq is told, and the password in it. No message shows the URL."""
+    fault = "is no URL of a database: postgresql://user:password@host/database"
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.Error:
+        given = None
+    if not given:
+        raise SettingsError(f"backends.postgres.url: {fault}", setting="backends.postgres.url")
+    usual = {
+        "application_name": "turnout",
+        "connect_timeout": str(max(2, int(min(timeout_s, 10)))),
+        # A server that is gone without a word is noticed within the time limit.
+        "keepalives_idle": "5",
+        "keepalives_interval": "2",
+        "keepalives_count": "3",
+        "tcp_user_timeout": str(int(min(timeout_s, 15) * 1000)),
+    }
+    return make_conninfo("", **{**usual, **given}), str(given.get("password") or "")
+
+
+def _without(error: Exception, password: str) -> Exception | None:
+    """The error as a cause to show in tracebacks; none if it says the password."""
+    return None if password and password in str(error) else error
+
+
+def _is_safe(fsync: str, full_page_writes: str, synchronous_commit: str) -> bool:
+    """Whether what was committed survives a loss of power."""
+    return fsync == "on" and full_page_writes == "on" and synchronous_commit != "off"

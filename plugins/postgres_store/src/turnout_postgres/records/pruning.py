@@ -1,0 +1,190 @@
+"""Retention: what is old is said to be removed, and dropped by whole partitions; rows are deleted where that must be.
+
+By age, one row says what is gone (see `removed`), and partitions in which all is gone are dropped. One that something keeps,
+an execution that waits for a person, is cleared row by row once its day is over. By size, the oldest partitions are dropped
+while that does not remove too much; of the last one the oldest executions are deleted, and its tables written anew without
+them.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Final
+
+from turnout_postgres.database import Database, Session
+from turnout_postgres.plain_text import original
+from turnout_postgres.records.partitions import DAY_S, TABLES, Partition, drop, partitions
+from turnout_postgres.records.removed import knowing
+from turnout_postgres.records.writing import erase, lock_state
+
+__all__ = ["prune_by_age", "prune_by_size", "size_bytes", "sizes"]
+
+_CHUNK: Final = 1000
+"""Executions deleted in one transaction at most, so that a large clean-up keeps no writer waiting."""
+
+_SLACK: Final = 0.1
+"""The part of the limit by which too much may go, so that a partition is dropped and not written anew."""
+
+# An index takes 16 KiB as soon as it has one row. That is no record: it is not counted.
+_SIZES: Final = """
+    SELECT suffix, since, until, sum(greatest(0, pg_total_relation_size(c.oid) - 16384 * (
+        SELECT count(*) FROM pg_index WHERE indrelid IN (c.oid, c.reltoastrelid)
+    )))::bigint
+    FROM {s}.record_partitions JOIN pg_class c ON c.relnamespace = to_regnamespace($1)
+        AND c.relname IN ('executions_' || suffix, 'steps_' || suffix, 'logs_' || suffix)
+    GROUP BY suffix, since, until ORDER BY since
+"""
+
+
+async def sizes(session: Session) -> list[tuple[Partition, int]]:
+    """What each partition takes, the oldest first; what one without rows takes is not counted."""
+    rows = await session.rows(_SIZES, session.schema)
+    return [(Partition(suffix=suffix, since=since, until=until), size) for suffix, since, until, size in rows]
+
+
+async def size_bytes(session: Session) -> int:
+    return sum(size for _, size in await sizes(session))
+
+
+async def prune_by_age(database: Database, ended_before: float) -> list[str]:
+    """The ids of those that this removes."""
+    ids = await database.transact(partial(_remove, ended_before=ended_before))
+    for partition in await database.run(partitions):
+        if partition.since >= ended_before or await database.transact(partial(_drop_if_removed, partition=partition)):
+            continue
+        if partition.until + DAY_S <= ended_before:
+            # Something keeps it, and may for long.
+            while await database.transact(partial(_erase_removed, partition=partition)):
+                pass
+    return ids
+
+
+async def prune_by_size(database: Database, keep_bytes: int) -> list[str]:
+    """The ids of those that this removes: the oldest, until the rest is small enough."""
+    ids: list[str] = []
+    for partition, _ in await database.run(sizes):
+        there = True
+        before = math.inf
+        while there:
+            now = await database.run(sizes)
+            total = sum(size for _, size in now)
+            own = next((size for other, size in now if other == partition), 0)
+            if total <= keep_bytes:
+                return ids
+            if own >= before:
+                break  # what is left of it cannot go
+            before = own
+            newest = partition == now[-1][0]
+            whole = not newest and total - own >= keep_bytes * (1 - _SLACK)
+            part = 1.0 if whole else (total - keep_bytes * (1 - _SLACK / 4)) / max(own, 1)
+            removed, there = await _remove_oldest(database, partition, part)
+            ids += removed
+            if there:
+                await database.run(partial(_rewrite, partition=partition))
+    return ids
+
+
+async def _remove(session: Session, *, ended_before: float) -> list[str]:
+    """Say that final executions that ended before a time are gone."""
+    position, _, removed = await lock_state(session)
+    rows = await knowing(session).rows(
+        "SELECT id, number, created_at FROM {s}.executions WHERE {is_live} AND ended_at < $3 AND status IN {final}",
+        *removed.parameters,
+        ended_before,
+    )
+    if ended_before >= removed.before:
+        await session.change("UPDATE {s}.record_state SET removed_before = $1, removed_at = $2", ended_before, position)
+    else:
+        # A later time was said before, and still holds for what had not changed then: what goes now is deleted.
+        for partition in await partitions(session):
+            numbers = [number for _, number, at in rows if partition.holds(at)]
+            await erase(partition.of(session), numbers)
+    return [original(id) for id, _, _ in rows]
+
+
+async def _drop_if_removed(session: Session, *, partition: Partition) -> bool:
+    """Whether it is gone: everything in it is removed, and nothing new is to be expected."""
+    _, _, removed = await lock_state(session)
+    if partition not in await partitions(session):
+        return True
+    if partition.until > removed.before:
+        return False
+    within = partition.of(session)
+    # The first two look into an index, and find what keeps most partitions; the third reads the table.
+    if (
+        await within.holds("SELECT FROM {executions} WHERE status IN {not_final}")
+        or await within.holds("SELECT FROM {executions} WHERE ended_at >= $1", removed.before)
+        or await within.holds("SELECT FROM {executions} WHERE {is_live}", *removed.parameters)
+    ):
+        return False
+    await drop(session, partition)
+    return True
+
+
+async def _erase_removed(session: Session, *, partition: Partition) -> bool:
+    """Delete some of those that are removed; whether there were any."""
+    _, _, removed = await lock_state(session)
+    within = partition.of(session)
+    rows = await within.rows(
+        """SELECT number FROM {executions} WHERE ended_at < $1 AND changed <= $2 AND status IN {final}
+        ORDER BY ended_at LIMIT $3""",
+        *removed.parameters,
+        _CHUNK,
+    )
+    await erase(within, [number for (number,) in rows])
+    return bool(rows)
+
+
+async def _remove_oldest(database: Database, partition: Partition, part: float) -> tuple[list[str], bool]:
+    """Delete a part of its final executions, the oldest; their ids, and whether the partition is still there."""
+    count = await database.run(partial(_count_final, partition=partition))
+    wanted = max(1, min(count, math.ceil(count * part)))
+    if wanted >= count and (gone := await database.transact(partial(_drop_final, partition=partition))) is not None:
+        return gone, False
+    ids: list[str] = []
+    while wanted > 0:
+        erased, live = await database.transact(partial(_erase_oldest, partition=partition, most=min(wanted, _CHUNK)))
+        ids += live
+        wanted = wanted - erased if erased else 0
+    return ids, True
+
+
+async def _count_final(session: Session, *, partition: Partition) -> int:
+    row = await partition.of(session).one("SELECT count(*) FROM {executions} WHERE status IN {final}")
+    assert row is not None
+    return int(row[0])
+
+
+async def _drop_final(session: Session, *, partition: Partition) -> list[str] | None:
+    """Drop a partition in which all are final; the ids of those that were not removed before. None: it is kept."""
+    _, _, removed = await lock_state(session)
+    within = partition.of(session)
+    if await within.holds("SELECT FROM {executions} WHERE status IN {not_final}"):
+        return None
+    rows = await within.rows("SELECT id FROM {executions} WHERE {is_live} ORDER BY created_at, id", *removed.parameters)
+    await drop(session, partition)
+    return [original(id) for (id,) in rows]
+
+
+async def _erase_oldest(session: Session, *, partition: Partition, most: int) -> tuple[int, list[str]]:
+    """How many were deleted, and the ids of those that were not removed before."""
+    _, _, removed = await lock_state(session)
+    within = partition.of(session)
+    rows = await within.rows(
+        "SELECT number, id, {is_live} FROM {executions} WHERE status IN {final} ORDER BY created_at, id LIMIT $3",
+        *removed.parameters,
+        most,
+    )
+    await erase(within, [number for number, _, _ in rows])
+    return len(rows), [original(id) for _, id, live in rows if live]
+
+
+async def _rewrite(session: Session, *, partition: Partition) -> None:
+    """Write its tables anew without what was deleted, which gives the space back. Only this partition waits for it."""
+    await session.change("SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '2s', false)")
+    try:
+        for table in TABLES:
+            await partition.of(session).script(f"VACUUM (FULL) {{{table}}}")
+    finally:
+        await session.restore()

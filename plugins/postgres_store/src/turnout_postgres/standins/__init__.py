@@ -1,0 +1,1 @@
+"""Servers for tests, demos and benchmarks."""
