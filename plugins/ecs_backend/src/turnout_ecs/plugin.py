@@ -2,4 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from turnout.hookspecs import hookimpl
+
 __all__: list[str] = []
+
+
+@hookimpl
+def turnout_stores() -> Mapping[str, type]:
+    from turnout_ecs.journal.journal import RedisJournal
+    from turnout_ecs.state.state import RedisState
+
+    return {"journal:redis": RedisJournal, "state:redis": RedisState}
