@@ -63,11 +63,17 @@ def _ends_once(history: History) -> Iterator[str]:
 
 
 def _reported_stays(history: History) -> Iterator[str]:
-    """A step that was reported complete is neither worked on by another process nor reported by one."""
+    """A step that was reported complete is neither worked on by a process that was given its execution, nor reported by
+    any other. One that lost its execution while it stood still may work on for a moment: what it must not do is write."""
     reported: dict[tuple[str, str], str] = {}
-    for _, line in history.lines("work", "reported"):
+    holders: dict[str, str] = {}
+    for _, line in history.lines("began", "work", "reported"):
+        if line.kind == "began":
+            holders[line.words[0]] = line.life
+            continue
         step = (line.words[0], line.words[1])
-        if reported.get(step, line.life) != line.life:
+        stray = line.kind == "work" and holders.get(step[0], line.life) != line.life
+        if not stray and reported.get(step, line.life) != line.life:
             yield f"{' '.join(step)}: {line.kind} in {line.life} after {reported[step]} had reported it"
         elif line.kind == "reported" and line.words[2] == "succeeded":
             reported[step] = line.life
@@ -136,7 +142,7 @@ def _turns_taken(history: History) -> Iterator[str]:
         first.setdefault(line.words[0], place)
     tenants = {sent.execution: sent.tenant for sent in history.sent}
     starts = sorted((place, tenants[execution]) for execution, place in first.items() if execution in tenants)
-    others = len({tenant for tenant in tenants.values()}) - 1
+    others = len(set(tenants.values())) - 1
     for sent in history.sent:
         begun = first.get(sent.execution)
         if begun is None or sent.order:

@@ -112,6 +112,7 @@ class Cluster:
                 with contextlib.suppress(httpx.HTTPError):
                     if (await self.http.get("/api/executions?limit=1")).is_success:
                         return
+                assert not self._exits, self._exits
                 await asyncio.sleep(_PAUSE_S)
 
     def worker(self, index: int = 0) -> Life:

@@ -1,7 +1,8 @@
 """The other side, in a process of its own: `python -m tests.chaos.counterpart LOG` prints its address, and writes a line for
 each request before it answers. That log is what really happened, whatever anybody believes.
 
-    POST /effects/<anything>   201 {"receipt"}; a repeated Idempotency-Key gets the first receipt, and 200
+    POST /effects/<anything>   201 {"receipt"}; a repeated Idempotency-Key gets the first receipt, and 200;
+                               a `link` in the body is called back
     PUT  /effects/<anything>   200 {"receipt"}: the same content again changes nothing
     GET  /prices/<name>        200 {"price"}
     POST /2/files/download     the orders document, as Dropbox gives it
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -18,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -31,6 +34,7 @@ __all__ = ["FILES_TOKEN", "ORDERS", "Effects"]
 
 FILES_TOKEN = "files-secret"
 ORDERS = 20
+_AGAIN_S = 0.1
 
 
 class Effects:
@@ -41,6 +45,7 @@ class Effects:
         self._log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._receipts: dict[tuple[str, str], str] = {}
         self._numbers = itertools.count(1)
+        self._calls: set[asyncio.Task[None]] = set()
         dropbox = DropboxStandIn(token=FILES_TOKEN)
         dropbox.put("/orders.xml", "".join(orders(ORDERS)).encode())
         self.app = Starlette(
@@ -61,6 +66,10 @@ class Effects:
         if same:
             self._receipts[path, same] = receipt
         self._write(method=method, path=path, key=key, body=body, fresh=known is None, receipt=receipt)
+        if link := body.get("link"):
+            call = asyncio.ensure_future(_call_back(link))
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
         return JSONResponse({"receipt": receipt}, status_code=200 if known else 201)
 
     async def _price(self, request: Request) -> Response:
@@ -68,6 +77,16 @@ class Effects:
 
     def _write(self, **line: Any) -> None:
         os.write(self._log, (json.dumps({"at": time.time(), **line}) + "\n").encode())
+
+
+async def _call_back(link: str) -> None:
+    """Until somebody has heard it, or says that nobody waits any more."""
+    async with httpx.AsyncClient() as http:
+        while True:
+            with contextlib.suppress(httpx.HTTPError):
+                if (await http.post(link, json={"approved": True})).status_code in (202, 410):
+                    return
+            await asyncio.sleep(_AGAIN_S)
 
 
 async def _serve(log: Path) -> None:

@@ -11,27 +11,25 @@ from typing import Any
 from turnout.connectors import ActionContext, Connector, Effect, Inputs
 from turnout.model.events import Began, Event
 
-from tests.crash.fate import JOURNAL, QUEUE, Fate
+from tests.crash.fate import Fate
 
 __all__ = ["POINTS", "RECORDS", "ChaosFate", "poison"]
 
 RECORDS = ("apply",)
 
 _WORKER = (
-    *(f"journal.{name}" for name in JOURNAL if name not in ("begin", "signal")),
-    *(f"queue.{name}" for name in ("take", "take_many", "extend", "complete", "release", "reap")),
+    *(f"journal.{name}" for name in ("open", "append", "barrier", "fence")),
+    *(f"queue.{name}" for name in ("take_many", "extend", "complete", "release", "reap")),
     "sandbox.run",
     "action",
 )
-_FRONT = ("journal.begin", "queue.put", "records.apply", "journal.forget")
+_FRONT = ("journal.begin", "queue.put", "journal.signal", "queue.wake", "records.apply", "journal.forget")
 
 POINTS = {
     "worker": tuple(f"{name} {when}" for name in _WORKER for when in ("before", "after")),
     "front": tuple(f"{name} {when}" for name in _FRONT for when in ("before", "after")),
 }
-"""Where the processes of a role can die. Those that a backend does not have (`take_many`) are never reached."""
-
-assert {name.partition(".")[2] for name in _WORKER if name.startswith("queue.")} <= {*QUEUE, "take_many"}
+"""Where the processes of a role can die: around each step, each write to the journal, each call of the queue."""
 
 
 @dataclass

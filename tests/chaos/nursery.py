@@ -8,10 +8,11 @@ import json
 import os
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,18 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, eq=False)
 class Life:
-    """One process, from its birth to its end; `ended` has its exit status, negative for a signal."""
+    """One process, from its birth to its end; `ended` has its exit status, negative for a signal. `dies_at` is the point that
+    it was told to die at, `born_at` when it was born, by the monotonic clock."""
 
     name: str
     pid: int
     ended: asyncio.Future[int]
+    dies_at: tuple[str, int] | None = None
+    born_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def age_s(self) -> float:
+        return time.monotonic() - self.born_at
 
     @property
     def alive(self) -> bool:
@@ -41,7 +49,7 @@ class Life:
 class Nursery:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        self._births: deque[tuple[str, asyncio.Future[Life]]] = deque()
+        self._births: deque[tuple[dict[str, Any], asyncio.Future[Life]]] = deque()
         self._lives: dict[int, Life] = {}
         self._orphans: deque[asyncio.Future[list[int]]] = deque()
         self._listening = asyncio.ensure_future(self._listen())
@@ -49,7 +57,7 @@ class Nursery:
     async def spawn(self, spec: dict[str, Any]) -> Life:
         """Fork a process that plays `spec["role"]`; returns once it is born, not ready."""
         born: asyncio.Future[Life] = asyncio.get_running_loop().create_future()
-        self._births.append((spec["life"], born))
+        self._births.append((spec, born))
         self._say({"spawn": spec})
         return await born
 
@@ -75,8 +83,9 @@ class Nursery:
         while line := await self._process.stdout.readline():
             match json.loads(line):
                 case {"event": "born", "pid": pid}:
-                    name, born = self._births.popleft()
-                    life = self._lives[pid] = Life(name, pid, asyncio.get_running_loop().create_future())
+                    spec, born = self._births.popleft()
+                    ended = asyncio.get_running_loop().create_future()
+                    life = self._lives[pid] = Life(spec["life"], pid, ended, spec.get("dies_at"))
                     born.set_result(life)
                 case {"event": "died", "pid": pid, "status": status}:
                     self._lives.pop(pid).ended.set_result(status)

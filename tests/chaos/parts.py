@@ -36,7 +36,7 @@ class WatchedRegistry:
         part = "queue" if kind is Kind.QUEUES else name.partition(":")[0]
         match part:
             case "queue":
-                return _Backend(found, part, (*QUEUE, "take_many"), self._fate, self._broken)
+                return _Backend(found, part, (*QUEUE, "take_many", "wake"), self._fate, self._broken)
             case "journal":
                 return _Backend(found, part, JOURNAL, self._fate, self._broken)
             case "records":

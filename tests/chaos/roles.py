@@ -19,8 +19,10 @@ from turnout.local.operations import Operations
 from turnout.local.platform import Platform
 from turnout.local.retention import Retention
 from turnout.local.target import LocalTarget
+from turnout.local.worker import WorkerProcess
 from turnout.plugins import Registry
 from turnout.services.executions import Executions
+from turnout.services.metrics import Metrics
 from turnout.values import Value
 
 from tests.chaos.fate import ChaosFate
@@ -29,6 +31,9 @@ from tests.chaos.parts import WatchedRegistry
 __all__ = ["ROLES"]
 
 Spec = dict[str, Any]
+
+_SWEEP_S = 2.0
+_DRAIN_S = 5.0
 
 
 class _Skewed(SystemClock):
@@ -41,7 +46,7 @@ class _Skewed(SystemClock):
         return super().now() + self._by_s
 
 
-async def _open(spec: Spec, registry: Registry) -> Platform:
+async def _open(spec: Spec, registry: Registry, **more: Any) -> Platform:
     at = spec.get("dies_at")
     fate = ChaosFate(Path(spec["trace"]), spec["life"], None if at is None else (at[0], at[1]))
     watched: Any = WatchedRegistry(registry, fate, broken=spec.get("broken", ""))
@@ -49,25 +54,27 @@ async def _open(spec: Spec, registry: Registry) -> Platform:
         load_settings(Path(spec["project"])),
         watched,
         clock=_Skewed(spec.get("clock_s", 0.0)),
-        observers=(fate.observe,),
-        public_url=spec.get("url", "http://127.0.0.1:8400"),
+        observers=(fate.observe, *more.pop("observers", ())),
+        public_url=spec["url"],
+        **more,
     )
 
 
-def _ready(spec: Spec) -> Callable[[int], None]:
-    def ready(port: int) -> None:
-        Path(spec["ready"]).write_text(str(port), encoding="ascii")
-
-    return ready
-
-
 async def _worker(spec: Spec, registry: Registry) -> None:
-    platform = await _open(spec, registry)
+    """What `turnout worker` does. Only that what was accepted and never queued is looked for more often: each fault would
+    take a minute otherwise."""
+    metrics = Metrics()
+    platform = await _open(spec, registry, observers=(metrics.observe,), watch=metrics, drain_s=_DRAIN_S)
+    platform.recovery._sweep_s = platform.recovery._settle_s = _SWEEP_S
+
+    def tell(event: str, data: Mapping[str, object]) -> None:
+        if event == "ready":
+            Path(spec["ready"]).write_text(str(data["worker"]), encoding="utf-8")
+
     try:
-        await platform.recover()
-        await LocalTarget().serve([platform.runner], host="127.0.0.1", port=0, ready=_ready(spec))
+        await WorkerProcess(platform, metrics, address=None, tell=tell).run()
     finally:
-        await platform.close()
+        await platform.close(record=False)
 
 
 async def _front(spec: Spec, registry: Registry) -> None:
@@ -76,10 +83,11 @@ async def _front(spec: Spec, registry: Registry) -> None:
     try:
         for project in spec["projects"]:
             integration = load_integration(Path(project["path"]) / "integration.yaml")
+            if integration.name == "fifo" and "limits" not in platform.stores.queue.capabilities:
+                continue
             deployed = await platform.deploy(integration, config=project["config"], connections=project["connections"])
             for tenant in spec["tenants"]:
                 platform.instances.deploy(replace(deployed, name=f"{integration.name}-{tenant}", tenant=tenant))
-        await platform.recover()
         stores = platform.stores
         services: list[Service] = [
             platform.metadata,
@@ -87,7 +95,7 @@ async def _front(spec: Spec, registry: Registry) -> None:
             Executions(stores.records, stores.payloads, platform.operations, platform.metadata),
             _Decisions(platform.operations),
         ]
-        await LocalTarget().serve(services, host="127.0.0.1", port=spec["port"], ready=_ready(spec))
+        await LocalTarget().serve(services, host="127.0.0.1", port=spec["port"])
     finally:
         await platform.close()
 

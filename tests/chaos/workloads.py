@@ -112,6 +112,10 @@ def _orders() -> str:
 
 
 _STEPS = "    steps:"
+_WAIT = """
+      - id: answer
+        wait: {callback: true}
+"""
 _DIE = """
       - id: look
         action: http.request
@@ -139,7 +143,11 @@ WORKLOADS: Mapping[str, Workload] = {
         Workload(name="loop", text=_loop(), parts=tuple(f"item-{index:02d}" for index in range(ITEMS))),
         Workload(
             name="fifo",
-            text=_HEAD.format(name="fifo") + _STEPS + _post("fifo", "begin") + _post("fifo", "end"),
+            text=_HEAD.format(name="fifo")
+            + '    limits: {order: "${{ trigger.body.order }}"}\n'
+            + _STEPS
+            + _post("fifo", "begin")
+            + _post("fifo", "end"),
             parts=("begin", "end"),
             ordered=True,
         ),
@@ -153,6 +161,15 @@ WORKLOADS: Mapping[str, Workload] = {
             text=_HEAD.format(name="plain") + _STEPS + _post("plain", "post", keyed=False),
             parts=("post",),
             keyed=False,
+        ),
+        Workload(
+            name="callback",
+            text=_HEAD.format(name="callback")
+            + _STEPS
+            + _post("callback", "ask").replace("part: ask", "part: ask, link: \"${{ callback_url('answer') }}\"")
+            + _WAIT
+            + _post("callback", "thank"),
+            parts=("ask", "thank"),
         ),
         Workload(
             name="big",

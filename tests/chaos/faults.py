@@ -1,0 +1,57 @@
+"""What goes wrong, each as one function of a running cluster: it does its harm, waits for what the harm needs, and undoes it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+
+from tests.chaos.cluster import Cluster
+from tests.chaos.fate import POINTS
+
+__all__ = ["kill_at_every_point", "kill_at_random", "stop_longer_than_the_lease"]
+
+_REACHED_S = 5.0
+"""How long a process may take to reach the point that it dies at."""
+_RARE = ("journal.fence", "queue.reap", "queue.release", "queue.extend", "records.apply", "journal.forget")
+"""Points that are passed now and then only: they are died at the first time."""
+
+
+async def kill_at_every_point(
+    cluster: Cluster, *, seed: int = 0, points: dict[str, tuple[str, ...]] | None = None
+) -> set[str]:
+    """Have a process die at each point, its first, second or third time there; points that none reached. For use while
+    there is traffic."""
+    chance = random.Random(seed)
+    wanted = {role: list(names) for role, names in (points or POINTS).items()}
+    missed: set[str] = set()
+    for role, names in wanted.items():
+        chance.shuffle(names)
+        cluster.deaths[role].extend((name, 0 if name.startswith(_RARE) else chance.randrange(3)) for name in names)
+    for life in [cluster.front, *cluster.workers]:
+        cluster.kill(life, "to begin with")
+    while any(cluster.deaths.values()) or any(life.dies_at for life in [cluster.front, *cluster.workers]):
+        await asyncio.sleep(0.05)
+        for life in [cluster.front, *cluster.workers]:
+            if life.dies_at is not None and life.age_s > _REACHED_S:
+                missed.add(life.dies_at[0])
+                cluster.kill(life, "a point was not reached")
+    return missed
+
+
+async def kill_at_random(cluster: Cluster, *, kills: int, every_s: float, seed: int = 0) -> None:
+    """SIGKILL of a random worker, or of the front now and then."""
+    chance = random.Random(seed)
+    for _ in range(kills):
+        await asyncio.sleep(chance.expovariate(1 / every_s))
+        life = cluster.front if chance.random() < 0.1 else chance.choice(cluster.workers or [cluster.front])
+        cluster.kill(life, "at random")
+
+
+async def stop_longer_than_the_lease(cluster: Cluster, index: int = 0) -> None:
+    """A worker stands still until its leases have run out and others have its executions; then it wakes and knows nothing
+    of it."""
+    life = cluster.worker(index)
+    life.send(signal.SIGSTOP)
+    await asyncio.sleep(cluster.shape.lease_s * 1.5)
+    life.send(signal.SIGCONT)
