@@ -60,9 +60,20 @@ def test_a_worker_lives_until_it_releases_its_lock_and_leaves_no_file(tmp_path: 
 
 
 def test_a_process_with_the_id_of_a_dead_worker_is_not_taken_for_it(tmp_path: Path) -> None:
-    dead = f"{socket.gethostname()}:{os.getpid()}:0123456789abcdef"
+    lock = WorkerLock(tmp_path)
+    host, _, key = lock.name.split(":")
+    lock.release()
 
-    assert is_alive(tmp_path, dead) is False
+    assert is_alive(tmp_path, f"{host}:{os.getpid()}:{key}") is False
+
+
+def test_nothing_is_known_of_a_worker_of_another_directory_that_shares_the_queue(tmp_path: Path) -> None:
+    lock = WorkerLock(tmp_path / "one")
+    lock.release()
+    (tmp_path / "other").mkdir()
+
+    assert is_alive(tmp_path / "one", lock.name) is False
+    assert is_alive(tmp_path / "other", lock.name) is True
 
 
 @pytest.mark.parametrize("name", ["elsewhere.example:1:0123456789abcdef", "no name of ours", "", "::../../etc/passwd"])

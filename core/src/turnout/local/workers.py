@@ -1,13 +1,15 @@
 """Which workers of this machine live: each holds a lock on a file of its own, which the kernel lets go of with the process.
 
 So a worker that was killed is known as dead at once, and its executions go on without waiting for its leases to run out. A
-process id would not do: it is used again. The name of a worker is `host:pid:random`, its file `random.lock`.
+process id would not do: it is used again. The name of a worker is `host:pid:key`, its file `key.lock`; the key begins with
+a mark of the directory, since workers of several directories may share a queue, and know nothing of each other.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import secrets
 import socket
@@ -25,11 +27,11 @@ class WorkerLock:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._key = secrets.token_hex(8)
-        self._path = _path(directory, self._key)
-        self.name = f"{socket.gethostname()}:{os.getpid()}:{self._key}"
         try:
             directory.mkdir(parents=True, exist_ok=True)
+            key = _mark(directory) + secrets.token_hex(8)
+            self._path = _path(directory, key)
+            self.name = f"{socket.gethostname()}:{os.getpid()}:{key}"
             self._file: int | None = self._hold()
         except OSError as error:
             raise BackendError(f"{directory}: a worker's lock cannot be made there: {error.strerror}") from error
@@ -53,11 +55,13 @@ class WorkerLock:
 
 
 def is_alive(directory: Path, worker: str) -> bool:
-    """False if the worker of that name is known to have ended. True for one of another machine: nothing is known of it,
-    and its lease runs out by itself."""
+    """False if the worker of that name is known to have ended. True for one of another machine or directory: nothing is
+    known of it, and its lease runs out by itself."""
     host, _, rest = worker.partition(":")
     key = rest.rpartition(":")[2]
-    if host != socket.gethostname() or not key.isalnum():
+    if host != socket.gethostname() or not key.isalnum() or not directory.is_dir():
+        return True
+    if not key.startswith(_mark(directory)):
         return True
     return not _remove_if_free(_path(directory, key))
 
@@ -66,6 +70,11 @@ def sweep(directory: Path) -> None:
     """Remove the files that workers left behind when they were killed."""
     for path in directory.glob("*.lock"):
         _remove_if_free(path)
+
+
+def _mark(directory: Path) -> str:
+    found = directory.stat()
+    return hashlib.sha256(f"{found.st_dev}:{found.st_ino}".encode()).hexdigest()[:8]
 
 
 def _path(directory: Path, key: str) -> Path:
