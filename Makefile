@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test contract lint format bench docs docs-record
+.PHONY: help setup demo test contract lint format bench bench-queue docs docs-record
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -36,6 +36,9 @@ format: setup ## Put the code into its form
 
 bench: setup ## Measure the standard workloads against the inline-Node floor, e.g. ARGS="--only w1 --quick"
 	@$(BIN)/python -m benchmarks.bench $(ARGS)
+
+bench-queue: setup ## Measure the queue against SAQ and Celery on the same Redis, e.g. ARGS=--quick
+	@$(BIN)/python -m benchmarks.queues.w5 $(ARGS)
 
 docs: setup ## Write the reference anew from the code
 	@$(BIN)/python -m tools.generate_reference

@@ -19,7 +19,7 @@ from benchmarks.systems import node
 from benchmarks.targets import TARGETS, Rounds
 from benchmarks.workloads import Figures, Sizes
 
-__all__ = ["Results", "as_json", "as_text", "write_section"]
+__all__ = ["Results", "as_json", "as_text", "machine", "span", "table", "write_between", "write_section"]
 
 _HEADINGS = {
     "w1_p50_ms": ("W1 p50", "ms"),
@@ -54,7 +54,8 @@ class Results:
     started_at: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"))
 
 
-def _machine() -> dict[str, str]:
+def machine() -> dict[str, str]:
+    """What was measured on."""
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     memory = re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())
     done = subprocess.run([str(node()), "--version"], capture_output=True, text=True, check=True)
@@ -68,7 +69,8 @@ def _machine() -> dict[str, str]:
     }
 
 
-def _span(values: Sequence[float]) -> str:
+def span(values: Sequence[float]) -> str:
+    """Median and range."""
     median = statistics.median(values)
     digits = 4 if median < 0.1 else 2 if median < 10 else 1 if median < 100 else 0
     return f"{median:.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
@@ -82,7 +84,7 @@ def _rows(rounds: Rounds) -> list[tuple[str, str, str, str]]:
             continue
         heading = f"{title}, {unit}" if unit else title
         ratios = [turnout / floor if floor else float("inf") for floor, turnout in pairs]
-        rows.append((heading, _span([a for a, _ in pairs]), _span([b for _, b in pairs]), _span(ratios)))
+        rows.append((heading, span([a for a, _ in pairs]), span([b for _, b in pairs]), span(ratios)))
     return rows
 
 
@@ -107,7 +109,8 @@ def _word(*, met: bool) -> str:
     return "met" if met else "MISSED"
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns line up."""
     widths = [max(len(row[column]) for row in [headings, *rows]) for column in range(len(headings))]
     lines = [headings, ["-" * width for width in widths], *rows]
     return "\n".join(
@@ -126,15 +129,15 @@ def as_text(results: Results) -> str:
         "What is compared: *floor* is one Node process inline, with keep-alive `fetch`, no isolation, no durability, no "
         "history. *turnout* is `turnout dev`, the embedded default, which said at its start:"
     )
-    machine = "\n".join(f"- {name}: {value}" for name, value in _machine().items())
-    parts = [machine]
+    facts = "\n".join(f"- {name}: {value}" for name, value in machine().items())
+    parts = [facts]
     if results.announcement:
         said = f"```\n{results.announcement}\n```"
-        parts = [how, machine, sides, said] if results.rounds else [machine, said]
+        parts = [how, facts, sides, said] if results.rounds else [facts, said]
     rounds = list(results.rounds)
     memory = _rows([results.memory]) if results.memory else []
     if rounds or memory:
-        parts.append(_table(("figure", "floor", "turnout", "ratio"), _rows(rounds) + memory))
+        parts.append(table(("figure", "floor", "turnout", "ratio"), _rows(rounds) + memory))
     if results.course:
         course = results.course
         parts.append(
@@ -142,7 +145,7 @@ def as_text(results: Results) -> str:
             f"{min(course.server_bytes) / 1e6:.1f}–{max(course.server_bytes) / 1e6:.1f} MB PSS, "
             f"{course.bytes_per_execution:+.0f} bytes an execution once settled."
         )
-    parts.append(_table(("target", "wanted", "got", ""), _verdicts(results)))
+    parts.append(table(("target", "wanted", "got", ""), _verdicts(results)))
     return "\n\n".join(parts)
 
 
@@ -150,7 +153,7 @@ def as_json(results: Results) -> dict[str, Any]:
     """The same for programs, with every round's figures."""
     return {
         "started_at": results.started_at,
-        "machine": _machine(),
+        "machine": machine(),
         "announcement": results.announcement,
         "rounds": [{"floor": floor, "turnout": turnout} for floor, turnout in results.rounds],
         "memory": {"floor": results.memory[0], "turnout": results.memory[1]} if results.memory else None,
@@ -165,8 +168,13 @@ def as_json(results: Results) -> dict[str, Any]:
 
 
 def write_section(results: Results, file: Path) -> None:
-    """Put the report between the markers of RESULTS.md, in place of the one that stands there."""
-    begin, end = "<!-- measured: begin -->", "<!-- measured: end -->"
+    """Put the report between its markers in RESULTS.md, in place of the one that stands there."""
+    write_between("measured", f"## Measured {results.started_at}\n\n{as_text(results)}", file)
+
+
+def write_between(name: str, text: str, file: Path) -> None:
+    """Put a text between the markers of that name, in place of what stands there."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, rest = file.read_text().split(begin)
     after = rest.split(end)[1]
-    file.write_text(f"{before}{begin}\n## Measured {results.started_at}\n\n{as_text(results)}\n\n{end}{after}")
+    file.write_text(f"{before}{begin}\n{text}\n\n{end}{after}")

@@ -1,0 +1,158 @@
+"""W5, the queue alone, beside SAQ and Celery on the same Redis: `python -m benchmarks.queues.w5`, or `make bench-queue`.
+
+    --quick     a small round: a look, not a measurement
+    --record    put the report into benchmarks/RESULTS.md
+
+The sides take turns within a round, and who goes first changes from round to round. Each side has one worker process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from turnout_ecs.testing.servers import RedisServer
+
+from benchmarks.queues import sides
+from benchmarks.queues.sides import Drained, Side
+from benchmarks.report import machine, span, table, write_between
+from benchmarks.systems import Failed
+
+BUSY_S = 0.005
+"""How long each of the noisy tenant's executions occupies the worker."""
+
+NOISY = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    rounds: int = 5
+    drained: int = 10_000
+    peers_drained: int = 3_000
+    dispatched: int = 300
+    modest: int = 100
+
+
+QUICK = Sizes(rounds=1, drained=2_000, peers_drained=500, dispatched=50, modest=20)
+
+
+@dataclass(slots=True)
+class Measured:
+    """Of one side, a figure a round."""
+
+    per_s: list[float] = field(default_factory=list)
+    p50_ms: list[float] = field(default_factory=list)
+    p99_ms: list[float] = field(default_factory=list)
+
+    def add(self, drained: Drained, dispatched: Drained) -> None:
+        self.per_s.append(len(drained.ms) / drained.s)
+        self.p50_ms.append(statistics.median(dispatched.ms))
+        self.p99_ms.append(_p99(dispatched.ms))
+
+
+@dataclass(slots=True)
+class Results:
+    sides: dict[str, Measured] = field(default_factory=dict)
+    modest_ms: list[float] = field(default_factory=list)
+    bound_ms: list[float] = field(default_factory=list)
+
+
+def _p99(values: Sequence[float]) -> float:
+    return sorted(values)[int(len(values) * 0.99)]
+
+
+def measure(server: RedisServer, work: Path, python: str, sizes: Sizes, say: Callable[[str], None]) -> Results:
+    results = Results()
+    queue = sides.turnout_queue(server.url)
+    compared = [
+        queue,
+        sides.turnout_executions(work / "project", server.url),
+        sides.saq(python, server.url),
+        sides.celery(python, server.url),
+    ]
+    for number in range(sizes.rounds):
+        turn = number % len(compared)
+        for side in (*compared[turn:], *compared[:turn]):
+            server.command("FLUSHALL")
+            count = sizes.drained if side is queue else sizes.peers_drained
+            drained = side.drain(count)
+            server.command("FLUSHALL")
+            dispatched = side.dispatch(sizes.dispatched, pause_s=0.01)
+            measured = results.sides.setdefault(side.name, Measured())
+            measured.add(drained, dispatched)
+            say(f"round {number + 1}: {side.name} {measured.per_s[-1]:.0f}/s, dispatch {measured.p50_ms[-1]:.2f} ms")
+        server.command("FLUSHALL")
+        results.modest_ms.append(_beside_noise(queue, sizes))
+        results.bound_ms.append(2 * results.sides[queue.name].p50_ms[-1] + BUSY_S * 1000)
+    return results
+
+
+def _beside_noise(side: Side, sizes: Sizes) -> float:
+    """p99 of a modest tenant's dispatch while a noisy one has 10,000 waiting and a worker takes one at a time."""
+    side.fill(NOISY)
+    working = side.start(sizes.modest, [str(BUSY_S)])
+    time.sleep(1)
+    side.fill(sizes.modest, pause_s=0.03, more=["modest"])
+    return _p99(working.result().ms)
+
+
+def as_text(results: Results) -> str:
+    """The report as Markdown."""
+    rows = [(name, span(one.per_s), span(one.p50_ms), span(one.p99_ms)) for name, one in results.sides.items()]
+    turnout = results.sides["Turnout"]
+    ratios = {
+        name: [ours / theirs for ours, theirs in zip(turnout.per_s, results.sides[name].per_s, strict=True)]
+        for name in ("SAQ", "Celery")
+    }
+    judged = [
+        ("drain ÷ SAQ", "≥ 5 ×", span(ratios["SAQ"]), statistics.median(ratios["SAQ"]) >= 5),
+        ("drain ÷ Celery", "≥ 10 ×", span(ratios["Celery"]), statistics.median(ratios["Celery"]) >= 10),
+        ("dispatch to an idle worker, p50", "< 1 ms", span(turnout.p50_ms), statistics.median(turnout.p50_ms) < 1),
+        ("dispatch to an idle worker, p99", "< 5 ms", span(turnout.p99_ms), statistics.median(turnout.p99_ms) < 5),
+        (
+            "beside 10,000 of a noisy tenant, p99",
+            f"≤ {statistics.median(results.bound_ms):.1f} ms",
+            span(results.modest_ms),
+            statistics.median(results.modest_ms) <= statistics.median(results.bound_ms),
+        ),
+    ]
+    targets = [(title, wanted, got, "met" if met else "MISSED") for title, wanted, got, met in judged]
+    rounds = f"Median (range) of {len(turnout.per_s)} interleaved rounds; ratios within a round."
+    facts = "\n".join(f"- {name}: {value}" for name, value in machine().items())
+    return "\n\n".join(
+        (
+            rounds,
+            facts,
+            table(("one worker process each", "drained/s", "dispatch p50, ms", "p99, ms"), rows),
+            table(("target", "wanted", "got", ""), targets),
+        )
+    )
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--quick", action="store_true")
+    arguments.add_argument("--record", action="store_true")
+    given = arguments.parse_args()
+    sizes = QUICK if given.quick else Sizes()
+    python = sides.peers_python(sides.ROOT / ".tools")
+    with tempfile.TemporaryDirectory() as directory, RedisServer(Path(directory) / "redis") as server:
+        try:
+            results = measure(server, Path(directory), python, sizes, lambda text: print(text, file=sys.stderr))
+        except Failed as failed:
+            print(failed, file=sys.stderr)
+            return 1
+    print(as_text(results))
+    if given.record:
+        write_between("w5", f"## W5, the queue alone\n\n{as_text(results)}", sides.HERE.parent / "RESULTS.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
