@@ -36,7 +36,7 @@ if COMMAND == "put":
 else:
     app.worker_main(
         [
-            *("worker", "--pool=threads", "--concurrency=1", "--loglevel=ERROR", "--quiet"),
+            *("worker", "--pool=threads", "--concurrency=1", "--loglevel=ERROR"),
             *("--without-gossip", "--without-mingle", "--without-heartbeat"),
         ]
     )
