@@ -61,6 +61,16 @@ class RemembersTooLate(MemoryJournal):
         return not known
 
 
+class RemembersWhatIsThere(MemoryJournal):
+    async def remembered(self, executions: Sequence[str]) -> Sequence[str]:
+        return [id for id in executions if await self.rows(id)]
+
+
+class TellsNamesInAnyOrder(MemoryJournal):
+    async def remembered(self, executions: Sequence[str]) -> Sequence[str]:
+        return sorted(await super().remembered(executions))
+
+
 class RefusesWhatWasOpened(MemoryJournal):
     async def begin(self, execution: str, rows: Sequence[Row], *, unique_s: float = 0.0) -> bool:
         return execution not in self._executions and await super().begin(execution, rows)
@@ -219,6 +229,8 @@ CAUGHT = {
     RefusesRemembered: ["a_remembered_name_can_be_begun_without_unique_s"],
     RemembersEveryName: ["a_name_begun_without_unique_s_is_not_remembered"],
     RemembersTooLate: ["of_two_that_begin_with_unique_s_at_once_one_succeeds"],
+    RemembersWhatIsThere: ["remembered_tells_the_names_that_would_be_refused_in_their_order"],
+    TellsNamesInAnyOrder: ["remembered_tells_the_names_that_would_be_refused_in_their_order"],
     RefusesWhatWasOpened: ["an_execution_that_was_opened_before_its_first_row_can_begin"],
     ReadsBackwards: ["open_returns_all_rows_in_the_order_written"],
     InventsARow: ["open_of_an_execution_without_rows_is_empty"],

@@ -22,7 +22,7 @@ from turnout.model.limits import (
     RateLimit,
 )
 from turnout.model.payload import Encoded, File
-from turnout.services.limits import Settled, execution_id, settle
+from turnout.services.limits import Settled, common_id, settle
 from turnout.values import Value
 
 from core.tests.engine.laboratory import Laboratory, SteppingClock
@@ -181,8 +181,25 @@ async def test_keys_tell_nothing_without_the_projects_key(lab: Laboratory, tmp_p
     limit = ConcurrencyLimit(most=1, key=ACCOUNT)
 
     assert await key(lab, limit, {"account": 1}) != await key(other, limit, {"account": 1})
-    assert execution_id(b"k", info(), "1") != execution_id(b"other", info(), "1")
-    assert execution_id(b"k", info(), "1") != execution_id(b"k", info(flow="other"), "1")
+
+
+def test_the_id_of_what_is_the_same_is_of_its_flow_its_window_and_the_projects_key() -> None:
+    same = Settled(same='"a"', unique_s=60.0)
+    seen = replace(info(), created_at=59.0)
+
+    id = common_id(b"k", info(), same)
+
+    assert id == common_id(b"k", seen, same)
+    others = [
+        common_id(b"other", info(), same),
+        common_id(b"k", info(flow="other"), same),
+        common_id(b"k", info(), replace(same, same='"b"')),
+        common_id(b"k", replace(info(), created_at=60.0), same),
+    ]
+    assert len({id, *others}) == 5
+    assert common_id(b"k", replace(info(), created_at=60.0), same) == common_id(b"k", seen, same, ahead=1)
+    assert sorted([id, others[-1]]) == [id, others[-1]]
+    assert {len(one) for one in (id, *others)} == {26}
 
 
 @pytest.mark.parametrize(

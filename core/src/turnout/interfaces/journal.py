@@ -49,6 +49,10 @@ class Journal(Openable, ABC):
         that time is False as well, and beginning it without is not."""
 
     @abstractmethod
+    async def remembered(self, executions: Sequence[str]) -> Sequence[str]:
+        """Those of the names that `begin` with `unique_s` would refuse now, in their order."""
+
+    @abstractmethod
     async def open(self, execution: str, token: int) -> Sequence[Row]:
         """Take ownership: raise the execution's fence to `token` and return all its rows in the order written.
 

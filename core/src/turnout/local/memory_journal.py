@@ -47,6 +47,9 @@ class MemoryJournal(Journal):
             heapq.heappush(self._expiries, (self._names[execution], execution))
         return True
 
+    async def remembered(self, executions: Sequence[str]) -> Sequence[str]:
+        return [id for id in executions if self._remembered(id) or await self.rows(id)]
+
     async def open(self, execution: str, token: int) -> Sequence[Row]:
         known = self._executions.setdefault(execution, _Execution())
         self._check(execution, known, token)

@@ -14,10 +14,11 @@ from turnout.model.definition import Flow, walk
 from turnout.model.events import CancelRequested, Ended, Event, Resumed, StepEnded, StepRunning
 from turnout.model.execution import ErrorInfo, ExecutionInfo, ExecutionRecord, Status, StepRecord, StepStatus, parent_id
 from turnout.model.trace import execution_context
+from turnout.services.ids import new_execution_id
 from turnout.services.metadata import Metadata
 from turnout.services.roots import below, root_of
 from turnout.services.runner import Runner
-from turnout.services.submission import Instance, Submission, message_of, new_execution_id
+from turnout.services.submission import Instance, Submission, message_of
 from turnout.values import Value
 
 __all__ = ["Operations"]

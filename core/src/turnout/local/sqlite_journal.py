@@ -63,6 +63,8 @@ _UNFINISHED = "SELECT id FROM journal_executions WHERE ended = 0 AND first IS NO
 
 _EXPIRED_NAMES = "SELECT id FROM journal_names WHERE until <= ? ORDER BY until LIMIT 100"
 _NAME = "SELECT 1 FROM journal_names WHERE id = ? AND until > ?"
+_REFUSED = """SELECT 1 FROM journal_names WHERE id = ? AND until > ?
+    UNION ALL SELECT 1 FROM journal_executions WHERE id = ? AND first IS NOT NULL"""
 
 _UNACKNOWLEDGED_BYTES: Final = 32 * 1024 * 1024
 """With group commit: above this, `append` waits for the disk, so that a slow one does not fill the memory."""
@@ -93,6 +95,10 @@ class SQLiteJournal(Journal):
         now = self._clock.now()
         begin = partial(_begin_once, execution=execution, rows=rows, now=now, until=now + unique_s)
         return await self._database.write(begin)
+
+    async def remembered(self, executions: Sequence[str]) -> Sequence[str]:
+        now = self._clock.now()
+        return [id for id in executions if self._database.query(_REFUSED, (id, now, id))]
 
     async def open(self, execution: str, token: int) -> Sequence[Row]:
         # Not `durable`: a loss of power ends every owner, so there is nobody left to fence.

@@ -31,9 +31,10 @@ from turnout.model.limits import (
     RateLimit,
 )
 from turnout.model.payload import File
+from turnout.services.ids import id_text
 from turnout.values import Value
 
-__all__ = ["Settled", "execution_id", "settle"]
+__all__ = ["Settled", "common_id", "settle"]
 
 _SHOWN: Final = 100
 
@@ -49,10 +50,17 @@ class Settled:
     notes: tuple[str, ...] = ()
 
 
-def execution_id(key: bytes, info: ExecutionInfo, same: str) -> str:
-    """The id of the execution that all are who have `same`: nobody without the project's key can tell it beforehand."""
-    what = "\0".join(("same", info.tenant, info.instance, info.flow, same))
-    return "w" + hmac.digest(key, what.encode("utf-8", "surrogatepass"), hashlib.sha256).hex()[:25]
+def common_id(key: bytes, info: ExecutionInfo, settled: Settled, *, ahead: int = 0) -> str:
+    """The id of the execution that all are who have `settled.same`, made of the window that it was accepted in, or of one
+    `ahead` of that. Nobody without the project's key can tell it beforehand.
+
+    Windows are cut from time by their number, so that an execution accepted once the first one's is over has an id, and a
+    record, of its own.
+    """
+    window = max(0, int(info.created_at // settled.unique_s) + ahead)
+    what = "\0".join(("same", info.tenant, info.instance, info.flow, str(window), settled.same))
+    digest = hmac.digest(key, what.encode("utf-8", "surrogatepass"), hashlib.sha256)
+    return id_text(window * settled.unique_s, int.from_bytes(digest[:10]))
 
 
 async def settle(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, replace
 
 from turnout.codec import encode_event
@@ -17,21 +16,14 @@ from turnout.model.events import Accepted, Event, Logged
 from turnout.model.execution import ExecutionInfo
 from turnout.model.limits import ExecutionLimits, FlowLimits
 from turnout.model.trace import TraceContext
-from turnout.services.limits import Settled, execution_id, settle
+from turnout.services.ids import new_execution_id
+from turnout.services.limits import Settled, common_id, settle
 from turnout.values import Value
 
-__all__ = ["Acceptance", "Instance", "Submission", "message_of", "new_execution_id"]
+__all__ = ["Acceptance", "Instance", "Submission", "message_of"]
 
 _UNIQUE_S = 86400.0
 """For how long an id that a sender gave its request is remembered."""
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-"""Crockford's base 32, in the order of its values, so that ids sort as they were made."""
-
-
-def new_execution_id(now: float) -> str:
-    """26 characters that sort by time, to the millisecond, with 80 random bits: unique without asking anybody."""
-    number = (int(now * 1000) << 80) | secrets.randbits(80)
-    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,19 +113,23 @@ class Submission:
     async def _begin(self, info: ExecutionInfo, settled: Settled, *, hold_s: float) -> Acceptance:
         info = replace(info, limits=settled.limits)
         if settled.same:
-            info = replace(info, id=execution_id(self.backends.key, info, settled.same))
+            # The first may have come in the window before, or at a host whose clock is in the next one.
+            before, id, after = (common_id(self.backends.key, info, settled, ahead=ahead) for ahead in (-1, 0, 1))
+            if known := await self.backends.journal.remembered([before, after]):
+                return await self._duplicate(known[0])
+            info = replace(info, id=id)
         if not await self.write(info, _logged(settled, info.created_at), unique_s=settled.unique_s):
-            await self._queue_again(info.id)
-            return Acceptance(id=info.id, duplicate=True)
+            return await self._duplicate(info.id)
         debounce = None if settled.limits is None else settled.limits.debounce
         await self.queue.put(replace(message_of(info), debounce=debounce), delay_s=hold_s)
         return Acceptance(id=info.id)
 
-    async def _queue_again(self, id: str) -> None:
-        """Whoever accepted it the first time may have died before it was queued."""
+    async def _duplicate(self, id: str) -> Acceptance:
+        """Queues it if whoever accepted it the first time died before that."""
         history = History.of(await self.backends.journal.rows(id))
         if history.info is not None and history.began_at is None and history.ended is None:
             await self.queue.put(message_of(history.info))
+        return Acceptance(id=id, duplicate=True)
 
     async def again(self, info: ExecutionInfo, limits: FlowLimits, events: tuple[Event, ...] = ()) -> None:
         """Write and queue a new execution that a person made of an earlier one, under the `limits` of its flow. `Overloaded`

@@ -131,6 +131,22 @@ class JournalContract:
         assert sorted(begun) == [False, False, False, False, True]
         assert len(await journal.rows("e1")) == 1
 
+    async def test_remembered_tells_the_names_that_would_be_refused_in_their_order(
+        self, journal: Journal, pass_time: PassTime
+    ) -> None:
+        await journal.begin("there", _steps("a"))
+        await journal.begin("forgotten", _steps("a"), unique_s=60)
+        await journal.begin("unremembered", _steps("a"))
+        await journal.begin("over", _steps("a"), unique_s=0.1)
+        await journal.open("opened", 1)
+        await journal.forget(["forgotten", "unremembered", "over"])
+        await pass_time(0.11)
+
+        asked = ["unknown", "over", "there", "unremembered", "forgotten", "opened"]
+
+        assert list(await journal.remembered(asked)) == ["there", "forgotten"]
+        assert list(await journal.remembered([])) == []
+
     async def test_open_returns_all_rows_in_the_order_written(self, journal: Journal) -> None:
         await journal.begin("e1", _steps("a"))
         await journal.open("e1", 1)

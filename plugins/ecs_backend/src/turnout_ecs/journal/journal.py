@@ -95,6 +95,11 @@ class RedisJournal(Journal):
         args = (execution, self._new_id(), math.ceil(unique_s * 1000))
         return await self._write("begin", keys, args, rows) == b"written"
 
+    async def remembered(self, executions: Sequence[str]) -> Sequence[str]:
+        known = [(self._keys.name(id), self._keys.positions(id)) for id in executions]
+        found = await asyncio.gather(*(self._call("EXISTS", *keys) for keys in known))
+        return [id for id, count in zip(executions, found, strict=True) if count]
+
     async def open(self, execution: str, token: int) -> Sequence[Row]:
         for key in [key for key in self._writers if key[0] == execution and key[1] <= token]:
             del self._writers[key]
