@@ -276,9 +276,9 @@ class _Fold:
         if last is not None:
             return max(started, last.next_at)
         wait = self.waits.get(event.path)
-        known = [wait.started_at] if wait is not None and wait.started_at else []
-        known += [self._earliest[event.path]] if event.path in self._earliest else []
-        return min(started, *known)
+        if wait is not None and wait.started_at:
+            started = min(started, wait.started_at)
+        return min(started, self._earliest.get(event.path, started))
 
     def about_loop(self, event: StepEnded | Attempted) -> dict[str, Attribute]:
         """Of how many items a loop's attempt saw the end, and how many have no spans."""
