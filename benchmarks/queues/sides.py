@@ -19,8 +19,8 @@ __all__ = ["Drained", "Side", "celery", "peers_python", "saq", "turnout_executio
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 _PATIENCE_S = 120.0
-_START_S = 4.0
-"""What the slowest worker, Celery's, takes until it listens; a taker that is not there yet would be measured as slow."""
+_SETTLED_S = 0.5
+"""From a worker's saying that it is ready until it certainly waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class Side:
     def dispatch(self, count: int, *, pause_s: float) -> Drained:
         """Put one now and then while one worker waits."""
         working = self.start(count)
-        time.sleep(_START_S)
+        working.await_ready()
         self.fill(count, pause_s=pause_s)
         return working.result()
 
@@ -83,6 +83,15 @@ class Working:
     side: Side
     process: subprocess.Popen[str]
     count: int
+
+    def await_ready(self) -> None:
+        """A taker that is not there yet would be measured as slow."""
+        assert self.process.stdout is not None
+        while line := self.process.stdout.readline():
+            if line == "ready\n":
+                time.sleep(_SETTLED_S)
+                return
+        raise Failed(f"{self.side.name} did not start: {self.process.communicate()[1][-2000:]}")
 
     def result(self) -> Drained:
         """What it measured, once it has done its count; `Failed` if it has not."""

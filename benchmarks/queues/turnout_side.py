@@ -43,6 +43,7 @@ async def work(queue: Queue, count: int, busy_s: float) -> None:
     taken_ns: list[int] = []
     latencies: list[float] = []
     completing: list[asyncio.Future[bool]] = []
+    print("ready", flush=True)
     while len(taken_ns) < count:
         leases = await queue.take_many("w5", limit=1 if busy_s else AT_ONCE, wait_s=10)
         now = time.monotonic_ns()

@@ -12,7 +12,6 @@ import argparse
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,7 +96,7 @@ def _beside_noise(side: Side, sizes: Sizes) -> float:
     """p99 of a modest tenant's dispatch while a noisy one has 10,000 waiting and a worker takes one at a time."""
     side.fill(NOISY)
     working = side.start(sizes.modest, [str(BUSY_S)])
-    time.sleep(1)
+    working.await_ready()
     side.fill(sizes.modest, pause_s=0.03, more=["modest"])
     return _p99(working.result().ms)
 

@@ -11,6 +11,7 @@ import sys
 import time
 
 from celery import Celery
+from celery.signals import worker_ready
 
 URL, COMMAND, COUNT, *PAUSE = sys.argv[1:]
 app = Celery("w5", broker=URL)
@@ -27,6 +28,11 @@ def noop(sent_ns: int) -> None:
         line = json.dumps({"s": (taken_ns[-1] - taken_ns[0]) / 1e9, "ms": latencies})
         os.write(1, line.encode() + b"\n")  # the worker takes what is printed for its log
         os._exit(0)
+
+
+@worker_ready.connect
+def say_ready(**_: object) -> None:
+    os.write(1, b"ready\n")
 
 
 if COMMAND == "put":

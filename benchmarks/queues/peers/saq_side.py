@@ -33,7 +33,11 @@ async def work(queue: Queue, count: int) -> None:
             print(json.dumps({"s": (taken_ns[-1] - taken_ns[0]) / 1e9, "ms": latencies}), flush=True)
             worker.event.set()
 
-    worker = Worker(queue, functions=[("noop", noop)], concurrency=CONCURRENCY, dequeue_timeout=1)
+    async def say_ready(_: object) -> None:
+        print("ready", flush=True)
+
+    functions = [("noop", noop)]
+    worker = Worker(queue, functions=functions, concurrency=CONCURRENCY, dequeue_timeout=1, startup=say_ready)
     await worker.start()
 
 
