@@ -49,6 +49,12 @@ flows:
         code: |
           export default () => new Promise((resolve) => setTimeout(resolve, 1500, "done"))
       - {id: done, stop: {output: "${{ steps.work }}"}}
+  long:
+    trigger: {webhook: {}}
+    steps:
+      - id: work
+        code: |
+          export default () => new Promise((resolve) => setTimeout(resolve, 60_000))
   ask:
     trigger: {webhook: {}}
     steps:

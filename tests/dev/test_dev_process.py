@@ -126,7 +126,7 @@ def test_the_api_cancels_what_runs_and_what_waits(dev: Dev) -> None:
 
 
 def test_the_command_line_cancels_what_another_process_runs(dev: Dev) -> None:
-    execution = dev.post("slow", wait="").json()["execution"]
+    execution = dev.post("long", wait="").json()["execution"]
     dev.record(execution, "running")
 
     done = run("executions", "cancel", execution, "--reason", "wrong customer", cwd=dev.directory)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,7 +20,7 @@ from turnout.values import Value
 
 from tests.dev.commands import TURNOUT, environment, until
 
-__all__ = ["FLOWS", "Project", "Worker", "project_in"]
+__all__ = ["FLOWS", "Project", "Serve", "Worker", "project_in"]
 
 FLOWS = """
 integration: desk
@@ -84,24 +84,27 @@ async def project_in(directory: Path, settings: str = "") -> AsyncIterator[Proje
 
 
 @dataclass
-class Worker:
-    """A worker in a directory, from `with` to its end; ready when `with` is entered."""
+class Process:
+    """A command that serves, in a directory, from `with` to its end; ready when `with` is entered."""
 
     directory: Path
     arguments: tuple[str, ...] = ()
     name: str = "worker"
     env: dict[str, str] = field(default_factory=dict)
 
+    command: ClassVar[tuple[str, ...]] = ()
+    serving: ClassVar[str] = "ready"
+
     def __enter__(self) -> Self:
         self._log = self.directory / f"{self.name}.log"
-        command = [TURNOUT, "worker", "--json", "--health", "127.0.0.1:0", *self.arguments]
+        command = [TURNOUT, *self.command, "--json", *self.arguments]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, cwd=self.directory, env=environment(**self.env), stdout=log, stderr=log
             )
         until(lambda: self.process.poll() is not None or self.events("ready"), seconds=60)
         assert self.process.poll() is None, self.log()
-        self.client = httpx.Client(base_url=self.events("listening")[0]["url"], timeout=10)
+        self.client = httpx.Client(base_url=self.events(self.serving)[0]["url"], timeout=10)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -117,6 +120,13 @@ class Worker:
         found = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
         return [one for one in found if one.get("event") == name]
 
+
+class Worker(Process):
+    """`turnout worker`."""
+
+    command = ("worker", "--health", "127.0.0.1:0")
+    serving = "listening"
+
     def metrics(self) -> dict[str, float]:
         """Each sample by its name and labels, as Prometheus would write them."""
         found = {}
@@ -125,3 +135,9 @@ class Worker:
                 labels = ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
                 found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
         return found
+
+
+class Serve(Process):
+    """`turnout serve`."""
+
+    command = ("serve", "--port", "0")

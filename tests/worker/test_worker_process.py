@@ -15,7 +15,7 @@ import pytest
 from turnout.model.execution import Status
 
 from tests.dev.commands import run, until
-from tests.worker.processes import Project, Worker, project_in
+from tests.worker.processes import Project, Serve, Worker, project_in
 
 
 @pytest.fixture
@@ -177,3 +177,14 @@ async def test_a_poison_execution_is_given_up_and_blocks_nobody(project: Project
     assert retried.returncode == 0, retried.stderr
     assert output(record) == 1  # `count` was not repeated
     assert list(await project.platform.stores.queue.dead()) == []
+
+
+async def test_webhooks_that_one_process_serves_are_run_by_another(project: Project) -> None:
+    definition = project.directory / "integration.yaml"
+    definition.write_text(definition.read_text().replace("  quick:\n", "  quick:\n    trigger: {webhook: {}}\n"))
+    with Worker(project.directory), Serve(project.directory, name="serve") as serve:
+        answer = serve.client.post("/hooks/desk/quick?wait=30s", json={"a": 1})
+        listed = serve.client.get("/api/executions").json()["executions"]
+
+    assert (answer.status_code, answer.json()) == (200, {"a": 1})
+    assert [one["status"] for one in listed] == ["succeeded"]

@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, _Entry] = {
     "run": _Entry("run", "Run a flow here and now, and print its record."),
     "schema": _Entry("schema", "Print the JSON Schema of integration.yaml, for editors."),
     "secrets": _Entry("secrets", "Keep secrets in the project's encrypted file."),
+    "serve": _Entry("serve", "Serve webhooks, records and retention on this machine; workers run the executions."),
     "validate": _Entry("validate", "Check definitions without running anything."),
     "worker": _Entry("worker", "Take executions from the queue and run them, until SIGTERM; then drain."),
     "version": _Entry("version", "Print versions, for a report of a fault."),

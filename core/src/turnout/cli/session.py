@@ -33,7 +33,9 @@ async def platform_of(
     observers: tuple[Callable[[str, Event], None], ...] = (),
     public_url: str = "http://127.0.0.1:8400",
 ) -> AsyncIterator[Platform]:
-    platform = await Platform.open(settings, load_registry(settings), observers=observers, public_url=public_url)
+    platform = await Platform.open(
+        settings, load_registry(settings), observers=observers, public_url=settings.project.url or public_url
+    )
     try:
         yield platform
     finally:

@@ -143,6 +143,13 @@ def _share(given: object) -> float:
     return float(given)
 
 
+def _base_url(given: object) -> str:
+    url = urlsplit(given.strip()) if isinstance(given, str) else None
+    if url is None or url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+        raise ValueError('a base URL is expected, "https://hooks.example.com"')
+    return url.geturl().rstrip("/")
+
+
 def _collector(given: object) -> str:
     text = given.strip() if isinstance(given, str) else ""
     url = urlsplit(text)
@@ -206,6 +213,9 @@ SCHEMA = Section(
             make=ProjectSettings,
             keys={
                 "name": _leaf("name", _text, "The project's name; its directory's without it."),
+                "url": _leaf(
+                    "url", _base_url, "Where senders reach webhooks and callbacks, for all processes of the project."
+                ),
             },
         ),
         "storage": Section(

@@ -37,9 +37,11 @@ class JournalMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectSettings:
-    """`name` is what people see; the directory's name stands for it where it is empty."""
+    """`name` is what people see; the directory's name stands for it where it is empty. `url` is where senders reach webhooks
+    and callbacks; empty: where they are served."""
 
     name: str = ""
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -174,10 +174,11 @@ class Platform:
         for observer in self._observers:
             observer(execution, event)
 
-    def services(self) -> tuple[Service, ...]:
-        """Everything that `turnout dev` serves, in the order of its start."""
+    def services(self, *names: str) -> tuple[Service, ...]:
+        """The services of those names, or everything that `turnout dev` serves, in the order of their start."""
         executions = Executions(self.stores.records, self.stores.payloads, self.operations, self.metadata)
-        return self.metadata, self.retention, self.recovery, self.runner, self.ingress, executions
+        every = (self.metadata, self.retention, self.recovery, self.runner, self.ingress, executions)
+        return tuple(service for service in every if not names or service.name in names)
 
     async def start_sandbox(self) -> tuple[str, ...]:
         """Get the sandbox ready; what it does not isolate, for people."""

@@ -111,6 +111,7 @@ class _Worker:
         platform = await Platform.open(
             self._settings,
             load_registry(self._settings),
+            public_url=self._settings.project.url or "http://127.0.0.1:8400",
             observers=(metrics.observe,),
             drain_s=drain_s,
             watch=metrics,
