@@ -10,6 +10,7 @@ from turnout.engine.content import Content
 from turnout.errors import BackendError
 from turnout.interfaces.payloads import PayloadStore
 from turnout.model.execution import ErrorInfo, ExecutionRecord, StepRecord
+from turnout.model.limits import ExecutionLimits
 from turnout.model.payload import Encoded, File
 from turnout.model.trace import execution_context
 
@@ -47,7 +48,7 @@ async def record_json(record: ExecutionRecord, payloads: PayloadStore) -> dict[s
         "attempts": record.attempts,
         "parent": info.parent or None,
         "replay_of": info.replay_of or None,
-        "limits": None if info.limits is None else asdict(info.limits),
+        "limits": _limits_json(info.limits),
         "trace_id": execution_context(info).trace_id,
     }
 
@@ -62,6 +63,12 @@ def _step_json(step: StepRecord) -> dict[str, Any]:
         "error": error_json(step.error),
         "kind": step.kind,
     }
+
+
+def _limits_json(limits: ExecutionLimits | None) -> dict[str, Any] | None:
+    if limits is None:
+        return None
+    return {key: list(item) if isinstance(item, tuple) else item for key, item in asdict(limits).items()}
 
 
 def error_json(error: ErrorInfo | None) -> dict[str, Any] | None:
