@@ -23,7 +23,7 @@ def server() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session", params=list(installations()), ids=lambda version: f"postgresql{version}")
 def each_server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
     """Each PostgreSQL of this machine, for the contract suites."""
-    with PostgresServer(binaries=installations()[request.param]) as server:
+    with PostgresServer(binaries=installations()[request.param], settings={"fsync": "off"}) as server:
         yield server
 
 

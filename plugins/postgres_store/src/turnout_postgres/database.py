@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, Self, TypeVar
@@ -18,12 +19,12 @@ import psycopg
 from psycopg import AsyncConnection, AsyncRawCursor
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.array import ListBinaryDumper
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from turnout.errors import BackendError, SettingsError
 from turnout.interfaces.opening import Opening
 from turnout.model.durability import Durability
 
-from turnout_postgres.faults import is_passing, translated
+from turnout_postgres.faults import is_absent, is_passing, translated
 from turnout_postgres.migrating import Migrations
 from turnout_postgres.options import PostgresOptions
 
@@ -38,6 +39,9 @@ _OLDEST: Final = 13
 _PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 """How long to wait before a broken connection is tried again: the first time, and at most."""
+
+_log = logging.getLogger("turnout.postgres")
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it warns at each attempt of what we warn of once
 
 _CHECKS: Final = """
     SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), pg_is_in_recovery(),
@@ -151,6 +155,7 @@ class Database:
             if self._checked:
                 return
             try:
+                await self._reach()
                 await self._pool.open()
                 found = await self.run(lambda session: session.one(_CHECKS))
                 assert found is not None
@@ -174,7 +179,11 @@ class Database:
                     return await work(self._session(connection))
             except (psycopg.Error, ConnectionError) as error:
                 if self._closed or not is_passing(error) or time.monotonic() + pause > deadline:
-                    raise translated(error, password=self._password) from _without(error, self._password)
+                    raise await self._told(error) from _without(error, self._password)
+                if pause == _PAUSE_S:
+                    _log.warning(
+                        "%s; trying again for %g s", translated(error, password=self._password), self.timeout_s
+                    )
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
             with contextlib.suppress(psycopg.Error):
@@ -197,6 +206,31 @@ class Database:
         """Let go of all connections. Idempotent."""
         self._closed = True
         await self._pool.close()
+
+    async def _reach(self) -> None:
+        """Connect once, since the pool does not say why it cannot."""
+        deadline = time.monotonic() + self.timeout_s
+        pause = _PAUSE_S
+        while True:
+            try:
+                connection = await AsyncConnection.connect(self._conninfo)
+            except (psycopg.Error, OSError) as error:
+                if not is_absent(error) or time.monotonic() + pause > deadline:
+                    raise translated(error, password=self._password) from _without(error, self._password)
+            else:
+                await connection.close()
+                return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    async def _told(self, error: Exception) -> BackendError:
+        """The error in words. Where the pool had no connection in time, the server is asked why."""
+        if isinstance(error, PoolTimeout):
+            try:
+                await (await AsyncConnection.connect(self._conninfo)).close()
+            except (psycopg.Error, OSError) as reason:
+                return translated(reason, password=self._password)
+        return translated(error, password=self._password)
 
     def _session(self, connection: AsyncConnection[Row]) -> Session:
         return Session(connection, self.schema, self._settings, {"s": f'"{self.schema}"'})

@@ -7,7 +7,7 @@ from psycopg import errors
 from psycopg_pool import PoolClosed, PoolTimeout
 from turnout.errors import BackendError
 
-__all__ = ["is_passing", "translated"]
+__all__ = ["is_absent", "is_passing", "translated"]
 
 _PASSING = (
     psycopg.OperationalError,  # every fault of a connection; its subclasses that will not pass are below
@@ -45,6 +45,12 @@ _ADVICE = (
 def is_passing(error: BaseException) -> bool:
     """Whether the same may succeed in a moment: the connection broke, the server restarts, two got in each other's way."""
     return isinstance(error, _PASSING) and not isinstance(error, _LASTING)
+
+
+def is_absent(error: BaseException) -> bool:
+    """Whether a connection was refused by a server that may come yet, and not because of what was asked for."""
+    told = str(error)
+    return is_passing(error) and not any(word in told for word in ("authentication", "does not exist", "pg_hba", "SSL"))
 
 
 def translated(error: Exception, *, password: str = "") -> BackendError:

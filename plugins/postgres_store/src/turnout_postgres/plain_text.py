@@ -6,13 +6,17 @@ for an execution of any name. Both stand there behind U+001A, which itself is do
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Final
 
-__all__ = ["original", "plain"]
+__all__ = ["name_of", "original", "plain"]
 
 _STRANGE: Final = re.compile("[\0\x1a\ud800-\udfff]")
 _WRITTEN: Final = re.compile("\x1a(\x1a|0|d[0-9a-f]{3})")
+
+_LONGEST: Final = 200
+"""Characters of a name that are kept: with four bytes each, three such names still fit into a row of an index."""
 
 
 def plain(text: str) -> str:
@@ -23,6 +27,14 @@ def plain(text: str) -> str:
 def original(stored: str) -> str:
     """The text that `plain` was given."""
     return _WRITTEN.sub(_read, stored) if "\x1a" in stored else stored
+
+
+def name_of(text: str) -> str:
+    """What stands for a name in an index, which refuses what is too long: the text, or its beginning with its hash."""
+    stored = plain(text)
+    if len(stored) <= _LONGEST:
+        return stored
+    return f"{stored[:_LONGEST]}\x1ah{hashlib.sha256(stored.encode()).hexdigest()}"
 
 
 def _write(found: re.Match[str]) -> str:

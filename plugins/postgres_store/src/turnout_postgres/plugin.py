@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from turnout.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    import click
 
 __all__: list[str] = []
 
 
 @hookimpl
 def turnout_stores() -> Mapping[str, type]:
+    from turnout_postgres.journal import PostgresJournal
     from turnout_postgres.records import PostgresRecords
+    from turnout_postgres.state import PostgresState
 
-    return {"records:postgres": PostgresRecords}
+    return {
+        "journal:postgres": PostgresJournal,
+        "records:postgres": PostgresRecords,
+        "state:postgres": PostgresState,
+    }
+
+
+@hookimpl
+def turnout_commands() -> Mapping[str, click.Command]:
+    from turnout_postgres.commands import command
+
+    return {"postgres": command}

@@ -68,6 +68,7 @@ CREATE SEQUENCE record_order;
 CREATE TABLE steps (
     execution bigint NOT NULL,
     created_at double precision NOT NULL,  -- the execution's
+    key text COLLATE "C" NOT NULL,         -- the path, shortened where an index would refuse it
     path text COLLATE "C" NOT NULL,
     ordinal bigint NOT NULL DEFAULT nextval('record_order'),
     kind text COLLATE "C" NOT NULL,
@@ -78,7 +79,7 @@ CREATE TABLE steps (
     payloads text[] COLLATE "C",
     output bytea,
     error bytea,
-    PRIMARY KEY (execution, path, created_at)
+    PRIMARY KEY (execution, key, created_at)
 ) PARTITION BY RANGE (created_at);
 CREATE INDEX ON steps (execution) WHERE payloads IS NOT NULL;
 

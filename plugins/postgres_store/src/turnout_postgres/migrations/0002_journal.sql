@@ -62,8 +62,9 @@ BEGIN
 END $$;
 
 -- A batch of what one process wants to write, in order: whole, once, and visible in the order of positions.
---   verbs[n]: b begin, a append, s signal, o check of the owner; `tokens`, `uniques` (seconds), `counts` (rows) go with them;
---   `kinds` and `bodies` are the rows of all of them, one after the other. `moment` is the time, the server's if null.
+--   verbs[n]: begin, append, signal, or owner, which only checks the fence; `tokens`, `uniques` (seconds) and `counts` (rows)
+--   go with them; `kinds` and `bodies` are the rows of all of them, one after the other. `moment` is the time, the server's
+--   if null. Batch 0 writes nothing and is not remembered.
 -- Answers, one each: 0 done; -1 not done (begin: it exists; signal: it has no rows); -2 it is not in the journal; above 0:
 -- not done, that is its fence. Null if a later batch of this writer was committed already: the caller is a ghost.
 CREATE FUNCTION journal_write(
@@ -78,6 +79,8 @@ DECLARE
     at_row int := 1;
     at_time double precision := coalesce(moment, extract(epoch FROM clock_timestamp()));
     writes boolean := numbered > 0;
+    owner text;
+    failed text[] := '{}';  -- owners of whom an append was not done: a gap would be worse than a missing end
 BEGIN
     IF writes THEN
         -- One writer at a time: a commit makes its rows visible before it lets go of this lock.
@@ -94,7 +97,8 @@ BEGIN
     FOR n IN 1 .. coalesce(array_length(verbs, 1), 0) LOOP
         SELECT * INTO known FROM journal_executions WHERE id = ids[n];
         answer := 0;
-        IF verbs[n] = 'b' THEN
+        owner := tokens[n] || ' ' || ids[n];
+        IF verbs[n] = 'begin' THEN
             IF known.first IS NOT NULL OR uniques[n] > 0 AND EXISTS (
                 SELECT FROM journal_names WHERE id = ids[n] AND until > at_time
             ) THEN
@@ -105,12 +109,13 @@ BEGIN
             END IF;
             IF answer = 0 AND uniques[n] > 0 THEN
                 INSERT INTO journal_names VALUES (ids[n], at_time + uniques[n])
-                ON CONFLICT (id) DO UPDATE SET until = greatest(journal_names.until, excluded.until);
+                ON CONFLICT (id) DO UPDATE SET until = excluded.until;
             END IF;
-        ELSIF verbs[n] = 's' THEN
+        ELSIF verbs[n] = 'signal' THEN
             answer := CASE WHEN known.first IS NULL THEN -1 ELSE 0 END;
-        ELSIF known.key IS NULL THEN
+        ELSIF known.key IS NULL OR owner = ANY (failed) THEN
             answer := -2;
+            failed := failed || owner;
         ELSIF known.fence > tokens[n] THEN
             answer := known.fence;
         END IF;
@@ -127,6 +132,22 @@ BEGIN
     RETURN answers;
 END $$;
 
+-- Raise an execution's fence to `to_token` and give all its rows; only `current`, if that is higher already.
+CREATE FUNCTION journal_open(of_id text, to_token bigint, OUT current bigint, OUT kinds text[], OUT bodies bytea[])
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    of_key bigint;
+BEGIN
+    INSERT INTO journal_executions (id, fence) VALUES (of_id, to_token)
+    ON CONFLICT (id) DO UPDATE SET fence = greatest(journal_executions.fence, excluded.fence)
+    RETURNING key, fence INTO of_key, current;
+    -- The row is ours until the end: what its last owner has written is there, and what it writes now will be fenced.
+    IF current = to_token THEN
+        SELECT array_agg(r.kind ORDER BY r.position), array_agg(r.body ORDER BY r.position) INTO kinds, bodies
+        FROM journal_rows r WHERE r.execution = of_key;
+    END IF;
+END $$;
+
 -- Remove all rows of executions, but of those that have one above `through`.
 CREATE FUNCTION journal_forget(ids text[], through bigint) RETURNS void
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
@@ -139,4 +160,23 @@ BEGIN
     );
     DELETE FROM journal_rows WHERE execution = ANY (keys);
     DELETE FROM journal_executions WHERE key = ANY (keys);
+END $$;
+
+-- Forget names whose time is over, fences of executions that never began, and what writers that are gone have left: some of
+-- each, as often as executions are forgotten.
+CREATE FUNCTION journal_clear(moment double precision, most int) RETURNS void
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    DELETE FROM journal_names WHERE id IN (
+        SELECT id FROM journal_names WHERE until <= coalesce(moment, extract(epoch FROM clock_timestamp()))
+        ORDER BY until LIMIT most FOR UPDATE SKIP LOCKED
+    );
+    DELETE FROM journal_executions WHERE key IN (
+        SELECT key FROM journal_executions WHERE first IS NULL AND made_at < now() - interval '1 day'
+        ORDER BY made_at LIMIT most FOR UPDATE SKIP LOCKED
+    );
+    DELETE FROM journal_batches WHERE (writer, batch) IN (
+        SELECT writer, batch FROM journal_batches WHERE at < now() - interval '1 day'
+        ORDER BY at LIMIT most FOR UPDATE SKIP LOCKED
+    );
 END $$;

@@ -12,7 +12,7 @@ from turnout.interfaces.records import ExecutionQuery
 from turnout.model.execution import ExecutionRecord, LogLine, Status, StepRecord, StepStatus
 
 from turnout_postgres.database import Session
-from turnout_postgres.plain_text import original, plain
+from turnout_postgres.plain_text import name_of, original, plain
 from turnout_postgres.records.changes import searchable
 from turnout_postgres.records.partitions import partition_of
 from turnout_postgres.records.removed import knowing
@@ -129,12 +129,12 @@ async def references(session: Session) -> set[tuple[str, str]]:
 def _conditions(query: ExecutionQuery, last_created_at: float | None) -> tuple[list[str], list[Any]]:
     """What holds for every row, with `?` for the number of its parameter."""
     found: list[tuple[str, tuple[Any, ...]]] = [
-        (f"{name} = ?", (plain(value),))
+        (f"{name} = ?", (name_of(value),))
         for name in ("tenant", "instance", "integration", "flow")
         if (value := getattr(query, name))
     ]
     if query.parent is not None:
-        found.append(("parent = ?", (plain(query.parent),)))
+        found.append(("parent = ?", (name_of(query.parent),)))
     if query.since is not None:
         found.append(("created_at >= ?", (query.since,)))
     if query.until is not None:

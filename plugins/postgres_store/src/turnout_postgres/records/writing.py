@@ -11,7 +11,7 @@ from uuid import UUID
 from turnout.model.execution import Status
 
 from turnout_postgres.database import Session
-from turnout_postgres.plain_text import plain
+from turnout_postgres.plain_text import name_of, plain
 from turnout_postgres.records.changes import Change, Changes
 from turnout_postgres.records.partitions import Partition, make_missing, partition_of
 from turnout_postgres.records.removed import Removed
@@ -69,15 +69,15 @@ _DROP_STEPS = """
 
 _STEPS = """
     INSERT INTO {steps} (
-        execution, created_at, path, kind, status, attempts, started_at, duration_ms, payloads, output, error
+        execution, created_at, key, path, kind, status, attempts, started_at, duration_ms, payloads, output, error
     )
-    SELECT execution, created_at, path, kind, status, attempts, started_at, duration_ms,
+    SELECT execution, created_at, key, path, kind, status, attempts, started_at, duration_ms,
         string_to_array(named, ' '), output, error
     FROM unnest(
-        $1::bigint[], $2::float8[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::float8[], $8::float8[],
-        $9::text[], $10::bytea[], $11::bytea[]
-    ) AS new (execution, created_at, path, kind, status, attempts, started_at, duration_ms, named, output, error)
-    ON CONFLICT (execution, path, created_at) DO UPDATE SET
+        $1::bigint[], $2::float8[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::float8[],
+        $9::float8[], $10::text[], $11::bytea[], $12::bytea[]
+    ) AS new (execution, created_at, key, path, kind, status, attempts, started_at, duration_ms, named, output, error)
+    ON CONFLICT (execution, key, created_at) DO UPDATE SET
         kind = excluded.kind, status = excluded.status, attempts = excluded.attempts, started_at = excluded.started_at,
         duration_ms = excluded.duration_ms, payloads = excluded.payloads, output = excluded.output, error = excluded.error
 """
@@ -191,7 +191,7 @@ def _whole(place: _Place, change: Change, info: Any) -> tuple[Any, ...]:
         place.number,
         place.created_at,
         place.id,
-        *(plain(getattr(info, name)) for name in ("tenant", "instance", "integration", "flow", "parent")),
+        *(name_of(getattr(info, name)) for name in ("tenant", "instance", "integration", "flow", "parent")),
         change.status or Status.QUEUED.value,
         change.attempts or 0,
         change.started_at,
@@ -244,6 +244,7 @@ async def _add_steps(session: Session, changes: Changes, places: list[_Place]) -
         (
             place.number,
             place.created_at,
+            name_of(step.path),
             step.path,
             step.kind,
             step.status,
