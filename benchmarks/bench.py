@@ -1,6 +1,7 @@
 """The standard workloads against the inline-Node floor: `python -m benchmarks.bench`, or `make bench`.
 
     --only w1,w4        some of w1 w2 w3 w4 memory help
+    --backend redis     queue, journal and state on a Redis server that is started for it, not embedded
     --quick             two small rounds: a look, not a measurement
     --json FILE         every figure of every round
     --record            put the report into benchmarks/RESULTS.md
@@ -18,10 +19,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
+
+from turnout_ecs.testing.servers import RedisServer
 
 from benchmarks import systems
 from benchmarks.memory import memory_course
@@ -109,15 +113,33 @@ def run(results: Results, say: Callable[[str], None]) -> None:
         with (
             systems.harness(scripts, orders_setup(work)) as world,
             systems.floor(scripts, world) as floor,
-            systems.turnout(work, world) as turnout,
+            BACKENDS[results.backend](work) as settings,
+            systems.turnout(work, world, settings=settings) as turnout,
         ):
             _measure(results, world, floor, turnout, say)
             results.announcement = _announcement(turnout.log)
 
 
+@contextmanager
+def _embedded(_: Path) -> Iterator[str]:
+    yield ""
+
+
+@contextmanager
+def _redis(work: Path) -> Iterator[str]:
+    """A server that keeps nothing on disk: durable against the death of our processes, as the embedded default is."""
+    with RedisServer(work / "redis") as server:
+        chosen = "\n".join(f'{store} = "redis"' for store in ("queue", "journal", "state"))
+        yield f'[stores]\n{chosen}\n[backends.redis]\nurl = "{server.url}"\n'
+
+
+BACKENDS = {"embedded": _embedded, "redis": _redis}
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(PARTS), help=f"comma-separated, of {', '.join(PARTS)}")
+    parser.add_argument("--backend", choices=BACKENDS, default="embedded", help="what Turnout runs on")
     parser.add_argument("--quick", action="store_true", help="two small rounds")
     parser.add_argument("--rounds", type=int, help="how many rounds (default 5)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
@@ -134,7 +156,7 @@ def main() -> int:
     sizes = QUICK if options.quick else Sizes()
     if options.rounds:
         sizes = dataclasses.replace(sizes, rounds=options.rounds)
-    results = Results(sizes=sizes, only=options.only)
+    results = Results(sizes=sizes, only=options.only, backend=options.backend)
     try:
         run(results, lambda line: print(line, file=sys.stderr, flush=True))
     except Failed as error:

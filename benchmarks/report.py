@@ -46,6 +46,7 @@ class Results:
 
     sizes: Sizes
     only: tuple[str, ...]
+    backend: str = "embedded"
     rounds: list[tuple[Figures, Figures]] = field(default_factory=list)
     memory: tuple[Figures, Figures] | None = None
     course: MemoryCourse | None = None
@@ -127,7 +128,7 @@ def as_text(results: Results) -> str:
     )
     sides = (
         "What is compared: *floor* is one Node process inline, with keep-alive `fetch`, no isolation, no durability, no "
-        "history. *turnout* is `turnout dev`, the embedded default, which said at its start:"
+        f"history. *turnout* is `turnout dev` ({results.backend}), which said at its start:"
     )
     facts = "\n".join(f"- {name}: {value}" for name, value in machine().items())
     parts = [facts]
@@ -169,7 +170,7 @@ def as_json(results: Results) -> dict[str, Any]:
 
 def write_section(results: Results, file: Path) -> None:
     """Put the report between its markers in RESULTS.md, in place of the one that stands there."""
-    write_between("measured", f"## Measured {results.started_at}\n\n{as_text(results)}", file)
+    write_between(results.backend, f"## Measured {results.started_at}, {results.backend}\n\n{as_text(results)}", file)
 
 
 def write_between(name: str, text: str, file: Path) -> None:

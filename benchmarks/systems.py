@@ -151,11 +151,14 @@ def floor(scripts: Path, world: Harness) -> Iterator[System]:
 
 
 @contextmanager
-def turnout(work: Path, world: Harness, arguments: Sequence[str] = ()) -> Iterator[System]:
-    """`turnout dev` with the definitions of the workloads, in a folder of its own, so with an empty history."""
+def turnout(work: Path, world: Harness, arguments: Sequence[str] = (), *, settings: str = "") -> Iterator[System]:
+    """`turnout dev` with the definitions of the workloads and more settings, in a folder of its own, so with an empty
+    history."""
     project = work / "project"
     shutil.rmtree(project, ignore_errors=True)
     shutil.copytree(HERE / "definitions", project)
+    with (project / "turnout.toml").open("a") as file:
+        file.write(settings)
     connections = work / "connections.yaml"
     connections.write_text('sink: {token: "env:SINK_TOKEN"}\n')
     port = _free_port()

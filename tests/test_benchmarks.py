@@ -133,7 +133,7 @@ def test_memory_that_grows_with_each_execution_shows_and_a_start_up_does_not() -
 
 def test_the_report_replaces_the_one_that_was_recorded_before(tmp_path: Path) -> None:
     file = tmp_path / "RESULTS.md"
-    file.write_text("Words.\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nMore words.\n")
+    file.write_text("Words.\n<!-- embedded: begin -->\nold\n<!-- embedded: end -->\nMore words.\n")
     results = Results(sizes=SMALL, only=("w4",), announcement="durability: process")
     results.rounds = [({"w4_ms": 100.0}, {"w4_ms": 250.0})]
 
