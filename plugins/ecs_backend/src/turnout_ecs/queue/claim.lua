@@ -1,0 +1,28 @@
+-- Lease this message whatever its limits, due or not.
+-- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
+-- args: now lease_s max_attempts id worker
+-- reply: {when the lease runs out, record}; nothing if it is not there, dead, or leased
+-- use: kept gates leases
+local record = load(id)
+if not record or record[STATE] == DEAD then
+  return false
+end
+local packed
+if record[STATE] == LEASED or record[STATE] == HANDED then
+  local expires_at = call('ZSCORE', leases, id)  -- one of a last attempt is not to be taken over
+  if not expires_at or tonumber(expires_at) > now then
+    return false
+  end
+  if record[STATE] == HANDED then
+    record[ATTEMPTS] = record[ATTEMPTS] - 1
+  end
+  call('ZREM', leases, id)
+  packed = lease(id, record, LEASED, worker)
+else
+  local limits = limits_of(record)
+  pull(id, record, limits)
+  packed = lease_waiting(id, record, limits, LEASED, worker)
+  pass_on(record, limits)
+  serve()
+end
+return {string.format('%.17g', now + lease_s), packed}

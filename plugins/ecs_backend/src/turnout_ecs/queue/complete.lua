@@ -1,0 +1,13 @@
+-- Remove a leased message.
+-- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
+-- args: now lease_s max_attempts id token
+-- reply: 1; 0 if the lease is lost
+-- use: kept gates leases
+local record = held_lease(id, token)
+if not record then
+  return 0
+end
+if finish(id, record) then
+  serve()
+end
+return 1

@@ -1,0 +1,23 @@
+-- Renew leases from now.
+-- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
+-- args: now lease_s max_attempts leases_held...
+-- reply: for each lease H (held), L (lost) or C (held, and to be cancelled)
+-- use: kept gates leases
+-- safe: yes
+local states = {}
+for n = 4, #ARGV, 2 do
+  local id = ARGV[n]
+  local record = held_lease(id, ARGV[n + 1])
+  if not record then
+    states[#states + 1] = 'L'
+  else
+    if record[STATE] == HANDED then
+      record[STATE] = LEASED
+      call('ZREM', leases, id)
+      save(id, record)
+    end
+    note_lease(id, record, now + lease_s)
+    states[#states + 1] = has(record, CANCELLED) and 'C' or 'H'
+  end
+end
+return states

@@ -1,0 +1,13 @@
+-- Who holds leases: a page of them.
+-- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
+-- args: now lease_s max_attempts first count
+-- reply: {id, record, ...}
+-- safe: yes
+local out = {}
+for _, set_of in ipairs({leases, last_leases}) do
+  for _, id in ipairs(redis.call('ZRANGE', set_of, first, first + count - 1)) do
+    out[#out + 1] = id
+    out[#out + 1] = redis.call('HGET', messages, id)
+  end
+end
+return out

@@ -1,0 +1,51 @@
+-- Add a message.
+-- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
+-- args: now lease_s max_attempts id tenant priority delay_s capacity limits
+-- reply: 1; 0 if it is there already; -1 if as many wait as its tenant may have
+-- use: kept gates leases
+if call('HEXISTS', messages, id) == 1 then
+  return 0
+end
+if capacity ~= '' then
+  local there, leased = call('HGET', counts, 'T' .. tenant) or 0, call('HGET', counts, 'I' .. tenant) or 0
+  if there - leased >= tonumber(capacity) then
+    return -1
+  end
+end
+
+local seq = call('HINCRBY', counts, 'seq', 1)
+local record = {READY, tenant, tonumber(priority), now, seq, 0, 0, '', 0, '', limits, '', ''}
+local due_at = now + tonumber(delay_s)
+local kept = limits_of(record)
+count('T' .. tenant, 1)
+if kept and kept.order ~= '' then
+  call('ZADD', lines, 0, order_member(id, record, kept))
+end
+
+-- It takes the place of one that was never handed out: that is due at once, to be ended without being run.
+local function replace(field, wait_s, longest_s)
+  local first_at = now
+  local current = call('HGET', counts, field)
+  if current then
+    local old_id
+    old_id, first_at = unpack(cmsgpack.unpack(current))
+    local old = load(old_id)
+    local old_limits = limits_of(old)
+    pull(old_id, old, old_limits)
+    pass_on(old, old_limits)
+    old[NEWER] = id
+    settle(old_id, old, math.min(old[AT], now))
+  end
+  call('HSET', counts, field, cmsgpack.pack({id, first_at}))
+  due_at = math.max(due_at, now + wait_s)
+  if longest_s then
+    due_at = math.min(due_at, first_at + longest_s)
+  end
+end
+
+if kept and kept.debounce then
+  replace(debounce_field(record, kept), kept.debounce[2], kept.debounce[3])
+end
+settle(id, record, math.max(due_at, now))
+serve()
+return 1
