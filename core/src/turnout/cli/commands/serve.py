@@ -87,7 +87,7 @@ class _Serve:
         for instance in instances:
             for line in instance_lines(instance, url):
                 click.echo(printable(line))
-        click.echo(f"serving {', '.join(self._names)} on {url} (Ctrl-C stops)")
+        click.echo(f"{', '.join(self._names)}: serving on {url} (Ctrl-C stops)")
 
     def _tell(self, event: str, text: str) -> None:
         if self._as_json:

@@ -147,7 +147,7 @@ class _Worker:
 def _lines(event: str, data: dict[str, object]) -> list[str]:
     match event:
         case "listening":
-            return [f"health and metrics on {data['url']}"]
+            return [f"health and metrics: serving on {data['url']}"]
         case "ready":
             notes = data["notes"]
             return [*(notes if isinstance(notes, tuple) else ()), f"worker {data['worker']} takes executions"]
