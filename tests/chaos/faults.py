@@ -11,7 +11,7 @@ from tests.chaos.fate import POINTS
 
 __all__ = ["kill_at_every_point", "kill_at_random", "stop_longer_than_the_lease"]
 
-_REACHED_S = 5.0
+_REACHED_S = 20.0
 """How long a process may take to reach the point that it dies at."""
 _RARE = ("journal.fence", "queue.reap", "queue.release", "queue.extend", "records.apply", "journal.forget")
 """Points that are passed now and then only: they are died at the first time."""

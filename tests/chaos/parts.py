@@ -9,7 +9,7 @@ from typing import Any
 
 from turnout.connectors import Connector
 from turnout.interfaces.opening import Opening
-from turnout.interfaces.queue import Lease
+from turnout.interfaces.queue import Lease, LeaseState
 from turnout.plugins import Registry
 from turnout.plugins.contracts import Kind
 
@@ -59,8 +59,8 @@ class _Backend:
 
     async def connect(self, opening: Opening) -> Any:
         store = await self.backend.connect(opening)
-        if self.broken and BROKEN[self.broken][0] == self.part:
-            store = BROKEN[self.broken][1](store)
+        if self.broken and self.part in BROKEN[self.broken]:
+            store = BROKEN[self.broken][self.part](store)
         return Watched(store, self.part, self.methods, self.fate)
 
 
@@ -84,7 +84,7 @@ class _ForgetsRows(_Broken):
 
 
 class _LosesMessages(_Broken):
-    """A queue that takes each message and forgets every fifth."""
+    """A queue that takes each message, forgets every fifth, and says that none is missing."""
 
     _puts = 0
 
@@ -92,13 +92,12 @@ class _LosesMessages(_Broken):
         self._puts += 1
         return True if self._puts % 5 == 0 else bool(await self._store.put(message, **options))
 
+    async def missing(self, ids: Sequence[str]) -> Sequence[str]:
+        return []
+
 
 class _Unfenced(_Broken):
-    """A journal that lets anybody write at any time: whoever comes with an old token takes the newest."""
-
-    def __init__(self, store: Any) -> None:
-        super().__init__(store)
-        self._tokens = 10**9
+    """A journal that lets anybody write at any time."""
 
     async def open(self, execution: str, token: int) -> Any:
         return await self._store.rows(execution)
@@ -114,6 +113,14 @@ class _Unfenced(_Broken):
         """Nobody is kept out."""
 
 
+class _SaysHeld(_Broken):
+    """A queue that tells whoever lost a lease that it is held."""
+
+    async def extend(self, leases: Sequence[Lease]) -> Sequence[LeaseState]:
+        await self._store.extend(leases)
+        return [LeaseState.HELD for _ in leases]
+
+
 class _KeepsMessages(_Broken):
     """A queue that never lets go of what is complete."""
 
@@ -121,9 +128,9 @@ class _KeepsMessages(_Broken):
         return True
 
 
-BROKEN: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
-    "forgets rows": ("journal", _ForgetsRows),
-    "loses messages": ("queue", _LosesMessages),
-    "unfenced": ("journal", _Unfenced),
-    "keeps messages": ("queue", _KeepsMessages),
+BROKEN: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
+    "forgets rows": {"journal": _ForgetsRows},
+    "loses messages": {"queue": _LosesMessages},
+    "unfenced": {"journal": _Unfenced, "queue": _SaysHeld},
+    "keeps messages": {"queue": _KeepsMessages},
 }

@@ -12,7 +12,7 @@ from tests.chaos.cluster import Shape, cluster
 from tests.chaos.fate import POINTS
 from tests.chaos.faults import kill_at_every_point, kill_at_random, stop_longer_than_the_lease
 from tests.chaos.nursery import Nursery, nursery
-from tests.chaos.traffic import traffic
+from tests.chaos.traffic import MIX, traffic
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def test_death_at_any_time_loses_nothing(tmp_path: Path, zygote: Nursery) 
 
 async def test_a_worker_that_slept_over_its_leases_writes_nothing_more(tmp_path: Path, zygote: Nursery) -> None:
     async with cluster(tmp_path, Shape(lease_s=1), zygote) as running:
-        async with traffic(running, seed=3):
+        async with traffic(running, seed=3, mix={**MIX, "slow": 10}):
             await running.seen(lambda: running.count("reported") > 50)
             for index in range(3):
                 await stop_longer_than_the_lease(running, index)

@@ -122,6 +122,11 @@ _DIE = """
         with: {url: "${{ config.url }}/prices/poison"}
       - {id: die, action: chaos.die}
 """
+_SLOW = """
+      - id: think
+        code: |
+          export default () => new Promise((resolve) => setTimeout(resolve, 300, "thought"))
+"""
 _BIG = f"""
       - id: big
         code: |
@@ -170,6 +175,11 @@ WORKLOADS: Mapping[str, Workload] = {
             + _WAIT
             + _post("callback", "thank"),
             parts=("ask", "thank"),
+        ),
+        Workload(
+            name="slow",
+            text=_HEAD.format(name="slow") + _STEPS + _SLOW + _post("slow", "post"),
+            parts=("post",),
         ),
         Workload(
             name="big",
