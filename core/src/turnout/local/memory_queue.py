@@ -5,14 +5,24 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections import OrderedDict
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import ClassVar, Final
 
-from turnout.errors import Unsupported
+from turnout.errors import Overloaded
 from turnout.interfaces.clock import Clock, SystemClock
-from turnout.interfaces.queue import DeadMessage, Lease, LeaseState, Message, Queue, QueueCapability, QueueStats
+from turnout.interfaces.queue import (
+    DeadMessage,
+    Debounce,
+    Lease,
+    LeaseState,
+    Message,
+    Queue,
+    QueueCapability,
+    QueueStats,
+)
+from turnout.local.memory_lines import WAITING, Entry, Place, TenantLine, drop_stale
 from turnout.local.takers import Takers
 from turnout.model.durability import Durability
 from turnout.model.tenancy import Policies
@@ -23,32 +33,10 @@ _HEAD: Final = -math.inf
 """The rank of a message whose lease was ended by `reap`: before every priority."""
 
 
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """A message and where it stands. `state` is `ready`, `delayed`, `leased` or `dead`; `at` is when it is (or became)
-    due, runs out or died. `version` rises with each change of place, so that older places in heaps are known as stale."""
-
-    message: Message
-    order: int
-    state: str = "ready"
-    at: float = 0.0
-    rank: float = 0.0
-    version: int = 0
-    attempts: int = 0
-    token: int = 0
-    worker: str = ""
-    woken: bool = False
-    cancelled: bool = False
-    reason: str = ""
-
-
-_Place = tuple[float, float, int, int, _Entry]
-
-
 class MemoryQueue(Queue):
     """Implements `Queue` for one event loop of one process. Takes O(log n)."""
 
-    capabilities: ClassVar[frozenset[QueueCapability]] = frozenset(QueueCapability) - {QueueCapability.LIMITS}
+    capabilities: ClassVar[frozenset[QueueCapability]] = frozenset(QueueCapability)
 
     def __init__(
         self,
@@ -64,11 +52,16 @@ class MemoryQueue(Queue):
         self._max_attempts = max_attempts
         self._order = itertools.count(1)
         self._tokens = itertools.count(1)
-        self._entries: dict[str, _Entry] = {}
-        self._lines: OrderedDict[str, list[_Place]] = OrderedDict()
-        self._delayed: list[_Place] = []
-        self._leased: dict[str, _Entry] = {}
-        self._expiries: list[_Place] = []  # of the leases that `take` may take over
+        self._entries: dict[str, Entry] = {}
+        self._turns = itertools.count(1)
+        self._lines: dict[str, TenantLine] = {}
+        self._ring: OrderedDict[str, TenantLine] = (
+            OrderedDict()
+        )  # of the tenants that have something due, whose turn it is first
+        self._delayed: list[Place] = []
+        self._alarms: list[tuple[float, int, Callable[[float], None]]] = []  # of rates whose time comes
+        self._leased: dict[str, Entry] = {}
+        self._expiries: list[Place] = []  # of the leases that `take` may take over
         self._takers = Takers(self._clock, next_due=self._next_due)
 
     @property
@@ -76,22 +69,34 @@ class MemoryQueue(Queue):
         return Durability.MEMORY
 
     async def put(self, message: Message, *, delay_s: float = 0.0, capped: bool = False) -> bool:
-        if message.concurrency or message.rates or message.order or message.debounce:
-            raise Unsupported(type(self).__name__, QueueCapability.LIMITS)
         if message.id in self._entries:
             return False
-        entry = self._entries[message.id] = _Entry(message, next(self._order))
-        self._line_up(entry, self._clock.now() + max(delay_s, 0.0))
+        if capped and await self.room(message.tenant) == 0:
+            raise Overloaded(f"as many messages of tenant {message.tenant!r} wait as may wait: try again later")
+        now = self._clock.now()
+        entry = self._entries[message.id] = Entry(message, next(self._order), since=now)
+        line = self._line(message.tenant)
+        due_at = now + max(delay_s, 0.0)
+        if message.debounce is not None:
+            due_at = max(due_at, self._take_the_place(line, entry, message.debounce, now))
+        line.join(entry, next(self._turns))
+        self._line_up(entry, due_at)
         return True
 
     async def room(self, tenant: str) -> int | None:
-        return None
+        capacity = self._policies.of(tenant).capacity
+        waiting = self._lines[tenant].waiting if tenant in self._lines else 0
+        return None if capacity is None else max(capacity - waiting, 0)
 
     async def missing(self, ids: Sequence[str]) -> Sequence[str]:
         return [id for id in ids if id not in self._entries]
 
     async def take(self, worker: str, *, wait_s: float) -> Lease | None:
-        return await self._takers.take(lambda: self._try_to_take(worker), wait_s=wait_s)
+        leases = await self.take_many(worker, limit=1, wait_s=wait_s)
+        return leases[0] if leases else None
+
+    async def take_many(self, worker: str, *, limit: int, wait_s: float) -> Sequence[Lease]:
+        return await self._takers.take(partial(self._try_to_take, worker, limit), wait_s=wait_s)
 
     async def claim(self, worker: str, id: str) -> Lease | None:
         entry = self._entries.get(id)
@@ -153,14 +158,20 @@ class MemoryQueue(Queue):
     async def stats(self) -> QueueStats:
         now = self._clock.now()
         self._promote(now)
-        states = [entry.state for entry in self._entries.values()]
-        oldest = min((entry.at for entry in self._entries.values() if entry.state == "ready"), default=now)
+        states = Counter(entry.state for entry in self._entries.values())
+        due = [entry for entry in self._entries.values() if entry.state in ("ready", "held")]
+        held = states["held"]
+        lanes = Counter((entry.message.tenant, entry.limits) for entry in due if entry.state == "ready")
+        for (tenant, limits), count in lanes.items():
+            held += int(max(count - max(self._lines[tenant].free(limits, now), 0), 0))
         return QueueStats(
-            ready=states.count("ready"),
-            delayed=states.count("delayed"),
-            leased=states.count("leased"),
-            dead=states.count("dead"),
-            oldest_ready_s=now - oldest,
+            ready=len(due) - held,
+            delayed=states["delayed"],
+            leased=states["leased"],
+            dead=states["dead"],
+            oldest_ready_s=now - min((entry.at for entry in due), default=now),
+            held=held,
+            tenants=dict(Counter(entry.message.tenant for entry in due)),
         )
 
     async def dead(self, *, limit: int = 100) -> Sequence[DeadMessage]:
@@ -179,6 +190,7 @@ class MemoryQueue(Queue):
         if entry is None or entry.state != "dead":
             return False
         entry.attempts, entry.reason = 0, ""
+        self._line(entry.message.tenant).join(entry, next(self._turns))
         self._line_up(entry, self._clock.now())
         return True
 
@@ -192,25 +204,37 @@ class MemoryQueue(Queue):
     async def close(self) -> None:
         self._takers.close()
 
-    async def _try_to_take(self, worker: str) -> Lease | None:
-        _drop_stale(self._expiries)
-        if self._expiries and self._expiries[0][1] <= self._clock.now():
-            return self._lease(self._expiries[0][-1], worker)
-        self._promote(self._clock.now())
-        while self._lines:
-            tenant, line = next(iter(self._lines.items()))
-            _drop_stale(line)
-            if line:
-                self._lines.move_to_end(tenant)
-                return self._lease(line[0][-1], worker)
-            del self._lines[tenant]
+    async def _try_to_take(self, worker: str, limit: int) -> Sequence[Lease]:
+        leases: list[Lease] = []
+        while len(leases) < limit and (entry := self._next()) is not None:
+            leases.append(self._lease(entry, worker))
+        return leases
+
+    def _next(self) -> Entry | None:
+        """What a take hands out now."""
+        now = self._clock.now()
+        drop_stale(self._expiries)
+        if self._expiries and self._expiries[0][1] <= now:
+            return self._expiries[0][-1]
+        self._promote(now)
+        while self._ring:
+            tenant, line = next(iter(self._ring.items()))
+            entry = None if line.full else line.next(now)
+            if entry is None:
+                del self._ring[tenant]
+                continue
+            line.left_in_turn -= 1
+            if line.left_in_turn <= 0:
+                line.left_in_turn = line.policy.weight
+                self._ring.move_to_end(tenant)
+            return entry
         return None
 
-    def _takes_over(self, entry: _Entry) -> bool:
+    def _takes_over(self, entry: Entry) -> bool:
         """Whether a lease has run out and its message has attempts left; one without is for `reap` to bury."""
         return entry.state == "leased" and entry.at <= self._clock.now() and entry.attempts < self._max_attempts
 
-    def _lease(self, entry: _Entry, worker: str) -> Lease:
+    def _lease(self, entry: Entry, worker: str) -> Lease:
         expires_at = self._clock.now() + self._lease_s
         entry.worker, entry.token, entry.woken = worker, next(self._tokens), False
         entry.attempts += 1
@@ -218,22 +242,23 @@ class MemoryQueue(Queue):
         self._takers.expect(expires_at)
         return self._describe(entry)
 
-    def _hold(self, entry: _Entry, expires_at: float) -> None:
+    def _hold(self, entry: Entry, expires_at: float) -> None:
         self._move(entry, "leased", expires_at)
         self._leased[entry.message.id] = entry
         if entry.attempts < self._max_attempts:
             heapq.heappush(self._expiries, (0.0, expires_at, entry.order, entry.version, entry))
 
-    def _describe(self, entry: _Entry) -> Lease:
+    def _describe(self, entry: Entry) -> Lease:
         return Lease(
             message=entry.message,
             worker=entry.worker,
             token=entry.token,
             attempt=entry.attempts,
             expires_at=entry.at,
+            superseded_by=entry.superseded_by,
         )
 
-    def _held(self, lease: Lease) -> _Entry | None:
+    def _held(self, lease: Lease) -> Entry | None:
         entry = self._entries.get(lease.message.id)
         return entry if entry is not None and entry.state == "leased" and entry.token == lease.token else None
 
@@ -244,7 +269,7 @@ class MemoryQueue(Queue):
         self._hold(entry, self._clock.now() + self._lease_s)
         return LeaseState.CANCELLED if entry.cancelled else LeaseState.HELD
 
-    def _end_leases(self, entries: Sequence[_Entry]) -> Sequence[Lease]:
+    def _end_leases(self, entries: Sequence[Entry]) -> Sequence[Lease]:
         ended = []
         for entry in reversed(entries):  # the last one moved to the head is the first
             entry.token = next(self._tokens)
@@ -253,46 +278,87 @@ class MemoryQueue(Queue):
                 self._bury(entry, f"its worker was lost {entry.attempts} times, the last was {entry.worker}")
             else:
                 self._line_up(entry, min(entry.at, self._clock.now()), rank=_HEAD)
-                self._lines.move_to_end(entry.message.tenant, last=False)
+                self._ring.move_to_end(entry.message.tenant, last=False)
         ended.reverse()
         return ended
 
-    def _bury(self, entry: _Entry, reason: str) -> None:
+    def _bury(self, entry: Entry, reason: str) -> None:
         self._move(entry, "dead", self._clock.now())
         entry.reason = reason
 
-    def _line_up(self, entry: _Entry, due_at: float, *, rank: float | None = None) -> None:
+    def _line_up(self, entry: Entry, due_at: float, *, rank: float | None = None) -> None:
         """Put a message into its tenant's line, or among the delayed until then."""
         entry.rank = -entry.message.priority if rank is None else rank
-        if due_at > self._clock.now():
+        if due_at > (now := self._clock.now()):
             self._move(entry, "delayed", due_at)
             heapq.heappush(self._delayed, (0.0, due_at, entry.order, entry.version, entry))
             self._takers.expect(due_at)
             return
-        self._move(entry, "ready", due_at)
-        line = self._lines.setdefault(entry.message.tenant, [])
-        heapq.heappush(line, (entry.rank, due_at, entry.order, entry.version, entry))
-        self._takers.wake()
+        self._move(entry, "held", due_at)
+        self._lines[entry.message.tenant].add(entry, now)
 
-    def _move(self, entry: _Entry, state: str, at: float) -> None:
-        self._leased.pop(entry.message.id, None)
+    def _move(self, entry: Entry, state: str, at: float) -> None:
+        """Take a message from where it is. What its going away lets others do is done, what it does itself is not."""
+        now, before, line = self._clock.now(), entry.state, self._line(entry.message.tenant)
         entry.state, entry.at = state, at
         entry.version += 1
+        line.waiting += (state in WAITING) - (before in WAITING)
+        if state == "leased" and before != "leased":
+            line.count(entry, now)
+            self._leased[entry.message.id] = entry
+        elif before == "leased" and state != "leased":
+            del self._leased[entry.message.id]
+            line.uncount(entry, now)
+            self._stand_in_ring(entry.message.tenant)
+        line.left(entry, now)
+        if state in ("dead", "dropped"):
+            line.leave(entry, now)
+            if line.idle:
+                del self._lines[entry.message.tenant]
+                self._ring.pop(entry.message.tenant, None)
+
+    def _take_the_place(self, line: TenantLine, entry: Entry, debounce: Debounce, now: float) -> float:
+        """Supersede the one before that was never handed out; when the new one is due."""
+        older = line.newest.get(debounce.key)
+        if older is not None:
+            entry.since = older.since
+            older.superseded_by = entry.message.id
+            line.leave(older, now)
+            self._line_up(older, min(older.at, now))
+        line.newest[debounce.key] = entry
+        due_at = now + debounce.wait_s
+        return due_at if debounce.longest_s is None else min(due_at, entry.since + debounce.longest_s)
+
+    def _line(self, tenant: str) -> TenantLine:
+        if tenant not in self._lines:
+            opened = partial(self._stand_in_ring, tenant)
+            self._lines[tenant] = TenantLine(self._policies.of(tenant), opened=opened, alarm=self._alarm)
+        return self._lines[tenant]
+
+    def _stand_in_ring(self, tenant: str) -> None:
+        """A tenant may have something to hand out."""
+        line = self._lines[tenant]
+        if tenant not in self._ring:
+            self._ring[tenant] = line
+            line.left_in_turn = line.policy.weight
+        self._takers.wake()
 
     def _promote(self, now: float) -> None:
-        """Move what has become due into the lines, in the order of the times."""
-        _drop_stale(self._delayed)
+        """Move what has become due into the lines, in the order of the times; let the rates whose time has come go on."""
+        drop_stale(self._delayed)
         while self._delayed and self._delayed[0][1] <= now:
             due_at, entry = self._delayed[0][1], self._delayed[0][-1]
             self._line_up(entry, due_at)
-            _drop_stale(self._delayed)
+            drop_stale(self._delayed)
+        while self._alarms and self._alarms[0][0] <= now:
+            heapq.heappop(self._alarms)[2](now)
 
     def _next_due(self) -> float:
-        _drop_stale(self._delayed)
-        _drop_stale(self._expiries)
-        return min((places[0][1] for places in (self._delayed, self._expiries) if places), default=math.inf)
+        drop_stale(self._delayed)
+        drop_stale(self._expiries)
+        times = [places[0][1] for places in (self._delayed, self._expiries) if places]
+        return min([*times, *(at for at, _, _ in self._alarms[:1])], default=math.inf)
 
-
-def _drop_stale(places: list[_Place]) -> None:
-    while places and places[0][3] != places[0][4].version:
-        heapq.heappop(places)
+    def _alarm(self, at: float, call: Callable[[float], None]) -> None:
+        heapq.heappush(self._alarms, (at, next(self._order), call))
+        self._takers.expect(at)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from turnout.errors import BackendError
@@ -48,26 +48,28 @@ class Takers:
         self._watch: asyncio.Task[None] | None = None
         self._alarm_at = math.inf
         self._closed = False
+        self._wakes = 0
 
-    async def take(self, attempt: Callable[[], Awaitable[Lease | None]], *, wait_s: float) -> Lease | None:
-        """The lease of the first attempt that gets one, within `wait_s`. Attempts when there is reason to."""
-        if self._closed:
-            return None
-        lease = await attempt()
-        if lease is not None or wait_s <= 0:
-            return lease
+    async def take(self, attempt: Callable[[], Awaitable[Sequence[Lease]]], *, wait_s: float) -> Sequence[Lease]:
+        """The leases of the first attempt that gets one, within `wait_s`. Attempts when there is reason to."""
         deadline = self._clock.now() + wait_s
+        waited = False
         while not self._closed:
-            await self._wait(deadline)
-            if (lease := await attempt()) is not None:
-                self.wake()  # there may be more than one, and each wake-up reaches one taker
-                return lease
+            news = self._news()
+            if leases := await attempt():
+                if waited:
+                    self.wake()  # there may be more than one, and each wake-up reaches one taker
+                return leases
             if self._clock.now() >= deadline:
                 break
-        return None
+            if self._news() == news:  # else what came during the attempt may have come too late for it
+                await self._wait(deadline)
+                waited = True
+        return []
 
     def wake(self) -> None:
         """There may be something to take now: the taker that has waited longest tries."""
+        self._wakes += 1
         while self._line:
             taker = self._line.popleft()
             if not taker.wakened.done():
@@ -88,6 +90,9 @@ class Takers:
             self._watch.cancel()
             self._watch = None
 
+    def _news(self) -> object:
+        return self._wakes, self._changed()
+
     async def _wait(self, deadline: float) -> None:
         taker = _Taker(asyncio.get_running_loop().create_future(), deadline)
         self._line.append(taker)
@@ -106,11 +111,11 @@ class Takers:
         if self._watch is not None:
             self._watch.cancel()
         self._alarm_at = -math.inf  # until the new task has found its time
-        self._watch = asyncio.get_running_loop().create_task(self._watching(), name="turnout-takers")
+        self._watch = asyncio.get_running_loop().create_task(self._watching(self._changed()), name="turnout-takers")
 
-    async def _watching(self) -> None:
+    async def _watching(self, mark: object) -> None:
         try:
-            mark, due_at = self._changed(), self._next_due()
+            due_at = self._next_due()
             while self._line:
                 now = self._clock.now()
                 self._alarm_at = min(due_at, now + self._poll_s, *(taker.deadline for taker in self._line))

@@ -26,11 +26,14 @@ from turnout.model.tenancy import Policies
 from turnout.testing.clock import ManualClock
 from turnout.testing.queue_fixtures import LEASE_S, MAX_ATTEMPTS, MakeQueue, message, order, taken
 from turnout.testing.queue_leases import LeaseContract
+from turnout.testing.queue_limits import LimitContract
+from turnout.testing.queue_order import OrderContract
+from turnout.testing.queue_tenants import TenantContract
 
 __all__ = ["LEASE_S", "MAX_ATTEMPTS", "MakeQueue", "QueueContract"]
 
 
-class QueueContract(LeaseContract):
+class QueueContract(LeaseContract, TenantContract, LimitContract, OrderContract):
     """What every queue promises. Tests of a capability run where it is declared; elsewhere its absence is tested."""
 
     async def test_a_message_is_handed_out_to_one_worker_at_a_time(self, queue: Queue) -> None:
