@@ -1,18 +1,23 @@
 """Lua scripts as files: one operation each, in the folders of this package.
 
 The first lines of a file are its header: what it does, `keys:` with the names of its keys in order, `args:` with the
-names of its arguments, `reply:`, and optionally `use:` with the files it builds on and `safe: yes` if running it twice is
-the same as running it once. Keys and arguments become local variables of the script by these names.
+names of its arguments, `reply:`, and optionally `safe: yes` if running it twice is the same as running it once. Keys and
+arguments become local variables of the script by these names. A line `-- use: name ...` stands for the files of these
+names: a script that is mostly done before it needs them has it further down, since each run makes their functions anew.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Final
 
 __all__ = ["Script", "load"]
+
+_USE: Final = re.compile(r"^-- use: (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +37,9 @@ def load(path: str) -> Script:
     """The script of `path`, as `queue/put.lua`."""
     header, body = _read(path)
     folder = path.rpartition("/")[0]
-    used = [_read(f"{folder}/{name}.lua")[1] for name in header.get("use", "").split()]
     keys, args = tuple(header.get("keys", "").split()), tuple(header.get("args", "").split())
-    lines = [_locals(keys, "KEYS"), _locals(args, "ARGV"), *used, body]
+    whole = _USE.sub(lambda used: "\n".join(_read(f"{folder}/{name}.lua")[1] for name in used[1].split()), body)
+    lines = [_locals(keys, "KEYS"), _locals(args, "ARGV"), whole]
     source = "\n".join(line for line in lines if line).encode()
     sha = hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
     return Script(name=path, keys=keys, args=args, source=source, safe=header.get("safe") == "yes", sha=sha)
@@ -47,7 +52,7 @@ def _read(path: str) -> tuple[dict[str, str], str]:
         if not line.startswith("--"):
             break
         name, colon, rest = line.removeprefix("--").strip().partition(":")
-        if colon and name in {"keys", "args", "reply", "use", "safe"}:
+        if colon and name in {"keys", "args", "reply", "safe"}:
             header[name] = rest.strip()
     return header, text
 

@@ -1,8 +1,9 @@
 -- Lease this message whatever its limits, due or not.
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
--- args: now lease_s max_attempts id worker
+-- args: now lease_s max_attempts policed id worker
 -- reply: {when the lease runs out, record}; nothing if it is not there, dead, or leased
 -- use: kept gates leases
+
 local record = load(id)
 if not record or record[STATE] == DEAD then
   return false
@@ -17,11 +18,13 @@ if record[STATE] == LEASED or record[STATE] == HANDED then
     record[ATTEMPTS] = record[ATTEMPTS] - 1
   end
   call('ZREM', leases, id)
-  packed = lease(id, record, LEASED, worker)
+  packed = lease(id, record, LEASED, worker, numbers(1))
 else
   local limits = limits_of(record)
   pull(id, record, limits)
-  packed = lease_waiting(id, record, limits, LEASED, worker)
+  occupy(id, record, limits)
+  packed = lease(id, record, LEASED, worker, numbers(1))
+  count('I' .. record[TENANT], 1)
   pass_on(record, limits)
   serve()
 end

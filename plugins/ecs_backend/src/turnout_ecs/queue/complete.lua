@@ -1,13 +1,48 @@
--- Remove a leased message.
+-- Remove leased messages.
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
--- args: now lease_s max_attempts id token
--- reply: 1; 0 if the lease is lost
--- use: kept gates leases
-local record = held_lease(id, token)
-if not record then
-  return 0
+-- args: now lease_s max_attempts policed ids_and_tokens...
+-- reply: for each 1, or 0 if its lease is lost
+-- use: kept
+
+local done, plain, other, tenants = {}, {}, {}, {}
+for n = 5, #ARGV, 2 do
+  local id = ARGV[n]
+  local record = held_lease(id, ARGV[n + 1])
+  local at = #done + 1
+  done[at] = 0
+  if record then
+    done[at] = 1
+    if record[LIMITS] == '' and policed == '' then
+      call('HDEL', messages, id)
+      plain[#plain + 1] = id
+      tenants[record[TENANT]] = (tenants[record[TENANT]] or 0) - 1
+    else
+      other[#other + 1] = ARGV[n]
+    end
+  end
 end
-if finish(id, record) then
+if #plain > 0 then
+  if call('ZREM', leases, unpack(plain)) < #plain then
+    call('ZREM', last_leases, unpack(plain))
+  end
+  for tenant, change in pairs(tenants) do
+    count('I' .. tenant, change)
+  end
+end
+if #other == 0 then
+  return done
+end
+
+-- use: gates leases
+
+local freed = false
+for _, id in ipairs(other) do
+  local record = load(id)
+  if record then  -- it may have been named twice
+    freed = finish(id, record) or freed
+  end
+end
+if freed then
   serve()
 end
-return 1
+return done

@@ -1,6 +1,6 @@
 -- The dead letters, the newest first.
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
--- args: now lease_s max_attempts most
+-- args: now lease_s max_attempts policed most
 -- reply: {id, record, ...}
 -- safe: yes
 local out = {}

@@ -1,8 +1,9 @@
 -- Remove a message wherever it is.
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
--- args: now lease_s max_attempts id
+-- args: now lease_s max_attempts policed id
 -- reply: 1; 0 if it is not there
 -- use: kept gates leases
+
 local record = load(id)
 if not record then
   return 0

@@ -1,11 +1,12 @@
 -- Renew leases from now.
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
--- args: now lease_s max_attempts leases_held...
+-- args: now lease_s max_attempts policed leases_held...
 -- reply: for each lease H (held), L (lost) or C (held, and to be cancelled)
--- use: kept gates leases
 -- safe: yes
+-- use: kept gates leases
+
 local states = {}
-for n = 4, #ARGV, 2 do
+for n = 5, #ARGV, 2 do
   local id = ARGV[n]
   local record = held_lease(id, ARGV[n + 1])
   if not record then
@@ -16,7 +17,7 @@ for n = 4, #ARGV, 2 do
       call('ZREM', leases, id)
       save(id, record)
     end
-    note_lease(id, record, now + lease_s)
+    call('ZADD', leases_for(record), now + lease_s, id)
     states[#states + 1] = has(record, CANCELLED) and 'C' or 'H'
   end
 end

@@ -1,8 +1,9 @@
 -- Give a leased message back, its attempt counted; after its last attempt it is a dead letter.
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
--- args: now lease_s max_attempts id token delay_s reason
+-- args: now lease_s max_attempts policed id token delay_s reason
 -- reply: 1; 0 if the lease is lost
 -- use: kept gates leases
+
 local record = held_lease(id, token)
 if not record then
   return 0
@@ -13,8 +14,7 @@ else
   local limits = limits_of(record)
   pull(id, record, limits)
   record[REASON] = reason
-  settle(id, record, has(record, CANCELLED) and now or now + tonumber(delay_s))
-  pass_on(record, limits)
+  put_back(id, record, limits, has(record, CANCELLED) and now or now + tonumber(delay_s))
 end
 serve()
 return 1

@@ -87,6 +87,12 @@ local function hold(id, record, gate)
   save(id, record)
 end
 
+local function join_ring(tenant)
+  if not call('ZSCORE', ring, tenant) then
+    call('ZADD', ring, numbers(1), tenant)
+  end
+end
+
 -- A due message goes into its tenant's line, or to the first gate that is closed to it.
 local function line_up(id, record)
   local limits = limits_of(record)
@@ -148,12 +154,16 @@ local function refill_order(tenant, key)
   end
 end
 
--- Take a message out of its tenant's line. Who else may now pass its gates is for `pass_on`.
-local function step_out(id, record, limits)
-  call('ZREM', lines, line(record[TENANT]) .. place(record) .. id)
+-- A message is not in its tenant's line any more. Who else may now pass its gates is for `pass_on`.
+local function leave_line(record, limits)
   for _, gate in ipairs(gates_of(record, limits)) do
     count('L' .. gate[1], -1)
   end
+end
+
+local function step_out(id, record, limits)
+  call('ZREM', lines, line(record[TENANT]) .. place(record) .. id)
+  leave_line(record, limits)
 end
 
 local function pass_on(record, limits)
@@ -183,13 +193,11 @@ local function occupy(id, record, limits)
     if gate[3] == 'c' then
       count('A' .. gate[1], 1)
     else
-      local number_given = call('HINCRBY', counts, 'seq', 1)
-      call('ZADD', lines, 0, 't' .. gate[1] .. struct.pack('>dd', now + gate[4], number_given))
+      call('ZADD', lines, 0, 't' .. gate[1] .. struct.pack('>dd', now + gate[4], numbers(1)))
       set_timer(gate[1])
     end
   end
   forget_debounce(id, record, limits)
-  set(record, STARTED)
 end
 
 local function vacate(record, limits)

@@ -1,6 +1,6 @@
 -- Who holds leases: a page of them.
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
--- args: now lease_s max_attempts first count
+-- args: now lease_s max_attempts policed first count
 -- reply: {id, record, ...}
 -- safe: yes
 local out = {}

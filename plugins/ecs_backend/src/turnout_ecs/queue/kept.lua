@@ -6,8 +6,8 @@
 --   h tenant, gate, place, id    due, held back at a gate (a limit's key)
 --   o tenant, key, number, id    not ended yet, in the order in which they were put
 --   t tenant, gate, time, number handed out, and until when that counts for the gate's rate
--- counts: hash; seq, token, turn: the last given out; T tenant: its messages that are not dead; I tenant: those leased;
---   U tenant: handed out in its turn; A gate: leased; L gate: in their tenants' lines; D tenant, key: the one to debounce.
+-- counts: hash; number: the last given out; W tenant: its messages that wait; I tenant: those leased; U tenant: handed out
+--   in its turn; A gate: leased; L gate: in their tenants' lines; D tenant, key: the one to debounce.
 -- ring: sorted set, tenants with something in their line, by turn; infinity: at its cap.
 -- delayed, leases, last (leases of a last attempt), dead: sorted sets of ids by time. timers: gates by time.
 -- idle: sorted set of waiting takers, by when they are no longer believed to wait.
@@ -83,19 +83,22 @@ local function number(prefix)
   return call('ZLEXCOUNT', lines, '[' .. prefix, '(' .. prefix .. '\255')
 end
 
--- Larger than any before it of any message, and than those of a server that has lost its memory.
-local function next_token()
-  local token = call('HINCRBY', counts, 'token', 1)
+-- The first of so many new numbers: for tokens, the order of puts, turns. They are larger than any before of any message,
+-- and than those of a server that has lost its memory.
+local function numbers(many)
+  local last = call('HINCRBY', counts, 'number', many)
   local least = math.floor(now * 1000)
-  if token < least then
-    call('HSET', counts, 'token', least)
-    return least
+  if last < least then
+    call('HSET', counts, 'number', least + many)
+    return least + 1
   end
-  return token
+  return last - many + 1
 end
 
-local function join_ring(tenant)
-  if not call('ZSCORE', ring, tenant) then
-    call('ZADD', ring, call('HINCRBY', counts, 'turn', 1), tenant)
+-- The record of a lease that is still held, or nothing.
+local function held_lease(id, token)
+  local record = load(id)
+  if record and (record[STATE] == LEASED or record[STATE] == HANDED) and record[TOKEN] == tonumber(token) then
+    return record
   end
 end

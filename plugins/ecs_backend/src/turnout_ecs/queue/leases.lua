@@ -4,22 +4,17 @@ local HAND_OFF_S = 1  -- within this a worker says that it got what it was hande
 local AT_ONCE = 128  -- at most so many messages are moved before the script lets others have the server
 
 local function policy_of(tenant)
+  if policed == '' then
+    return 1, math.huge
+  end
   local policy = call('HGET', policies, whole(tenant)) or call('HGET', policies, '*') or '1 '
   local weight, most = string.match(policy, '^(%d+) (%d*)$')
   return tonumber(weight), tonumber(most) or math.huge
 end
 
--- The record of a lease that is still held, or nothing.
-local function held_lease(id, token)
-  local record = load(id)
-  if record and (record[STATE] == LEASED or record[STATE] == HANDED) and record[TOKEN] == tonumber(token) then
-    return record
-  end
-end
-
-local function note_lease(id, record, until_s)
+local function leases_for(record)
   local last = record[STATE] == LEASED and record[ATTEMPTS] >= tonumber(max_attempts)
-  call('ZADD', last and last_leases or leases, until_s, id)
+  return last and last_leases or leases
 end
 
 local function forget_lease(id)
@@ -29,97 +24,130 @@ local function forget_lease(id)
 end
 
 -- The places of the message are already taken. Returns the record as it is kept.
-local function lease(id, record, state, worker)
-  record[STATE], record[WORKER], record[GATE] = state, worker, ''
-  record[TOKEN] = next_token()
+local function lease(id, record, state, worker, token)
+  record[STATE], record[WORKER], record[GATE], record[TOKEN] = state, worker, '', token
   record[ATTEMPTS] = record[ATTEMPTS] + 1
   unset(record, WOKEN)
   unset(record, FIRST)
-  note_lease(id, record, now + (state == HANDED and math.min(HAND_OFF_S, lease_s) or lease_s))
+  set(record, STARTED)
+  call('ZADD', leases_for(record), now + (state == HANDED and math.min(HAND_OFF_S, lease_s) or lease_s), id)
   return save(id, record)
 end
 
-local function lease_waiting(id, record, limits, state, worker)
-  occupy(id, record, limits)
-  count('I' .. record[TENANT], 1)
-  return lease(id, record, state, worker)
+local function count_leased(tenant, many)
+  count('W' .. tenant, -many)
+  count('I' .. tenant, many)
 end
 
 -- Hand out the first messages of a tenant's line, at most `share`; those that find a gate closed now are moved there.
--- Returns how many were handed out, how many moved, and whether the line may have more.
-local function hand_out_of(tenant, share, state, worker, out)
+-- Returns how many were handed out, how many were looked at, and whether the line may have more.
+local function hand_out_of(tenant, share, state, worker, token, out)
   local prefix = line(tenant)
   local members = those(prefix, share + 1)
+  local looked_at = math.min(#members, share)
+  if looked_at == 0 then
+    return 0, 0, false
+  end
+  members[share + 1], members.more = nil, members[share + 1]
+  local ids = {}
+  for n = 1, looked_at do
+    ids[n] = string.sub(members[n], #prefix + 1 + PLACE_BYTES)
+  end
+  local records = call('HMGET', messages, unpack(ids))
+  call('ZREM', lines, unpack(members))
   local given = 0
-  for n = 1, math.min(#members, share) do
-    local id = string.sub(members[n], #prefix + 1 + PLACE_BYTES)
-    local record = load(id)
+  for n = 1, looked_at do
+    local id, record = ids[n], cmsgpack.unpack(records[n])
     local limits = limits_of(record)
-    step_out(id, record, limits)
-    local gate = closed_gate(id, record, limits)
+    local gate
+    if limits then
+      leave_line(record, limits)
+      gate = closed_gate(id, record, limits)
+    end
     if gate then
       hold(id, record, gate)
       pass_on(record, limits)
     else
-      given = given + 1
+      occupy(id, record, limits)
       out[#out + 1] = id
-      out[#out + 1] = lease_waiting(id, record, limits, state, worker)
+      out[#out + 1] = lease(id, record, state, worker, token + given)
+      given = given + 1
     end
   end
-  return given, math.min(#members, share), #members > share or number(prefix) > 0
+  if given > 0 then
+    count_leased(tenant, given)
+  end
+  return given, looked_at, members.more or (given < looked_at and number(prefix) > 0)
 end
 
-local function to_the_end_of_the_ring(tenant)
-  call('ZADD', ring, call('HINCRBY', counts, 'turn', 1), tenant)
+-- What one tenant gets of its turn: `left` is how many more are wanted, `alone` whether nobody else has something.
+-- Returns how many it got, how many were looked at, and its next place in the ring: a number, nothing to stay, or false
+-- to leave it.
+local function turn_of(tenant, left, alone, state, worker, token, out)
+  local weight, cap = policy_of(tenant)
+  local used = weight > 1 and tonumber(call('HGET', counts, 'U' .. tenant) or 0) or 0
+  local share = math.min(left, alone and left or math.max(weight - used, 1))
+  if cap < math.huge then
+    share = math.min(share, cap - tonumber(call('HGET', counts, 'I' .. tenant) or 0))
+  end
+  local given, looked_at, more = 0, 0, true
+  if share > 0 then
+    given, looked_at, more = hand_out_of(tenant, share, state, worker, token, out)
+  end
+  used = used + given
+  if more and share > 0 and used < weight then
+    if given > 0 then
+      call('HSET', counts, 'U' .. tenant, used)
+    end
+    return given, looked_at, nil
+  end
+  if weight > 1 then
+    call('HDEL', counts, 'U' .. tenant)
+  end
+  return given, looked_at, share <= 0 and math.huge or more and token + math.max(given, 1)
 end
 
 -- Up to `most` of the messages in the lines, the tenants taking turns: {id, record, id, record, ...}. The second result is
 -- whether it stopped although there may be more.
 local function hand_out(most, state, worker)
-  local out, moved = {}, 0
-  while #out < 2 * most do
-    local turn = call('ZRANGE', ring, 0, 1, 'WITHSCORES')
-    local tenant = turn[1]
-    if not tenant or turn[2] == 'inf' then
-      break
-    end
-    if moved >= AT_ONCE + most then
-      return out, true
-    end
-    local weight, cap = policy_of(tenant)
-    local used = tonumber(call('HGET', counts, 'U' .. tenant) or 0)
-    local alone = not turn[3] or turn[4] == 'inf'
-    local free = cap
-    if cap < math.huge then
-      free = cap - tonumber(call('HGET', counts, 'I' .. tenant) or 0)
-    end
-    local share = math.min(most - #out / 2, alone and most or math.max(weight - used, 1), free)
-    if share <= 0 then
-      call('ZADD', ring, 'inf', tenant)
-      call('HDEL', counts, 'U' .. tenant)
-    else
-      local given, looked_at, more = hand_out_of(tenant, share, state, worker, out)
-      moved, used = moved + looked_at, used + given
-      if more and used < weight then
-        call('HSET', counts, 'U' .. tenant, used)
+  local out, looked_at = {}, 0
+  local first = call('ZRANGE', ring, 0, most, 'WITHSCORES')
+  if not first[1] then
+    return out, false
+  end
+  while true do
+    local alone = not first[3] or first[4] == 'inf'
+    local token = numbers(2 * most + 1)
+    for n = 1, #first, 2 do
+      local left = most - #out / 2
+      if left <= 0 or looked_at > AT_ONCE + most then
+        return out, left > 0
+      end
+      local tenant = first[n]
+      local given, seen, turn = turn_of(tenant, left, alone, state, worker, token, out)
+      token, looked_at = token + math.max(given, 1), looked_at + seen
+      if first[n + 1] == 'inf' and turn == math.huge then
+        return out, false
+      elseif turn then
+        call('ZADD', ring, turn, tenant)
+      elseif turn == false then
+        call('ZREM', ring, tenant)
       else
-        call('HDEL', counts, 'U' .. tenant)
-        if more then
-          to_the_end_of_the_ring(tenant)
-        else
-          call('ZREM', ring, tenant)
-        end
+        break
       end
     end
+    first = call('ZRANGE', ring, 0, most, 'WITHSCORES')
+    if not first[1] then
+      return out, false
+    end
   end
-  return out, false
 end
 
 -- One message less of the tenant is leased: if it was at its cap it takes turns again, which is the result.
 local function free_cap(tenant)
   count('I' .. tenant, -1)
-  if call('ZSCORE', ring, tenant) == 'inf' then
-    to_the_end_of_the_ring(tenant)
+  if policed ~= '' and call('ZSCORE', ring, tenant) == 'inf' then
+    call('ZADD', ring, numbers(1), tenant)
     return true
   end
 end
@@ -148,6 +176,7 @@ local function line_up_first(id, record, limits, due_at)
   forget_lease(id)
   vacate(record, limits)
   free_cap(record[TENANT])
+  count('W' .. record[TENANT], 1)
   set(record, FIRST)
   settle(id, record, due_at)
   if record[STATE] == READY then
@@ -159,7 +188,7 @@ end
 -- What was handed to somebody who did not get it: no attempt of it was made.
 local function take_back(id, record)
   record[ATTEMPTS] = record[ATTEMPTS] - 1
-  record[TOKEN] = next_token()
+  record[TOKEN] = numbers(1)
   line_up_first(id, record, limits_of(record), now)
 end
 
@@ -172,20 +201,30 @@ end
 
 -- Take a message out of wherever it is. Who else may now go on is for `pass_on`.
 local function pull(id, record, limits)
-  local state = record[STATE]
-  if state == READY then
-    step_out(id, record, limits)
-  elseif state == HELD then
-    call('ZREM', lines, held_member(id, record))
-  elseif state == DELAYED then
-    call('ZREM', delayed, id)
-  elseif state == DEAD then
+  local state, tenant = record[STATE], record[TENANT]
+  if state == DEAD then
     call('ZREM', dead, id)
-  else
+  elseif state == LEASED or state == HANDED then
     forget_lease(id)
     vacate(record, limits)
-    return free_cap(record[TENANT])
+    return free_cap(tenant)
+  else
+    count('W' .. tenant, -1)
+    if state == READY then
+      step_out(id, record, limits)
+    elseif state == HELD then
+      call('ZREM', lines, held_member(id, record))
+    else
+      call('ZREM', delayed, id)
+    end
   end
+end
+
+-- Put back what was pulled: it is due at that time.
+local function put_back(id, record, limits, due_at)
+  count('W' .. record[TENANT], 1)
+  settle(id, record, due_at)
+  pass_on(record, limits)
 end
 
 -- Remove a message. The result is whether others may go on for that reason.
@@ -193,11 +232,7 @@ local function finish(id, record)
   local limits = limits_of(record)
   local freed = pull(id, record, limits)
   call('HDEL', messages, id)
-  if record[STATE] == DEAD then
-    return false
-  end
-  count('T' .. record[TENANT], -1)
-  if limits then
+  if limits and record[STATE] ~= DEAD then
     leave_order(id, record, limits)
     forget_debounce(id, record, limits)
     pass_on(record, limits)
@@ -209,7 +244,6 @@ end
 local function bury(id, record, reason)
   local limits = limits_of(record)
   pull(id, record, limits)
-  count('T' .. record[TENANT], -1)
   record[STATE], record[REASON], record[AT], record[WORKER] = DEAD, reason, now, ''
   call('ZADD', dead, now, id)
   save(id, record)

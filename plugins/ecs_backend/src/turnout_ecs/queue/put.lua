@@ -1,23 +1,22 @@
 -- Add a message.
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
--- args: now lease_s max_attempts id tenant priority delay_s capacity limits
+-- args: now lease_s max_attempts policed id tenant priority delay_s capacity limits
 -- reply: 1; 0 if it is there already; -1 if as many wait as its tenant may have
 -- use: kept gates leases
+
 if call('HEXISTS', messages, id) == 1 then
   return 0
 end
 if capacity ~= '' then
-  local there, leased = call('HGET', counts, 'T' .. tenant) or 0, call('HGET', counts, 'I' .. tenant) or 0
-  if there - leased >= tonumber(capacity) then
+  if tonumber(call('HGET', counts, 'W' .. tenant) or 0) >= tonumber(capacity) then
     return -1
   end
 end
 
-local seq = call('HINCRBY', counts, 'seq', 1)
-local record = {READY, tenant, tonumber(priority), now, seq, 0, 0, '', 0, '', limits, '', ''}
+local record = {READY, tenant, tonumber(priority), now, numbers(1), 0, 0, '', 0, '', limits, '', ''}
 local due_at = now + tonumber(delay_s)
 local kept = limits_of(record)
-count('T' .. tenant, 1)
+count('W' .. tenant, 1)
 if kept and kept.order ~= '' then
   call('ZADD', lines, 0, order_member(id, record, kept))
 end
@@ -34,6 +33,7 @@ local function replace(field, wait_s, longest_s)
     pull(old_id, old, old_limits)
     pass_on(old, old_limits)
     old[NEWER] = id
+    count('W' .. tenant, 1)
     settle(old_id, old, math.min(old[AT], now))
   end
   call('HSET', counts, field, cmsgpack.pack({id, first_at}))

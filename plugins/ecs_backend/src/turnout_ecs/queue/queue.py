@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 from weakref import WeakKeyDictionary
 
@@ -17,6 +18,7 @@ from turnout.model.durability import Durability
 from turnout.model.tenancy import Policies
 
 from turnout_ecs.connection import Connection
+from turnout_ecs.queue.completions import Completions
 from turnout_ecs.queue.records import dead_message, lease_of, limits_text, read_record
 from turnout_ecs.queue.shards import Settings, Shard, Shards, pages
 from turnout_ecs.queue.takers import Takers
@@ -32,6 +34,14 @@ _STATES: Final[Mapping[bytes, LeaseState]] = {
     b"L": LeaseState.LOST,
     b"C": LeaseState.CANCELLED,
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Here:
+    """What belongs to one event loop."""
+
+    takers: Takers
+    completions: Completions
 
 
 class RedisQueue(Queue):
@@ -58,7 +68,7 @@ class RedisQueue(Queue):
         self._shards = Shards(connection, prefix, shards, self._settings)
         self._clock = clock
         self._facts = facts
-        self._takers: WeakKeyDictionary[asyncio.AbstractEventLoop, Takers] = WeakKeyDictionary()
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Here] = WeakKeyDictionary()
         self._closed = False
 
     @classmethod
@@ -108,9 +118,8 @@ class RedisQueue(Queue):
         capacity = self._settings.policies.of(tenant).capacity
         if capacity is None:
             return None
-        shard = self._shards.of(tenant)
-        there, leased = await self._connection.call("HMGET", shard.counts_key, f"T{tenant}", f"I{tenant}", safe=True)
-        return max(capacity - (int(there or 0) - int(leased or 0)), 0)
+        waiting = await self._connection.call("HGET", self._shards.of(tenant).counts_key, f"W{tenant}", safe=True)
+        return max(capacity - int(waiting or 0), 0)
 
     async def missing(self, ids: Sequence[str]) -> Sequence[str]:
         missing = list(ids)
@@ -126,7 +135,7 @@ class RedisQueue(Queue):
     async def take_many(self, worker: str, *, limit: int, wait_s: float) -> Sequence[Lease]:
         if self._closed:
             return []
-        return await self._takers_here().take(worker, limit=min(limit, _PAGE), wait_s=wait_s)
+        return await self._here().takers.take(worker, limit=min(limit, _PAGE), wait_s=wait_s)
 
     async def claim(self, worker: str, id: str) -> Lease | None:
         for reply in await self._shards.ask("claim", id, worker):
@@ -149,7 +158,7 @@ class RedisQueue(Queue):
         return [states[place] for place in range(len(leases))]
 
     async def complete(self, lease: Lease) -> bool:
-        return await self._end(lease, "complete")
+        return await self._here().completions.add(self._shards.of(lease.message.tenant), lease)
 
     async def release(self, lease: Lease, *, delay_s: float | None = 0.0) -> bool:
         return await self._end(lease, "release", repr(math.inf if delay_s is None else max(float(delay_s), 0.0)))
@@ -210,18 +219,19 @@ class RedisQueue(Queue):
     async def close(self) -> None:
         """As promised; the connection stays open, it belongs to the caller."""
         self._closed = True
-        for loop, takers in list(self._takers.items()):
+        for loop, here in list(self._loops.items()):
             if loop is asyncio.get_running_loop():
-                takers.close()
+                here.takers.close()
             elif not loop.is_closed():
-                loop.call_soon_threadsafe(takers.close)
+                loop.call_soon_threadsafe(here.takers.close)
         await asyncio.sleep(0)
 
-    def _takers_here(self) -> Takers:
+    def _here(self) -> _Here:
         loop = asyncio.get_running_loop()
-        if loop not in self._takers:
-            self._takers[loop] = Takers(self._connection, self._shards.all, clock=self._clock)
-        return self._takers[loop]
+        if loop not in self._loops:
+            takers = Takers(self._connection, self._shards.all, clock=self._clock)
+            self._loops[loop] = _Here(takers=takers, completions=Completions())
+        return self._loops[loop]
 
     async def _end(self, lease: Lease, name: str, *args: str) -> bool:
         ended: int = await self._shards.of(lease.message.tenant).run(name, lease.message.id, lease.token, *args)

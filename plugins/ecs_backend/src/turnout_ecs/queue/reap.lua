@@ -1,14 +1,15 @@
 -- End leases that ran out, at most `most` of them, and those named.
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
--- args: now lease_s max_attempts most named...
+-- args: now lease_s max_attempts policed most named...
 -- reply: {id, record, when it ran out, ...}: the records as they were, with a raised token
 -- use: kept gates leases
+
 local out = {}
 
 local function end_lease(id, record, expires_at)
   local handed = record[STATE] == HANDED
   local attempts = record[ATTEMPTS]
-  record[TOKEN] = next_token()
+  record[TOKEN] = numbers(1)
   out[#out + 1] = id
   out[#out + 1] = cmsgpack.pack(record)
   out[#out + 1] = expires_at
@@ -28,7 +29,7 @@ for _, set_of in ipairs({leases, last_leases}) do
     end_lease(expired[n], load(expired[n]), expired[n + 1])
   end
 end
-for n = 5, #ARGV, 2 do
+for n = 6, #ARGV, 2 do
   local record = held_lease(ARGV[n], ARGV[n + 1])
   if record then
     end_lease(ARGV[n], record, call('ZSCORE', leases, ARGV[n]) or call('ZSCORE', last_leases, ARGV[n]))

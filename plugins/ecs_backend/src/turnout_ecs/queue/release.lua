@@ -1,8 +1,9 @@
 -- Give a leased message back, its attempts starting over.
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
--- args: now lease_s max_attempts id token delay_s
+-- args: now lease_s max_attempts policed id token delay_s
 -- reply: 1; 0 if the lease is lost
 -- use: kept gates leases
+
 local record = held_lease(id, token)
 if not record then
   return 0
@@ -11,7 +12,6 @@ local limits = limits_of(record)
 local at_once = has(record, WOKEN) or has(record, CANCELLED)
 pull(id, record, limits)
 record[ATTEMPTS] = 0
-settle(id, record, at_once and now or now + tonumber(delay_s))
-pass_on(record, limits)
+put_back(id, record, limits, at_once and now or now + tonumber(delay_s))
 serve()
 return 1

@@ -40,7 +40,9 @@ class Shard:
         settings = self._settings
         settings.made_known_by(self._connection)
         return self._connection.run(
-            load(f"queue/{name}.lua"), self.keys, (settings.now(), settings.lease_s, settings.max_attempts, *args)
+            load(f"queue/{name}.lua"),
+            self.keys,
+            (settings.now(), settings.lease_s, settings.max_attempts, settings.policed, *args),
         )
 
 
@@ -51,6 +53,7 @@ class Settings:
         self.lease_s = repr(float(lease_s))
         self.max_attempts = max_attempts
         self.policies = policies
+        self.policed = "" if policies == Policies() else "1"
         self.shards: list[Shard] = []
         self._clock = None if clock is None or isinstance(clock, SystemClock) else clock
         self._loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()

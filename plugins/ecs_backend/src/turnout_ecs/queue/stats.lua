@@ -1,9 +1,10 @@
 -- Count. What has become due is lined up first.
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
--- args: now lease_s max_attempts
+-- args: now lease_s max_attempts policed
 -- reply: {ready, delayed, leased, dead, held, seconds since the oldest became due, tenant, number due or held, ...}
--- use: kept gates leases
 -- safe: yes
+-- use: kept gates leases
+
 promote()
 local late = call('ZCOUNT', delayed, '-inf', now)
 local oldest = now

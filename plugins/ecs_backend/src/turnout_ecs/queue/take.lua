@@ -1,8 +1,9 @@
 -- Lease messages: those whose lease ran out first, then what is due. If there are none, wait for one.
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
--- args: now lease_s max_attempts worker limit waiter idle_s
+-- args: now lease_s max_attempts policed worker limit waiter idle_s
 -- reply: {seconds until something happens by itself or empty, when the leases run out, id, record, id, record, ...}
 -- use: kept gates leases
+
 local out = {}
 for _, id in ipairs(call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, limit)) do
   call('ZREM', leases, id)
@@ -11,7 +12,7 @@ for _, id in ipairs(call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, limit
     record[ATTEMPTS] = record[ATTEMPTS] - 1
   end
   out[#out + 1] = id
-  out[#out + 1] = lease(id, record, LEASED, worker)
+  out[#out + 1] = lease(id, record, LEASED, worker, numbers(1))
 end
 
 local more = false

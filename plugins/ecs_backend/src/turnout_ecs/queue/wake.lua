@@ -1,9 +1,10 @@
 -- Make a delayed message due; with `cancel`, tell whoever has it or gets it to stop.
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
--- args: now lease_s max_attempts id cancel
+-- args: now lease_s max_attempts policed id cancel
 -- reply: 1; 0 if it is not there
--- use: kept gates leases
 -- safe: yes
+-- use: kept gates leases
+
 local record = load(id)
 if not record then
   return 0
