@@ -303,7 +303,8 @@ class Engine(Caller):
         await self.backends.journal.append(child, session.token, [Row(*encode_event(ended))])
         await self.backends.journal.barrier(child, session.token)
         self.backends.observe(child, ended)
-        trace_end(self.backends.tracing, history, ended)
+        session.trace.called(history.info)
+        trace_end(self.backends.tracing, history, ended, self.plan(session.bundle, history.info.flow))
 
     async def _child_output(self, session: Session, child: str) -> Value:
         """The output of a sub-execution that ended in an earlier process."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from turnout.engine.history import History, is_below
 from turnout.engine.plan import ActionPlan, CallPlan, FlowPlan, StepPlan
+from turnout.engine.trace_fold import Fold, shown_path
 from turnout.interfaces.connector import Effect
 from turnout.model.events import Attempted, Began, Ended, Event, StepEnded, Waiting
 from turnout.model.execution import ErrorInfo, ExecutionInfo, StepStatus
@@ -23,10 +24,8 @@ from turnout.model.trace import TraceContext, derived_span_id, execution_context
 
 __all__ = ["ExecutionTrace", "Tracing", "trace_end"]
 
-_ITEMS: Final = (100, 10, 1)
-"""How many items of a loop have spans, of a loop inside a loop, and of one further inside: a loop may have 100,000."""
 _LONGEST_TEXT: Final = 1000
-_ITEM: Final = re.compile(r"\[([0-9]+)\]")
+_ITEM: Final = re.compile(r"\[[0-9]+\]")
 _log = logging.getLogger("turnout.tracing")
 
 
@@ -53,14 +52,14 @@ class ExecutionTrace:
         self._plan = plan
         self._outer = trace_context(info.traceparent, info.tracestate)
         self._root = _root(info, history.reopened_at, self._outer, tracing)
-        self._fold = _Fold(history) if tracing is not None and self._root.sampled else None
+        self._fold = Fold(history, self._parent) if tracing is not None and self._root.sampled else None
         self._worker = ""
 
     def context(self, path: str, attempt: int) -> TraceContext | None:
         """The span that requests of this attempt are made in; None where there is no trace to be a part of."""
         if self._tracing is None:
             return self._outer
-        shown = _shown(path)
+        shown = shown_path(path)
         history = self._history
 
         def attempt_of(step: str) -> int:
@@ -74,21 +73,25 @@ class ExecutionTrace:
     def call_context(self, path: str, attempt: int) -> TraceContext | None:
         """As `context`, for a sub-execution: what an item without a span calls has none either."""
         found = self.context(path, attempt)
-        dropped = self._tracing is not None and _shown(path) != path
+        dropped = self._tracing is not None and shown_path(path) != path
         return replace(found, sampled=False) if found is not None and dropped else found
 
+    def called(self, child: ExecutionInfo) -> None:
+        """A sub-execution ends with this execution: the step that called it gets its span then."""
+        if self._fold is not None and child.parent == self._info.id:
+            self._fold.begun(shown_path(child.parent_path), child.created_at)
+
     def observe(self, event: Event) -> None:
-        """Export the span that ends with this event, which is durable. Events come in order; it raises nothing."""
+        """Export the spans that end with this event, which is durable. Events come in order; it raises nothing."""
         if self._fold is None or self._tracing is None:
             return
         try:
-            span = self._ended_with(event, self._fold)
-            if span is not None:
+            for span in self._ended_with(event, self._fold):
                 self._tracing.export(span)
         except Exception:
             _log.exception("execution %s: a span is missing from its trace", self._info.id)
 
-    def _ended_with(self, event: Event, fold: _Fold) -> Span | None:
+    def _ended_with(self, event: Event, fold: Fold) -> Iterator[Span]:
         match event:
             case Began():
                 self._worker = event.worker
@@ -96,22 +99,46 @@ class ExecutionTrace:
             case Waiting() if event.path:
                 fold.waits[event.path] = event
             case Attempted():
-                span = self._step_span(event, fold, event.attempt)
+                yield from self._step_spans(event, fold)
                 fold.attempted(event)
-                return span
             case StepEnded(status=StepStatus.SKIPPED | StepStatus.PARKED):
-                return None
+                pass
             case StepEnded():
-                span = self._step_span(event, fold, fold.attempt_of(event.path))
+                yield from self._step_spans(event, fold)
                 fold.ended(event)
-                return span
             case Ended() if event.status.final:
-                return self._execution_span(event, fold)
+                if self._plan is not None:
+                    for path in fold.open_below(""):
+                        yield self._step_span(self._unended(event, path, StepStatus.CANCELLED, fold), fold)
+                yield self._execution_span(event, fold)
             case _:
                 pass
-        return None
 
-    def _execution_span(self, event: Ended, fold: _Fold) -> Span:
+    def _step_spans(self, event: StepEnded | Attempted, fold: Fold) -> Iterator[Span]:
+        """The step's, after those of its items that have no end of their own: only items that succeed have one."""
+        if event.kind == "loop":
+            status = event.status if isinstance(event, StepEnded) else StepStatus.FAILED
+            for path in fold.open_below(event.path):
+                yield self._step_span(self._unended(event, path, status, fold), fold)
+        if shown_path(event.path) == event.path:
+            yield self._step_span(event, fold)
+
+    def _unended(self, event: StepEnded | Attempted | Ended, path: str, status: StepStatus, fold: Fold) -> StepEnded:
+        """The end that a step or an item got from what it is in."""
+        plan = None if self._plan is None else self._plan.step(_static(path))
+        inside = event.error is not None and is_below(event.error.step, path)
+        started_at = fold.open[path]
+        return StepEnded(
+            at=event.at,
+            path=path,
+            kind="item" if plan is None else plan.kind,
+            status=status,
+            started_at=started_at,
+            duration_ms=(event.at - started_at) * 1000,
+            error=event.error if inside else None,
+        )
+
+    def _execution_span(self, event: Ended, fold: Fold) -> Span:
         info = self._info
         attributes: dict[str, Attribute] = {
             "turnout.attempts": fold.attempts,
@@ -138,16 +165,14 @@ class ExecutionTrace:
             links=() if replayed is None else (replayed,),
         )
 
-    def _step_span(self, event: StepEnded | Attempted, fold: _Fold, attempt: int) -> Span | None:
+    def _step_span(self, event: StepEnded | Attempted, fold: Fold) -> Span:
         path = event.path
-        if _shown(path) != path:
-            return None
         plan = None if self._plan is None or event.kind == "item" else self._plan.step(_static(path))
         status = event.status.value if isinstance(event, StepEnded) else StepStatus.FAILED.value
         attributes: dict[str, Attribute] = {
             "turnout.step.path": path,
             "turnout.step.kind": event.kind,
-            "turnout.step.attempt": attempt,
+            "turnout.step.attempt": fold.attempt_of(path),
             "turnout.status": status,
             **_about(plan, path, event.kind),
             **fold.about_loop(event),
@@ -158,7 +183,7 @@ class ExecutionTrace:
         called = trace_context(signal.traceparent) if signal is not None else None
         parent = self._parent(path)
         return self._span(
-            self._root.at(self._span_id(path, lambda step: attempt if step == path else fold.attempt_of(step))),
+            self._root.at(self._span_id(path, fold.attempt_of)),
             self._root.at(self._span_id(parent, fold.attempt_of)) if parent else self._root,
             name=_name(path),
             kind=_kind(plan),
@@ -225,82 +250,10 @@ class ExecutionTrace:
         return path
 
 
-class _Fold:
-    """What the events so far say that later spans need. `attempted` and `ended` take them in order."""
-
-    def __init__(self, history: History) -> None:
-        self.attempts = history.attempts
-        self.begins: tuple[SpanEvent, ...] = ()
-        self.waits = dict(history.waits)
-        self._tries = dict(history.tries)
-        self._failed: dict[str, int] = {}
-        self._items: dict[str, int] = {}
-        self._earliest: dict[str, float] = {}
-        for end in history.ends.values():
-            self.ended(end)
-            self._began_inside(end, history)
-
-    def began(self, event: Began) -> None:
-        self.attempts = event.attempt
-        attributes: dict[str, Attribute] = {"turnout.worker": event.worker, "turnout.attempt": event.attempt}
-        self.begins = (*self.begins, SpanEvent(name="began", at=event.at, attributes=attributes))
-
-    def attempt_of(self, path: str) -> int:
-        """The number of the attempt that runs, or of the last where the step has failed and what deals with it runs."""
-        if path in self._failed:
-            return self._failed[path]
-        return self._tries[path].attempt + 1 if path in self._tries else 1
-
-    def attempted(self, event: Attempted) -> None:
-        if event.restart:
-            for table in (self._tries, self._failed, self._items, self.waits, self._earliest):
-                for path in [path for path in table if is_below(path, event.path)]:
-                    del table[path]
-        self._tries[event.path] = event
-
-    def ended(self, event: StepEnded) -> None:
-        self.waits.pop(event.path, None)
-        self._items.pop(event.path, None)
-        if event.kind == "item":
-            loop = event.path[: event.path.rindex("[")]
-            self._items[loop] = self._items.get(loop, 0) + 1
-        elif event.status is StepStatus.FAILED:
-            self._failed[event.path] = self.attempt_of(event.path) if event.path in self._tries else event.attempts
-        else:
-            self._tries.pop(event.path, None)
-
-    def started_at(self, event: StepEnded | Attempted) -> float:
-        """When the attempt began: after the pause that followed the last one. What an earlier process began, began there."""
-        last = self._tries.get(event.path)
-        started = event.started_at or event.at
-        if last is not None:
-            return max(started, last.next_at)
-        wait = self.waits.get(event.path)
-        if wait is not None and wait.started_at:
-            started = min(started, wait.started_at)
-        return min(started, self._earliest.get(event.path, started))
-
-    def about_loop(self, event: StepEnded | Attempted) -> dict[str, Attribute]:
-        """Of how many items a loop's attempt saw the end, and how many have no spans."""
-        if event.kind != "loop":
-            return {}
-        items = self._items.get(event.path, 0)
-        depth = len(_ITEM.findall(event.path))
-        dropped = max(0, items - _ITEMS[min(depth, len(_ITEMS) - 1)])
-        return {"turnout.loop.items": items, "turnout.loop.items_without_spans": dropped}
-
-    def _began_inside(self, end: StepEnded, history: History) -> None:
-        """The steps around one that ended in an earlier process had begun by then."""
-        path = end.path
-        while path := path.rpartition("[" if path.endswith("]") else ".")[0]:
-            if path not in history.ends:
-                self._earliest[path] = min(self._earliest.get(path, end.started_at), end.started_at)
-
-
-def trace_end(tracing: Tracing | None, history: History, event: Ended) -> None:
-    """Export the span of an execution that is given its end without being run."""
+def trace_end(tracing: Tracing | None, history: History, event: Ended, plan: FlowPlan | None = None) -> None:
+    """Export the span of an execution that is given its end without being run; with its `plan` those of steps it had begun."""
     if tracing is not None and history.info is not None:
-        ExecutionTrace(tracing, history).observe(event)
+        ExecutionTrace(tracing, history, plan).observe(event)
 
 
 def _root(
@@ -311,14 +264,6 @@ def _root(
     if outer is None and tracing is not None:
         root = replace(root, sampled=is_sampled(root.trace_id, tracing.sample))
     return root if reopened_at is None else root.at(derived_span_id(root.span_id, "reopened", reopened_at))
-
-
-def _shown(path: str) -> str:
-    """The path, or that of the loop around it whose item has no spans."""
-    for depth, item in enumerate(_ITEM.finditer(path)):
-        if int(item[1]) >= _ITEMS[min(depth, len(_ITEMS) - 1)]:
-            return path[: item.start()]
-    return path
 
 
 def _static(path: str) -> str:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from turnout.codec import encode_event
 from turnout.engine.content import Content
-from turnout.engine.history import is_below
+from turnout.engine.history import History, is_below
+from turnout.engine.tracing import trace_end
 from turnout.errors import NotFound, UserError
 from turnout.interfaces.journal import Row
 from turnout.local.stores import Stores
@@ -58,7 +59,10 @@ class Operations:
         called = [found.info.id for found in await below(self._stores.records, root) if not found.status.final]
         for id in (*called, root):
             error = ErrorInfo(kind="cancelled", message=cancel.reason)
-            await self._signal(id, Ended(at=cancel.at, status=Status.CANCELLED, error=error))
+            ended = Ended(at=cancel.at, status=Status.CANCELLED, error=error)
+            history = History.of(await self._stores.journal.rows(id))
+            await self._signal(id, ended)
+            trace_end(self._submission.backends.tracing, history, ended)
 
     async def resume(self, id: str, *, repeat: bool = False, output: Value | None = None) -> str:
         """Let a failed, cancelled or parked execution go on from where it stopped; the id of the root that is queued.
