@@ -162,7 +162,8 @@ class _Evaluation:
     async def _render(self, written: Any) -> Value:
         template = compile_template(written)
         if self._frame is None:
-            trigger = self._trigger or await self._content.unpack(self._info.trigger)
+            given = self._trigger
+            trigger = await self._content.unpack(self._info.trigger) if given is None else given
             settings = await self._backends.instances.settings(self._info.settings)
             self._frame = Frame({"trigger": trigger, "config": Value(dict(settings.config))}, {})
         return await self._renderer.render(template, self._frame, "limits", self._backends.clock.now())
