@@ -258,7 +258,10 @@ class Database:
 
 def _connection_info(url: str, timeout_s: float) -> tuple[str, str]:
     """What libpq is told, and the password in it. No message shows the URL."""
-    fault = "is no URL of a database: postgresql://user:password@host/database"
+    fault = (
+        "is no URL of a database: postgresql://user:password@host/database (what is no letter or digit in the password is "
+        "written as in any URL: %40 for @)"
+    )
     try:
         given = conninfo_to_dict(url)
     except psycopg.Error:

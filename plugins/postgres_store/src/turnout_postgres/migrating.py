@@ -61,9 +61,13 @@ class Migrations:
     @classmethod
     async def read(cls, session: Session, known: Sequence[Migration] | None = None) -> Migrations:
         """Of a schema as it is; of one that is not there, nothing is applied."""
-        there = await session.one("SELECT to_regclass($1)", f"{session.schema}.migrations")
+        # Looked up in the tables: to_regclass may answer what was so before somebody else's migration.
+        there = await session.holds(
+            "SELECT FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1 AND relname = 'migrations'",
+            session.schema,
+        )
         applied: list[tuple[Any, ...]] = []
-        if there is not None and there[0] is not None:
+        if there:
             applied = await session.rows("SELECT version, name, checksum FROM {s}.migrations ORDER BY version")
         return cls(
             schema=session.schema,
