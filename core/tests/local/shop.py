@@ -13,7 +13,7 @@ from turnout import hookimpl
 from turnout.config import QueueSettings, Settings, StoresSettings
 from turnout.definition.loader import load_yaml_text
 from turnout.interfaces.opening import Opening
-from turnout.interfaces.queue import Lease, Queue
+from turnout.interfaces.queue import Lease, Queue, QueueCapability
 from turnout.interfaces.service import Request, Response
 from turnout.local.memory_queue import MemoryQueue
 from turnout.local.platform import Platform
@@ -38,10 +38,16 @@ class OpenedMemoryQueue(MemoryQueue):
         return cls(clock=opening.clock, lease_s=opening.lease_s, policies=opening.policies)
 
 
+class Unlimited(OpenedMemoryQueue):
+    """A queue that keeps no limits, as a third party's may be."""
+
+    capabilities = MemoryQueue.capabilities - {QueueCapability.LIMITS}
+
+
 class InMemory:
     @hookimpl
     def turnout_queues(self) -> Mapping[str, type[Queue]]:
-        return {"in-memory": OpenedMemoryQueue}
+        return {"in-memory": OpenedMemoryQueue, "unlimited": Unlimited}
 
 
 @dataclass

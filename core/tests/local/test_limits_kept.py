@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from turnout.interfaces.queue import Message
+from turnout.errors import SettingsError
+from turnout.interfaces.queue import Lease, Message
 from turnout.model.execution import Status
 from turnout.values import Value
 
@@ -248,6 +249,47 @@ async def test_running_by_hand_ends_at_once_however_many_run(shop: Shop) -> None
     id = await shop.platform.run(instance, "main", Value({"body": 2}))
 
     assert (await shop.record(id)).status is Status.SUCCEEDED
+
+
+async def test_an_end_that_was_written_as_its_worker_died_is_not_written_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.deploy("{debounce: 10s}")
+    first, _ = await posted(shop, 1, 2)
+    lease = await shop.take()
+    assert lease is not None
+
+    async def die(lease: Lease) -> bool:
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.platform.stores.queue, "complete", die)
+        with pytest.raises(Died):
+            await shop.platform.runner.run(lease)
+    rows = await shop.platform.stores.journal.rows(first)
+    await shop.platform.stores.queue.reap(workers=["w"])
+
+    again = await shop.take()
+
+    assert again is not None
+    assert (again.message.id, again.attempt) == (first, 2)
+    await shop.platform.runner.run(again)
+    assert await shop.platform.stores.journal.rows(first) == rows
+    assert await shop.take() is None
+
+
+@pytest.mark.parametrize("limits", ["{concurrency: 1}", "{order: {per: flow}}", "{debounce: 1s}"])
+async def test_limits_that_the_queue_does_not_keep_are_refused_before_anything_is_accepted(
+    tmp_path: Path, limits: str
+) -> None:
+    async with shop_in(tmp_path, queue="unlimited") as shop:
+        with pytest.raises(
+            SettingsError, match="flow 'main' of 'shop' has `limits`, which the queue 'unlimited' does not"
+        ):
+            await shop.deploy(limits)
+
+        await shop.deploy("{deduplicate: '${{ trigger.body.id }}', priority: 3}")
+        assert (await shop.post({"id": 1})).status == 202
 
 
 async def test_the_record_tells_which_executions_count_together(shop: Shop) -> None:
