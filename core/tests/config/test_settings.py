@@ -46,6 +46,7 @@ def test_every_setting_can_be_set(tmp_path: Path) -> None:
     text = """
 [project]
 name = "shop"
+url = "https://hooks.example/"
 [storage]
 directory = "data"
 durability = "full"
@@ -54,6 +55,8 @@ retention = {days = 7, size = "1.5 GB"}
 concurrency = 4
 sandbox = "chroot"
 journal = "strict"
+drain = "90s"
+health = "[::]:9400"
 [limits]
 memory = "128 MiB"
 result = "1MB"
@@ -91,6 +94,8 @@ sample = 0.1
     assert (settings.storage.retention.days, settings.storage.retention.size_bytes) == (7, 1_500_000_000)
     assert (settings.runner.concurrency, settings.runner.sandbox) == (4, "chroot")
     assert settings.runner.journal is JournalMode.STRICT
+    assert (settings.runner.drain_s, settings.runner.health) == (90.0, "[::]:9400")
+    assert settings.project.url == "https://hooks.example"
     assert (settings.limits.memory_bytes, settings.limits.result_bytes) == (128 * 2**20, 10**6)
     assert (settings.limits.log_bytes, settings.limits.request_bytes) == (10_000, 100)
     assert settings.plugins.blocked == ("acme",)
@@ -166,6 +171,9 @@ def test_an_unknown_environment_is_answered_with_the_nearest_right_name(tmp_path
         ),
         ("runner.zzz = 3", "unknown setting 'zzz': there are concurrency, sandbox, journal"),
         ("runner = 3", "/turnout.toml:1: runner: a table is expected, [runner]"),
+        ('[runner]\ndrain = "2m"', ":2: runner.drain: a duration of at most 110 seconds is expected"),
+        ('[runner]\nhealth = "9400"', ":2: runner.health: HOST:PORT is expected"),
+        ('[project]\nurl = "hooks.example"', ":2: project.url: a base URL is expected"),
         ("[runner]\nconcurrency = 0", ":2: runner.concurrency: a whole number from 1 to 10000 is expected, not 0"),
         ("[runner]\nconcurrency = true", "expected, not True"),
         ('[runner]\njournal = "sometimes"', "one of 'default', 'strict' is expected, not 'sometimes'"),

@@ -7,8 +7,11 @@ from turnout.config import RetentionSettings
 from turnout.errors import NotFound
 from turnout.local.retention import Retention
 from turnout.services.executions import Executions
+from turnout.services.health import Health
 from turnout.services.ingress import CallbackUrls, Ingress
 from turnout.services.metadata import Metadata
+from turnout.services.metrics import Metrics
+from turnout.services.recovery import Recovery
 from turnout.services.runner import Runner
 from turnout.services.submission import Instance, Submission
 from turnout.services.waiting import Endings
@@ -27,6 +30,20 @@ class TestRunner(ServiceContract):
     @pytest.fixture
     def service(self, yard: Yard) -> Runner:
         return yard.runner
+
+
+class TestRecovery(ServiceContract):
+    @pytest.fixture
+    def service(self, yard: Yard) -> Recovery:
+        return yard.recovery
+
+
+class TestHealth(ServiceContract):
+    @pytest.fixture
+    def service(self, yard: Yard) -> Health:
+        health = Health(yard.stores.queue, yard.stores.journal, yard.runner, Metrics())
+        health.ready = True  # what is not ready answers 503, as it promises
+        return health
 
 
 class TestRetention(ServiceContract):

@@ -58,6 +58,7 @@ class Health(Service):
         ]
 
     async def start(self) -> None:
+        await self.look()
         self._task = asyncio.ensure_future(self._look())
 
     async def stop(self) -> None:
@@ -114,8 +115,8 @@ class Health(Service):
 
     async def _look(self) -> None:
         while True:
-            await self.look()
             await asyncio.sleep(self._look_s)
+            await self.look()
 
 
 def _json(status: int, data: object) -> Response:
