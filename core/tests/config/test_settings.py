@@ -162,6 +162,21 @@ def test_an_unknown_environment_is_answered_with_the_nearest_right_name(tmp_path
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        'otlp = "https://user:pa55word@collector:4318"',
+        'otlp = "https://collector:4318/?key=pa55word"',
+        'headers = {authorization = "Bearer pa55word"}',
+    ],
+)
+def test_a_secret_written_where_a_reference_belongs_is_refused_and_not_shown(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(write(tmp_path, f"[telemetry]\n{text}\n"))
+
+    assert "pa55word" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("[runer]", "/turnout.toml:1: runer: unknown table 'runer': did you mean 'runner'?"),
@@ -185,6 +200,15 @@ def test_an_unknown_environment_is_answered_with_the_nearest_right_name(tmp_path
         ("[limits]\nmemory = 5000000", "a size of at least one byte is expected"),
         ('[limits]\nmemory = "0 MB"', "a size of at least one byte is expected"),
         ('[plugins]\nblocked = "here"', "a list of texts is expected"),
+        ("[telemetry]\nsample = 1.5", ":2: telemetry.sample: a number from 0 to 1 is expected, not 1.5"),
+        (
+            '[telemetry]\notlp = "collector:4318"',
+            ":2: telemetry.otlp: the base URL of an OTLP/HTTP collector is expected",
+        ),
+        ('[telemetry]\notlp = "http://[::1"', ":2: telemetry.otlp: "),
+        ('[telemetry]\notlp = "http://c:99999"', ":2: telemetry.otlp: "),
+        ("[telemetry]\nheaders = 3", ":2: telemetry.headers: a table of header names is expected"),
+        ('[telemetry]\nheaders = {"a b" = "env:X"}', ":2: telemetry.headers: a table of header names is expected"),
         ("environments = 3", ":1: environments: tables are expected"),
         ("[environments]\nproduction = 3", ":2: environments.production: a table is expected"),
         (
