@@ -1,6 +1,8 @@
 """A queue against a model: Hypothesis makes up what happens and looks for a sequence in which the two differ.
 
-    TestMyQueue = queue_machine(lambda clock: MyQueue(clock=clock, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS)).TestCase
+    TestMyQueue = queue_machine(
+        lambda clock, policies: MyQueue(clock=clock, policies=policies, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS)
+    ).TestCase
 
 The model is a dictionary; what the contract leaves open (which tenant's turn it is, ties) it leaves open, too.
 """
@@ -9,53 +11,60 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections import Counter
+from collections.abc import Awaitable
+from typing import Any, ClassVar, Final, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from turnout.interfaces.queue import Lease, LeaseState, Message, Queue
+from turnout.errors import Overloaded
+from turnout.interfaces.queue import Concurrency, Debounce, Lease, LeaseState, Message, Queue, QueueCapability, Rate
+from turnout.model.tenancy import Policies, TenantPolicy
 from turnout.testing.clock import ManualClock
-from turnout.testing.queue_fixtures import LEASE_S, MAX_ATTEMPTS
+from turnout.testing.queue_fixtures import LEASE_S, MAX_ATTEMPTS, MakeQueue
+from turnout.testing.queue_model import QueueModel
 
 __all__ = ["queue_machine"]
 
 _T = TypeVar("_T")
-_IDS = st.sampled_from(["e1", "e2", "e3", "e4", "e5"])
+_IDS = st.sampled_from(["e1", "e2", "e3", "e4", "e5", "e6"])
 _DELAYS = st.sampled_from([0, 0, 1, 5, 40])
-
-
-@dataclass(slots=True)
-class _Modelled:
-    message: Message
-    state: str
-    at: float
-    head: bool = False
-    attempts: int = 0
-    token: int = 0
-    woken: bool = False
-    cancelled: bool = False
-
-    def give_back(self, due_at: float, now: float) -> None:
-        self.state = "ready" if due_at <= now else "delayed"
-        self.at, self.head = due_at, False
+_WORKERS = ["host:1:a", "host:2:b"]
+_POLICIES: Final = Policies(
+    default=TenantPolicy(capacity=4), tenants={"b": TenantPolicy(weight=2), "c": TenantPolicy(in_flight=2)}
+)
+_ERP, _CRM = Concurrency(key="erp", most=1), Concurrency(key="crm", most=2)
+_MAIL = Rate(key="mail", most=1, window_s=5.0)
+_SYNC = Debounce(key="sync", wait_s=5.0, longest_s=8.0)
+_LIMITS: Final[list[dict[str, Any]]] = [
+    {},
+    {},
+    {"concurrency": (_ERP,)},
+    {"concurrency": (_CRM, _ERP)},
+    {"concurrency": (_ERP, _CRM)},
+    {"rates": (_MAIL,)},
+    {"rates": (_MAIL,), "concurrency": (_ERP,)},
+    {"order": "one"},
+    {"order": "one", "concurrency": (_CRM,)},
+    {"debounce": _SYNC},
+    {"debounce": _SYNC, "order": "one", "concurrency": (_ERP,)},
+]
 
 
 class _QueueMachine(RuleBasedStateMachine):
     """See `queue_machine`."""
 
-    make_queue: Callable[[ManualClock], Queue]
+    make_queue: MakeQueue
+    exact: ClassVar[bool] = False
     leases: Bundle[Lease] = Bundle("leases")
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.clock = ManualClock(start=1000.0)
-        self.queue = type(self).make_queue(self.clock)
-        self.model: dict[str, _Modelled] = {}
-        self.last_token = 0
+        self.queue: Queue = type(self).make_queue(self.clock, _POLICIES)
+        self.model = QueueModel(self.clock, _POLICIES)
 
     def teardown(self) -> None:
         self.run(self.queue.close())
@@ -67,36 +76,62 @@ class _QueueMachine(RuleBasedStateMachine):
 
         return self.loop.run_until_complete(wait())
 
-    @rule(id=_IDS, tenant=st.sampled_from("abc"), priority=st.integers(-1, 1), delay_s=_DELAYS)
-    def put(self, id: str, tenant: str, priority: int, delay_s: int) -> None:
-        message = Message(id=id, tenant=tenant, priority=priority)
+    @rule(
+        id=_IDS,
+        tenant=st.sampled_from("abc"),
+        priority=st.integers(-1, 1),
+        delay_s=_DELAYS,
+        limits=st.sampled_from(_LIMITS),
+        capped=st.booleans(),
+    )
+    def put(self, id: str, tenant: str, priority: int, delay_s: int, limits: dict[str, Any], capped: bool) -> None:
+        if limits and QueueCapability.LIMITS not in self.queue.capabilities:
+            limits = {}
+        message = Message(id=id, tenant=tenant, priority=priority, **limits)
+        there, capacity = id in self.model.entries, _POLICIES.of(tenant).capacity
+        full = capacity is not None and self.model.waiting(tenant) >= capacity
 
-        added = self.run(self.queue.put(message, delay_s=delay_s))
+        try:
+            added = self.run(self.queue.put(message, delay_s=delay_s, capped=capped))
+        except Overloaded:
+            assert capped
+            assert full
+            return
 
-        assert added == (id not in self.model)
+        assert added == (not there)
+        assert there or not (capped and full)
         if added:
-            self.model[id] = _Modelled(message, "", 0)
-            self.model[id].give_back(self.clock.now() + delay_s, self.clock.now())
+            self.model.put(message, delay_s)
 
-    @rule(target=leases, worker=st.sampled_from(["host:1:a", "host:2:b"]))
+    @rule(target=leases, worker=st.sampled_from(_WORKERS))
     def take(self, worker: str) -> Any:
         lease = self.run(self.queue.take(worker, wait_s=0))
 
-        candidates = self._candidates()
-        assert (lease is None) == (not candidates)
         if lease is None:
+            assert self.model.must_be_takable() == []
             return None
-        assert lease.message.id in candidates
-        return self._leased(lease)
+        return self._taken(lease)
+
+    @rule(worker=st.sampled_from(_WORKERS), limit=st.integers(1, 4))
+    def take_many(self, worker: str, limit: int) -> None:
+        leases = self.run(self.queue.take_many(worker, limit=limit, wait_s=0))
+
+        assert len(leases) <= limit
+        for lease in leases:
+            self._taken(lease)
+        if not leases:
+            assert self.model.must_be_takable() == []
 
     @rule(target=leases, id=_IDS)
     def claim(self, id: str) -> Any:
         lease = self.run(self.queue.claim("host:3:c", id))
 
-        entry = self.model.get(id)
-        free = entry is not None and (entry.state in ("ready", "delayed") or self._expired(entry))
+        entry = self.model.entries.get(id)
+        free = entry is not None and (entry.state == "waiting" or self.model.expired(entry))
         assert (lease is not None) == free
-        return None if lease is None else self._leased(lease)
+        if lease is not None:
+            self.model.lease(lease, claimed=True)
+        return lease
 
     @rule(lease=leases)
     def extend(self, lease: Lease | None) -> None:
@@ -104,7 +139,7 @@ class _QueueMachine(RuleBasedStateMachine):
             return
         (state,) = self.run(self.queue.extend([lease]))
 
-        entry = self._held(lease)
+        entry = self.model.held(lease)
         if entry is None:
             assert state is LeaseState.LOST
             return
@@ -117,9 +152,9 @@ class _QueueMachine(RuleBasedStateMachine):
             return
         completed = self.run(self.queue.complete(lease))
 
-        assert completed == (self._held(lease) is not None)
+        assert completed == (self.model.held(lease) is not None)
         if completed:
-            del self.model[lease.message.id]
+            del self.model.entries[lease.message.id]
 
     @rule(lease=leases, delay_s=st.one_of(st.none(), _DELAYS))
     def release(self, lease: Lease | None, delay_s: int | None) -> None:
@@ -127,12 +162,12 @@ class _QueueMachine(RuleBasedStateMachine):
             return
         released = self.run(self.queue.release(lease, delay_s=delay_s))
 
-        entry, now = self._held(lease), self.clock.now()
+        entry, now = self.model.held(lease), self.clock.now()
         assert released == (entry is not None)
         if entry is not None:
             at_once = entry.woken or entry.cancelled
             entry.attempts = 0
-            entry.give_back(now if at_once else math.inf if delay_s is None else now + delay_s, now)
+            self.model.give_back(entry, now if at_once else math.inf if delay_s is None else now + delay_s)
 
     @rule(lease=leases, delay_s=_DELAYS)
     def fail(self, lease: Lease | None, delay_s: int) -> None:
@@ -140,109 +175,95 @@ class _QueueMachine(RuleBasedStateMachine):
             return
         failed = self.run(self.queue.fail(lease, reason="made up", delay_s=delay_s))
 
-        entry, now = self._held(lease), self.clock.now()
+        entry, now = self.model.held(lease), self.clock.now()
         assert failed == (entry is not None)
         if entry is not None and entry.attempts >= MAX_ATTEMPTS:
             entry.state = "dead"
         elif entry is not None:
-            entry.give_back(now if entry.cancelled else now + delay_s, now)
+            self.model.give_back(entry, now if entry.cancelled else now + delay_s)
 
     @rule(id=_IDS, cancel=st.booleans())
     def wake_or_cancel(self, id: str, cancel: bool) -> None:
         there = self.run(self.queue.cancel(id) if cancel else self.queue.wake(id))
 
-        entry = self.model.get(id)
+        entry = self.model.entries.get(id)
         assert there == (entry is not None)
         if entry is None:
             return
         entry.cancelled = entry.cancelled or cancel
-        if entry.state == "leased":
-            entry.woken = True
-        elif entry.state == "delayed":
-            entry.give_back(min(entry.at, self.clock.now()), self.clock.now())
+        entry.woken = True
+        if entry.state == "waiting":
+            entry.at = min(entry.at, self.clock.now())
 
-    @rule()
-    def reap(self) -> None:
-        ended = self.run(self.queue.reap())
+    @rule(workers=st.lists(st.sampled_from([*_WORKERS, "host:4:d"]), max_size=2))
+    def reap(self, workers: list[str]) -> None:
+        lost = self.model.lost(workers)
 
-        expired = [e for e in self.model.values() if e.state == "leased" and e.at <= self.clock.now()]
-        assert sorted(lease.message.id for lease in ended) == sorted(entry.message.id for entry in expired)
+        ended = self.run(self.queue.reap(workers=workers))
+
+        assert sorted(lease.message.id for lease in ended) == sorted(lost)
         for lease in ended:
-            entry = self.model[lease.message.id]
-            self._rises(lease)
-            entry.token = lease.token
-            entry.state, entry.head = ("dead", False) if entry.attempts >= MAX_ATTEMPTS else ("ready", True)
+            self.model.end_lease(self.model.entries[lease.message.id], lease.token)
 
     @rule(id=_IDS)
     def revive(self, id: str) -> None:
         revived = self.run(self.queue.revive(id))
 
-        entry = self.model.get(id)
+        entry = self.model.entries.get(id)
         assert revived == (entry is not None and entry.state == "dead")
         if entry is not None and revived:
-            entry.attempts = 0
-            entry.give_back(self.clock.now(), self.clock.now())
+            entry.attempts, entry.turn = 0, self.model.next_turn()
+            self.model.give_back(entry, self.clock.now())
 
     @rule(id=_IDS)
     def drop(self, id: str) -> None:
-        assert self.run(self.queue.drop(id)) == (self.model.pop(id, None) is not None)
+        assert self.run(self.queue.drop(id)) == (self.model.entries.pop(id, None) is not None)
 
-    @rule(seconds=st.sampled_from([1, 5, LEASE_S / 2, LEASE_S, 100]))
+    @rule(seconds=st.sampled_from([1, 3, 5, LEASE_S / 2, LEASE_S, 100]))
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
     @invariant()
     def the_counts_agree(self) -> None:
         stats = self.run(self.queue.stats())
-        self._come_due()
-        states = [entry.state for entry in self.model.values()]
-        counted = (stats.ready, stats.delayed, stats.leased, stats.dead)
-        assert counted == tuple(states.count(state) for state in ("ready", "delayed", "leased", "dead"))
+        entries, due = self.model.entries.values(), self.model.due()
+        states = [entry.state for entry in entries]
+        expected = (len(due), states.count("waiting") - len(due), states.count("leased"), states.count("dead"))
+        assert (stats.ready + stats.held, stats.delayed, stats.leased, stats.dead) == expected
+        assert 0 <= stats.held <= sum(entry.limited for entry in due)
+        assert dict(stats.tenants) in ({}, Counter(entry.message.tenant for entry in due))
 
-    def _come_due(self) -> None:
-        for entry in self.model.values():
-            if entry.state == "delayed" and entry.at <= self.clock.now():
-                entry.state = "ready"
+    @invariant()
+    def nothing_is_missing(self) -> None:
+        ids = ["e1", "e2", "e3", "e4", "e5", "e6"]
+        assert list(self.run(self.queue.missing(ids))) == [id for id in ids if id not in self.model.entries]
+        holders = {entry.worker for entry in self.model.entries.values() if entry.state == "leased"}
+        assert sorted(self.run(self.queue.workers())) == sorted(holders)
 
-    def _candidates(self) -> set[str]:
-        """The ids that a take may hand out now."""
-        self._come_due()
-        expired = [entry for entry in self.model.values() if self._expired(entry)]
-        if expired:
-            return {entry.message.id for entry in expired}
-        ready = [entry for entry in self.model.values() if entry.state == "ready"]
-        best: dict[str, tuple[float, ...]] = {}
-        for entry in ready:
-            tenant = entry.message.tenant
-            best[tenant] = min(best.get(tenant, self._place(entry)), self._place(entry))
-        return {entry.message.id for entry in ready if self._place(entry) == best[entry.message.tenant]}
+    @invariant()
+    def the_room_agrees(self) -> None:
+        for tenant in "abc":
+            capacity = _POLICIES.of(tenant).capacity
+            room = None if capacity is None else max(capacity - self.model.waiting(tenant), 0)
+            assert self.run(self.queue.room(tenant)) == room
 
-    def _place(self, entry: _Modelled) -> tuple[float, ...]:
-        return (0, 0, 0) if entry.head else (1, -entry.message.priority, entry.at)
-
-    def _expired(self, entry: _Modelled) -> bool:
-        return entry.state == "leased" and entry.at <= self.clock.now() and entry.attempts < MAX_ATTEMPTS
-
-    def _held(self, lease: Lease) -> _Modelled | None:
-        entry = self.model.get(lease.message.id)
-        return entry if entry is not None and entry.state == "leased" and entry.token == lease.token else None
-
-    def _leased(self, lease: Lease) -> Lease:
-        entry = self.model[lease.message.id]
-        self._rises(lease)
-        entry.state, entry.at, entry.token = "leased", lease.expires_at, lease.token
-        entry.woken, entry.head = False, False
-        entry.attempts += 1
-        assert (lease.message, lease.attempt) == (entry.message, entry.attempts)
-        assert lease.expires_at == self.clock.now() + LEASE_S
+    def _taken(self, lease: Lease) -> Lease:
+        entry = self.model.entries[lease.message.id]
+        assert entry in self.model.may_be_taken()
+        if entry.state != "leased":
+            for other in self.model.must_be_takable():
+                comparable = self.exact or not (entry.limited or other.limited)
+                if other.message.tenant == entry.message.tenant and comparable:
+                    assert entry.place <= other.place
+        self.model.lease(lease, claimed=False)
         return lease
 
-    def _rises(self, lease: Lease) -> None:
-        entry = self.model[lease.message.id]
-        assert lease.token > entry.token
 
+def queue_machine(make_queue: MakeQueue, *, exact: bool = False) -> type[RuleBasedStateMachine]:
+    """A state machine that tests the queues that `make_queue` makes; each must be empty and have `LEASE_S`, `MAX_ATTEMPTS`
+    and the policies that it is given. It needs `CLAIM`.
 
-def queue_machine(make_queue: Callable[[ManualClock], Queue]) -> type[RuleBasedStateMachine]:
-    """A state machine that tests the queues that `make_queue` makes; each must be empty and have `LEASE_S` and
-    `MAX_ATTEMPTS`. It needs `CLAIM`."""
-    return type("QueueMachine", (_QueueMachine,), {"make_queue": staticmethod(make_queue)})
+    `exact`: the best of those that their limits let go is always taken first; otherwise the queue may choose who goes
+    next within a limit some time before.
+    """
+    return type("QueueMachine", (_QueueMachine,), {"make_queue": staticmethod(make_queue), "exact": exact})
