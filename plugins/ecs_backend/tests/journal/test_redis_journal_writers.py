@@ -15,7 +15,9 @@ from turnout_ecs.journal.journal import RedisJournal
 from turnout_ecs.journal.keys import JournalKeys
 from turnout_ecs.journal.parcels import pack
 from turnout_ecs.journal.writers import Append, Writer
+from turnout_ecs.options import Address
 from turnout_ecs.scripts import load
+from turnout_ecs.testing.servers import RedisServer
 
 KEYS = JournalKeys("turnout")
 
@@ -33,15 +35,15 @@ class Server:
     def __init__(self) -> None:
         self.sent: list[tuple[int, asyncio.Future[Any]]] = []
         self.written: list[int] = []
-        self.acknowledged = 0
+        self.outstanding = 0
 
     def send(self, writer: Writer, append: Append) -> asyncio.Future[Any]:
         future = asyncio.get_running_loop().create_future()
         self.sent.append((append.number, future))
         return future
 
-    def acknowledge(self, size: int) -> None:
-        self.acknowledged += size
+    def count(self, more_bytes: int) -> None:
+        self.outstanding += more_bytes
 
     async def arrive(self, *order: int) -> None:
         """The appends that are on their way arrive in this order of their numbers; the rest stays."""
@@ -60,7 +62,7 @@ class Server:
 
 
 def writer_to(server: Server) -> Writer:
-    return Writer("e1", 1, id_="w", opened=True, send=server.send, acknowledged=server.acknowledge)
+    return Writer("e1", 1, id_="w", opened=True, send=server.send, outstanding=server.count)
 
 
 async def test_what_arrives_too_early_is_sent_again_after_what_it_follows() -> None:
@@ -117,13 +119,15 @@ async def test_after_a_failure_nothing_more_is_sent_and_all_is_let_go() -> None:
     for _ in range(3):
         writer.append(parcel, ends=False)
 
-    server.sent[0][1].set_exception(BackendError("the disk is full"))
+    before = server.outstanding
+    for _, future in server.sent:
+        future.set_exception(BackendError("the disk is full"))
     await writer.settled()
 
     with pytest.raises(BackendError, match="the disk is full"):
         writer.append(parcel, ends=False)
     assert len(server.sent) == 3
-    assert server.acknowledged == 3 * parcel.size
+    assert (before, server.outstanding) == (3 * parcel.size, 0)
 
 
 async def _append(connection: Connection, number: int, *, writer: str = "w", opened: int = 1, token: int = 1) -> Any:
@@ -244,3 +248,18 @@ async def test_a_signal_that_is_sent_again_is_written_once(connection: Connectio
 
     assert replies == [b"written"] * 3
     assert [row.kind for row in await journal.rows("e1")] == ["step", "cancel"]
+
+
+async def test_a_journal_whose_connection_was_closed_fails_at_the_barrier_and_does_not_hang(
+    server: RedisServer,
+) -> None:
+    connection = Connection(Address.parse(server.url))
+    journal = RedisJournal(connection)
+    await journal.open("e1", 1)
+    await journal.append("e1", 1, [Row("step", b"under way")])
+    await connection.aclose()
+
+    await journal.append("e1", 1, [Row("step", b"too late")])
+    with pytest.raises(BackendError, match="closed"):
+        await journal.barrier("e1", 1)
+    await journal.close()

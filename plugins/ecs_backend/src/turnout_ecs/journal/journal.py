@@ -107,6 +107,7 @@ class RedisJournal(Journal):
         keys = (self._keys.rows, self._keys.positions(execution), self._keys.owner(execution))
         reply = await self._run("open", keys, (token, writer.id, _PAGE, _ROWLESS_MS))
         if reply[0] == b"fenced":
+            self._writers.pop((execution, token), None)
             raise Fenced(execution, token=token, current=int(reply[1]))
         return await self._all_rows(execution, *reply[1:])
 
@@ -118,9 +119,7 @@ class RedisJournal(Journal):
             writer.check()
             self._room.clear()
             await self._room.wait()
-        parcel = pack(self._keys, rows)
-        writer.append(parcel, ends=rows[-1].kind == "ended")
-        self._unacknowledged_bytes += parcel.size
+        writer.append(pack(self._keys, rows), ends=rows[-1].kind == "ended")
 
     async def barrier(self, execution: str, token: int) -> None:
         writer = self._writer(execution, token)
@@ -178,7 +177,7 @@ class RedisJournal(Journal):
                 id_=self._new_id(),
                 opened=opened,
                 send=self._send,
-                acknowledged=self._acknowledge,
+                outstanding=self._count,
             )
             quiet = next(iter(self._writers))
             if len(self._writers) > _WRITERS and self._writers[quiet].idle:
@@ -191,8 +190,8 @@ class RedisJournal(Journal):
         args = (writer.execution, writer.token, writer.id, append.number, int(writer.opened))
         return append.parcel.run(self._connection, load("journal/append.lua"), keys, args, patience_s=self._patience_s)
 
-    def _acknowledge(self, size: int) -> None:
-        self._unacknowledged_bytes -= size
+    def _count(self, more_bytes: int) -> None:
+        self._unacknowledged_bytes += more_bytes
         if self._unacknowledged_bytes <= _UNACKNOWLEDGED_BYTES:
             self._room.set()
 

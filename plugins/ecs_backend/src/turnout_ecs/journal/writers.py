@@ -39,12 +39,12 @@ class Append:
 class Writer:
     """One opening of an execution, or an owner that goes on without (`opened` is False).
 
-    `send` sends an append of this writer and returns its reply to be. `acknowledged` is told the size of each append that is settled,
-    written or not. Belongs to one event loop.
+    `send` sends an append of this writer and returns its reply to be. `outstanding` is told by how many bytes more, or fewer,
+    are sent and not settled. Belongs to one event loop.
     """
 
     def __init__(
-        self, execution: str, token: int, *, id_: str, opened: bool, send: Send, acknowledged: Callable[[int], None]
+        self, execution: str, token: int, *, id_: str, opened: bool, send: Send, outstanding: Callable[[int], None]
     ) -> None:
         self.execution = execution
         self.token = token
@@ -52,7 +52,7 @@ class Writer:
         self.opened = opened
         self.ended = False
         self._send = send
-        self._acknowledged = acknowledged
+        self._outstanding = outstanding
         self._number = 0
         self._unsettled: deque[Append] = deque()
         self._idle: asyncio.Future[None] | None = None
@@ -76,6 +76,7 @@ class Writer:
         append = Append(number=self._number, parcel=parcel)
         waiting = bool(self._unsettled) and self._unsettled[-1].sent is None
         self._unsettled.append(append)
+        self._outstanding(parcel.size)
         if not waiting:
             self._hand_over(append)
             self._fresh = True
@@ -123,20 +124,22 @@ class Writer:
 
     def _hand_over(self, append: Append) -> None:
         append.tries += 1
-        append.sent = self._send(self, append)
-        append.sent.add_done_callback(lambda answered: self._answered(append, answered))
+        try:
+            append.sent = self._send(self, append)
+        except BackendError as error:
+            self._fail(error)
+        else:
+            append.sent.add_done_callback(lambda answered: self._answered(append, answered))
 
     def _answered(self, append: Append, answered: asyncio.Future[Reply]) -> None:
-        if append.sent is not answered or self._failure is not None:
+        # Looked at whatever else there is: an error that nobody looked at would be logged.
+        error = BackendError("it was given up") if answered.cancelled() else answered.exception()
+        if self._failure is not None:
             return
-        if answered.cancelled():
-            self._fail(BackendError("the connection was closed"))
-            return
-        error = answered.exception()
-        if error is not None:
+        if error is None:
+            self._take(append, answered.result())
+        else:
             self._fail(error if isinstance(error, BackendError) else BackendError(str(error)))
-            return
-        self._take(append, answered.result())
 
     def _take(self, append: Append, reply: Reply) -> None:
         match reply:
@@ -153,7 +156,7 @@ class Writer:
 
     def _settle(self, append: Append) -> None:
         self._unsettled.remove(append)
-        self._acknowledged(append.parcel.size)
+        self._outstanding(-append.parcel.size)
         if self._unsettled:
             self._send_again()
         else:
@@ -162,13 +165,14 @@ class Writer:
     def _send_again(self) -> None:
         """Send what is not on its way, in order, once nothing is on its way that would be overtaken."""
         if all(append.sent is None for append in self._unsettled):
-            for append in self._unsettled:
-                self._hand_over(append)
+            for append in list(self._unsettled):
+                if self._failure is None:
+                    self._hand_over(append)
 
     def _fail(self, failure: BackendError) -> None:
         self._failure = failure
         for append in self._unsettled:
-            self._acknowledged(append.parcel.size)
+            self._outstanding(-append.parcel.size)
         self._unsettled.clear()
         self._rest()
 
