@@ -17,7 +17,7 @@ from typing import Final
 
 __all__ = ["Script", "load"]
 
-_USE: Final = re.compile(r"^-- use: (.*)$", re.MULTILINE)
+_USE: Final = re.compile(r"^ *-- use: (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +36,19 @@ class Script:
 def load(path: str) -> Script:
     """The script of `path`, as `queue/put.lua`."""
     header, body = _read(path)
-    folder = path.rpartition("/")[0]
     keys, args = tuple(header.get("keys", "").split()), tuple(header.get("args", "").split())
-    whole = _USE.sub(lambda used: "\n".join(_read(f"{folder}/{name}.lua")[1] for name in used[1].split()), body)
+    whole = _with_used(body, path.rpartition("/")[0])
     lines = [_locals(keys, "KEYS"), _locals(args, "ARGV"), whole]
     source = "\n".join(line for line in lines if line).encode()
     sha = hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
     return Script(name=path, keys=keys, args=args, source=source, safe=header.get("safe") == "yes", sha=sha)
+
+
+def _with_used(text: str, folder: str) -> str:
+    def one(used: re.Match[str]) -> str:
+        return "\n".join(_with_used(_read(f"{folder}/{name}.lua")[1], folder) for name in used[1].split())
+
+    return _USE.sub(one, text)
 
 
 def _read(path: str) -> tuple[dict[str, str], str]:

@@ -10,6 +10,7 @@ import pytest_asyncio
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from turnout.interfaces.queue import Queue
+from turnout.model.tenancy import Policies
 from turnout.testing.clock import ManualClock
 from turnout.testing.queue import LEASE_S, MAX_ATTEMPTS, MakeQueue, QueueContract
 from turnout.testing.queue_fixtures import message, order, taken
@@ -61,9 +62,16 @@ class TestRedisQueueInShards(TestRedisQueue):
 class _OwnConnection(RedisQueue):
     """The machine makes a queue and an event loop for each example."""
 
-    def __init__(self, connection: Connection, prefix: str, clock: ManualClock) -> None:
+    def __init__(self, connection: Connection, prefix: str, clock: ManualClock, policies: Policies) -> None:
         self.own = connection
-        super().__init__(connection, prefix=prefix, clock=clock, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS)
+        super().__init__(
+            connection,
+            prefix=prefix,
+            clock=clock,
+            lease_s=LEASE_S,
+            max_attempts=MAX_ATTEMPTS,
+            policies=policies,
+        )
 
     async def close(self) -> None:
         await super().close()
@@ -73,7 +81,9 @@ class _OwnConnection(RedisQueue):
 def test_random_calls_agree_with_the_model(redis_server: RedisServer, prefix: str) -> None:
     numbers = itertools.count()
     machine = queue_machine(
-        lambda clock: _OwnConnection(Connection(Address.parse(redis_server.url)), f"{prefix}-{next(numbers)}", clock)
+        lambda clock, policies: _OwnConnection(
+            Connection(Address.parse(redis_server.url)), f"{prefix}-{next(numbers)}", clock, policies
+        )
     )
 
     run_state_machine_as_test(machine, settings=settings(max_examples=30, stateful_step_count=60, deadline=None))

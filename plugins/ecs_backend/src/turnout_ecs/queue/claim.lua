@@ -2,7 +2,7 @@
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
 -- args: now lease_s max_attempts policed id worker
 -- reply: {when the lease runs out, record}; nothing if it is not there, dead, or leased
--- use: kept gates leases
+-- use: kept lining ending handing
 
 local record = load(id)
 if not record or record[STATE] == DEAD then
@@ -18,14 +18,16 @@ if record[STATE] == LEASED or record[STATE] == HANDED then
     record[ATTEMPTS] = record[ATTEMPTS] - 1
   end
   call('ZREM', leases, id)
-  packed = lease(id, record, LEASED, worker, numbers(1))
+  packed = lease(id, record, LEASED, worker, numbers('1'))
 else
   local limits = limits_of(record)
   pull(id, record, limits)
-  occupy(id, record, limits)
-  packed = lease(id, record, LEASED, worker, numbers(1))
-  count('I' .. record[TENANT], 1)
+  if limits then
+    gates().occupy(id, record, limits)
+  end
+  packed = lease(id, record, LEASED, worker, numbers('1'))
+  count('I' .. record[TENANT], '1')
   pass_on(record, limits)
-  serve()
+  -- use: served
 end
-return {string.format('%.17g', now + lease_s), packed}
+return {leased_until, packed}

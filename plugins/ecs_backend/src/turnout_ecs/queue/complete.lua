@@ -33,7 +33,7 @@ if #other == 0 then
   return done
 end
 
--- use: gates leases
+-- use: lining ending
 
 local freed = false
 for _, id in ipairs(other) do
@@ -43,6 +43,6 @@ for _, id in ipairs(other) do
   end
 end
 if freed then
-  serve()
+  -- use: served
 end
 return done

@@ -3,7 +3,7 @@
 -- args: now lease_s max_attempts policed leases_held...
 -- reply: for each lease H (held), L (lost) or C (held, and to be cancelled)
 -- safe: yes
--- use: kept gates leases
+-- use: kept
 
 local states = {}
 for n = 5, #ARGV, 2 do
@@ -17,7 +17,8 @@ for n = 5, #ARGV, 2 do
       call('ZREM', leases, id)
       save(id, record)
     end
-    call('ZADD', leases_for(record), now + lease_s, id)
+    local last = record[ATTEMPTS] >= tonumber(max_attempts)
+    call('ZADD', last and last_leases or leases, leased_until, id)
     states[#states + 1] = has(record, CANCELLED) and 'C' or 'H'
   end
 end

@@ -2,7 +2,7 @@
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
 -- args: now lease_s max_attempts policed id token delay_s reason
 -- reply: 1; 0 if the lease is lost
--- use: kept gates leases
+-- use: kept lining ending
 
 local record = held_lease(id, token)
 if not record then
@@ -16,5 +16,5 @@ else
   record[REASON] = reason
   put_back(id, record, limits, has(record, CANCELLED) and now or now + tonumber(delay_s))
 end
-serve()
+-- use: served
 return 1

@@ -8,17 +8,10 @@ local function gate_name(tenant, kind, key)
   return whole(tenant) .. whole(kind .. key)
 end
 
-local function limits_of(record)
-  if record[LIMITS] == '' then
-    return nil
-  end
-  return cjson.decode(record[LIMITS])
-end
-
 -- The gates that a message has yet to pass, as {name, most, kind, window}; none if another took its place: it will not run.
 local function gates_of(record, limits)
   local gates = {}
-  if not limits or record[NEWER] ~= '' then
+  if record[NEWER] ~= '' then
     return gates
   end
   local tenant = record[TENANT]
@@ -60,7 +53,7 @@ end
 
 -- The name of the first gate that is closed to the message.
 local function closed_gate(id, record, limits)
-  if not limits or record[NEWER] ~= '' then
+  if record[NEWER] ~= '' then
     return nil
   end
   if limits.order ~= '' and those(order_line(record[TENANT], limits.order), 1)[1] ~= order_member(id, record, limits) then
@@ -83,29 +76,7 @@ end
 
 local function hold(id, record, gate)
   record[STATE], record[GATE] = HELD, gate
-  call('ZADD', lines, 0, held_member(id, record))
-  save(id, record)
-end
-
-local function join_ring(tenant)
-  if not call('ZSCORE', ring, tenant) then
-    call('ZADD', ring, numbers(1), tenant)
-  end
-end
-
--- A due message goes into its tenant's line, or to the first gate that is closed to it.
-local function line_up(id, record)
-  local limits = limits_of(record)
-  local gate = closed_gate(id, record, limits)
-  if gate then
-    return hold(id, record, gate)
-  end
-  record[STATE], record[GATE] = READY, ''
-  for _, one in ipairs(gates_of(record, limits)) do
-    count('L' .. one[1], 1)
-  end
-  call('ZADD', lines, 0, line(record[TENANT]) .. place(record) .. id)
-  join_ring(record[TENANT])
+  call('ZADD', lines, '0', held_member(id, record))
   save(id, record)
 end
 
@@ -154,16 +125,17 @@ local function refill_order(tenant, key)
   end
 end
 
--- A message is not in its tenant's line any more. Who else may now pass its gates is for `pass_on`.
-local function leave_line(record, limits)
-  for _, gate in ipairs(gates_of(record, limits)) do
-    count('L' .. gate[1], -1)
+local function enter_line(record, limits)
+  for _, one in ipairs(gates_of(record, limits)) do
+    count('L' .. one[1], '1')
   end
 end
 
-local function step_out(id, record, limits)
-  call('ZREM', lines, line(record[TENANT]) .. place(record) .. id)
-  leave_line(record, limits)
+-- A message is not in its tenant's line any more. Who else may now pass its gates is for `pass_on`.
+local function leave_line(record, limits)
+  for _, gate in ipairs(gates_of(record, limits)) do
+    count('L' .. gate[1], '-1')
+  end
 end
 
 local function pass_on(record, limits)
@@ -178,7 +150,7 @@ end
 
 -- Nobody takes the place of a message that was handed out, or is gone.
 local function forget_debounce(id, record, limits)
-  if limits and limits.debounce and not has(record, STARTED) then
+  if limits.debounce and not has(record, STARTED) then
     local field = debounce_field(record, limits)
     local current = call('HGET', counts, field)
     if current and cmsgpack.unpack(current)[1] == id then
@@ -191,9 +163,9 @@ end
 local function occupy(id, record, limits)
   for _, gate in ipairs(gates_of(record, limits)) do
     if gate[3] == 'c' then
-      count('A' .. gate[1], 1)
+      count('A' .. gate[1], '1')
     else
-      call('ZADD', lines, 0, 't' .. gate[1] .. struct.pack('>dd', now + gate[4], numbers(1)))
+      call('ZADD', lines, '0', 't' .. gate[1] .. struct.pack('>dd', now + gate[4], numbers('1')))
       set_timer(gate[1])
     end
   end
@@ -203,7 +175,20 @@ end
 local function vacate(record, limits)
   for _, gate in ipairs(gates_of(record, limits)) do
     if gate[3] == 'c' then
-      count('A' .. gate[1], -1)
+      count('A' .. gate[1], '-1')
     end
+  end
+end
+
+local function enter_order(id, record, limits)
+  if limits.order ~= '' then
+    call('ZADD', lines, '0', order_member(id, record, limits))
+  end
+end
+
+local function leave_order(id, record, limits)
+  if limits.order ~= '' then
+    call('ZREM', lines, order_member(id, record, limits))
+    refill_order(record[TENANT], limits.order)
   end
 end

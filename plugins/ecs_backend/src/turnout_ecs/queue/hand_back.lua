@@ -2,12 +2,12 @@
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
 -- args: now lease_s max_attempts policed id token
 -- reply: 1; 0 if the lease is lost
--- use: kept gates leases
+-- use: kept lining ending
 
 local record = held_lease(id, token)
 if not record then
   return 0
 end
 take_back(id, record)
-serve()
+-- use: served
 return 1

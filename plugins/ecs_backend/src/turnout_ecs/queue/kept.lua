@@ -24,6 +24,8 @@ else
   now = tonumber(now)
 end
 
+local leased_until = string.format('%.17g', now + lease_s)
+
 local function has(record, flag)
   return bit.band(record[FLAGS], flag) ~= 0
 end
@@ -48,11 +50,9 @@ local function save(id, record)
 end
 
 local function count(field, change)
-  local value = call('HINCRBY', counts, field, change)
-  if value == 0 then
+  if call('HINCRBY', counts, field, change) == 0 then
     call('HDEL', counts, field)
   end
-  return value
 end
 
 -- A name that is the beginning of no other.
@@ -89,7 +89,7 @@ local function numbers(many)
   local last = call('HINCRBY', counts, 'number', many)
   local least = math.floor(now * 1000)
   if last < least then
-    call('HSET', counts, 'number', least + many)
+    call('HSET', counts, 'number', string.format('%d', least + many))
     return least + 1
   end
   return last - many + 1

@@ -2,7 +2,7 @@
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
 -- args: now lease_s max_attempts policed id tenant priority delay_s capacity limits
 -- reply: 1; 0 if it is there already; -1 if as many wait as its tenant may have
--- use: kept gates leases
+-- use: kept lining
 
 if call('HEXISTS', messages, id) == 1 then
   return 0
@@ -13,16 +13,17 @@ if capacity ~= '' then
   end
 end
 
-local record = {READY, tenant, tonumber(priority), now, numbers(1), 0, 0, '', 0, '', limits, '', ''}
+local record = {READY, tenant, tonumber(priority), now, numbers('1'), 0, 0, '', 0, '', limits, '', ''}
 local due_at = now + tonumber(delay_s)
 local kept = limits_of(record)
-count('W' .. tenant, 1)
-if kept and kept.order ~= '' then
-  call('ZADD', lines, 0, order_member(id, record, kept))
+count('W' .. tenant, '1')
+if kept then
+  gates().enter_order(id, record, kept)
 end
 
 -- It takes the place of one that was never handed out: that is due at once, to be ended without being run.
 local function replace(field, wait_s, longest_s)
+  -- use: ending
   local first_at = now
   local current = call('HGET', counts, field)
   if current then
@@ -33,7 +34,7 @@ local function replace(field, wait_s, longest_s)
     pull(old_id, old, old_limits)
     pass_on(old, old_limits)
     old[NEWER] = id
-    count('W' .. tenant, 1)
+    count('W' .. tenant, '1')
     settle(old_id, old, math.min(old[AT], now))
   end
   call('HSET', counts, field, cmsgpack.pack({id, first_at}))
@@ -44,8 +45,8 @@ local function replace(field, wait_s, longest_s)
 end
 
 if kept and kept.debounce then
-  replace(debounce_field(record, kept), kept.debounce[2], kept.debounce[3])
+  replace(gates().debounce_field(record, kept), kept.debounce[2], kept.debounce[3])
 end
 settle(id, record, math.max(due_at, now))
-serve()
+-- use: served
 return 1

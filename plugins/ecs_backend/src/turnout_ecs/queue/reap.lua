@@ -2,14 +2,14 @@
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
 -- args: now lease_s max_attempts policed most named...
 -- reply: {id, record, when it ran out, ...}: the records as they were, with a raised token
--- use: kept gates leases
+-- use: kept lining ending
 
 local out = {}
 
 local function end_lease(id, record, expires_at)
   local handed = record[STATE] == HANDED
   local attempts = record[ATTEMPTS]
-  record[TOKEN] = numbers(1)
+  record[TOKEN] = numbers('1')
   out[#out + 1] = id
   out[#out + 1] = cmsgpack.pack(record)
   out[#out + 1] = expires_at
@@ -36,6 +36,6 @@ for n = 6, #ARGV, 2 do
   end
 end
 if #out > 0 then
-  serve()
+  -- use: served
 end
 return out

@@ -3,7 +3,7 @@
 -- args: now lease_s max_attempts policed
 -- reply: {ready, delayed, leased, dead, held, seconds since the oldest became due, tenant, number due or held, ...}
 -- safe: yes
--- use: kept gates leases
+-- use: kept lining promoting
 
 promote()
 local late = call('ZCOUNT', delayed, '-inf', now)

@@ -2,7 +2,7 @@
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
 -- args: now lease_s max_attempts policed worker limit waiter idle_s
 -- reply: {seconds until something happens by itself or empty, when the leases run out, id, record, id, record, ...}
--- use: kept gates leases
+-- use: kept lining handing promoting
 
 local out = {}
 for _, id in ipairs(call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, limit)) do
@@ -12,7 +12,7 @@ for _, id in ipairs(call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, limit
     record[ATTEMPTS] = record[ATTEMPTS] - 1
   end
   out[#out + 1] = id
-  out[#out + 1] = lease(id, record, LEASED, worker, numbers(1))
+  out[#out + 1] = lease(id, record, LEASED, worker, numbers('1'))
 end
 
 local more = false
@@ -39,4 +39,4 @@ if #out == 0 then
     end
   end
 end
-return {wait, string.format('%.17g', now + lease_s), unpack(out)}
+return {wait, leased_until, unpack(out)}

@@ -3,7 +3,7 @@
 -- args: now lease_s max_attempts policed id cancel
 -- reply: 1; 0 if it is not there
 -- safe: yes
--- use: kept gates leases
+-- use: kept lining
 
 local record = load(id)
 if not record then
@@ -16,7 +16,7 @@ end
 if record[STATE] == DELAYED then
   call('ZREM', delayed, id)
   settle(id, record, math.min(record[AT], now))
-  serve()
+  -- use: served
 else
   save(id, record)
 end
