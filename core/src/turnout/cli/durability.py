@@ -25,5 +25,5 @@ def durability_lines(platform: Platform) -> list[str]:
     lines = []
     for what, name, store in (("queue", names.queue, stores.queue), ("journal", names.journal, stores.journal)):
         line = f"{what}: {name}, {store.durability.value}: {_SURVIVES[store.durability]}"
-        lines.append(one_line(f"{line} ({said})" if (said := store.describe()) else line))
+        lines.append(one_line(f"{line}; {said}" if (said := store.describe()) else line))
     return lines
