@@ -286,5 +286,8 @@ async def test_durability_is_what_the_server_says(
         database = make_database(server, schema)
         await database.open()
 
-        assert PostgresJournal(database).durability is durability
+        journal = PostgresJournal(database)
+        assert journal.durability is durability
+        assert all(f"{name} is off" in journal.describe() for name, value in settings.items() if value == "off")
+        assert ("survives a loss of power" in journal.describe()) is (durability is Durability.HOST)
         await database.aclose()

@@ -143,3 +143,9 @@ def everything(error: BaseException) -> str:
         told += f"{shown!r} {shown} "
         shown = shown.__cause__ or (None if shown.__suppress_context__ else shown.__context__)
     return told
+
+
+def test_the_readme_has_every_setting() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+
+    assert [key for key, field in PostgresOptions.model_fields.items() if f"`{field.alias or key}`" not in readme] == []

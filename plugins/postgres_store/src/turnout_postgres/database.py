@@ -33,7 +33,7 @@ __all__ = ["Database", "Session"]
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
-_OLDEST: Final = 13
+_OLDEST: Final = 14
 """The oldest PostgreSQL that this is for."""
 
 _PAUSE_S: Final = 0.05
@@ -136,6 +136,7 @@ class Database:
             "idle_in_transaction_session_timeout": bound_ms,
             "lock_timeout": "0",
         }
+        self._described = "PostgreSQL"
         self._opening = asyncio.Lock()
         self._checked = False
         self._closed = False
@@ -160,7 +161,7 @@ class Database:
                 found = await self.run(lambda session: session.one(_CHECKS))
                 assert found is not None
                 self._check_server(*found[:3])
-                self.durability = Durability.HOST if _is_safe(*found[3:]) else Durability.PROCESS
+                self._learn(*found)
                 if check_tables:
                     await self._check_tables()
             except BaseException:
@@ -201,6 +202,10 @@ class Database:
     async def migrations(self) -> Migrations:
         """The versions of the tables: which there are, which were applied."""
         return await self.run(Migrations.read)
+
+    def describe(self) -> str:
+        """The server and what its commits survive, for people."""
+        return self._described
 
     async def aclose(self) -> None:
         """Let go of all connections. Idempotent."""
@@ -248,6 +253,13 @@ class Database:
         if standby:
             raise BackendError("PostgreSQL: the server is a standby, which takes no writes: name the primary")
 
+    def _learn(self, version: int, encoding: str, standby: bool, *settings: str) -> None:
+        """What commits survive, by the server's own settings."""
+        risky = _risks(*settings)
+        self.durability = Durability.PROCESS if risky else Durability.HOST
+        survives = f"a loss of power may cost the last commits: {risky}" if risky else "survives a loss of power"
+        self._described = f"PostgreSQL {version // 10000}, schema {self.schema}: {survives}"
+
     async def _check_tables(self) -> None:
         found = await self.migrations()
         if self._options.migrate and found.pending:
@@ -285,6 +297,7 @@ def _without(error: Exception, password: str) -> Exception | None:
     return None if password and password in str(error) else error
 
 
-def _is_safe(fsync: str, full_page_writes: str, synchronous_commit: str) -> bool:
-    """Whether what was committed survives a loss of power."""
-    return fsync == "on" and full_page_writes == "on" and synchronous_commit != "off"
+def _risks(fsync: str, full_page_writes: str, synchronous_commit: str) -> str:
+    """The settings because of which a loss of power loses what was committed; empty: none."""
+    given = {"fsync": fsync, "full_page_writes": full_page_writes, "synchronous_commit": synchronous_commit}
+    return ", ".join(f"{name} is off" for name, value in given.items() if value == "off")

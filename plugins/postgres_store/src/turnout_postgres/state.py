@@ -122,6 +122,9 @@ class PostgresState(StateStore):
         rows = await self._database.run(lambda session: session.rows(_KEYS, _scope(scope), start, len(start)))
         return [key.decode("utf-8", "surrogatepass") for (key,) in rows]
 
+    def describe(self) -> str:
+        return self._database.describe()
+
     async def close(self) -> None:
         """The database belongs to the caller."""
 

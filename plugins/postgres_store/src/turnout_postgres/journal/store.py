@@ -139,6 +139,9 @@ class PostgresJournal(Journal):
         if ids:
             await self._database.run(partial(_clear, now=self._now()))
 
+    def describe(self) -> str:
+        return self._database.describe()
+
     async def close(self) -> None:
         """As promised; the database stays open, it belongs to the caller."""
         await self._writer.close()

