@@ -5,7 +5,7 @@ its line mean:
 
     ```sh                      run; it must succeed
     ```sh exit=1               run; it must end with this status
-    ```sh background           run until the page ends; it is up once it says `serving on`
+    ```sh background           run until the page ends; it is up once it says `serving on` or `takes executions`
     ```text                    after a `sh` fence: what that printed, ids, times and durations aside; a line `...` stands for any lines
     ```yaml FILE               written to FILE (also js, json, python, toml); without FILE, checked as it stands
     ```python append FILE      added at the end of FILE
@@ -177,7 +177,7 @@ class PageRun:
             )
         self._background.append(process)
         deadline = time.monotonic() + _COMMAND_S
-        while "serving on" not in (text := log.read_text()):
+        while not any(sign in (text := log.read_text()) for sign in _UP):
             assert process.poll() is None, f"{fence}: ended with {process.returncode}\n{text}"
             assert time.monotonic() < deadline, f"{fence}: did not come up\n{text}"
             time.sleep(0.02)
@@ -199,6 +199,9 @@ def _free_port() -> int:
         port: int = listener.getsockname()[1]
         return port
 
+
+_UP = ("serving on", "takes executions")
+"""What a process in the background says once it is up."""
 
 _CHANGING = (
     (re.compile(r"\b[0-9a-f]{40,64}\b"), "HASH"),
