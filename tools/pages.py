@@ -104,7 +104,7 @@ class PageRun:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._background:
+        for process in reversed(self._background):  # what came first serves the others
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(timeout=20)
 
