@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 from turnout.engine.history import History, is_below
@@ -51,9 +52,16 @@ class ExecutionTrace:
         self._history = history
         self._plan = plan
         self._outer = trace_context(info.traceparent, info.tracestate)
-        self._root = _root(info, history.reopened_at, self._outer, tracing)
         self._fold = Fold(history, self._parent) if tracing is not None and self._root.sampled else None
         self._worker = ""
+
+    @cached_property
+    def _root(self) -> TraceContext:
+        """The execution's span. One that a person put back has ended before: what follows is a span below the first."""
+        root, reopened_at = execution_context(self._info), self._history.reopened_at
+        if self._outer is None and self._tracing is not None:
+            root = replace(root, sampled=is_sampled(root.trace_id, self._tracing.sample))
+        return root if reopened_at is None else root.at(derived_span_id(root.span_id, "reopened", reopened_at))
 
     def context(self, path: str, attempt: int) -> TraceContext | None:
         """The span that requests of this attempt are made in; None where there is no trace to be a part of."""
@@ -254,16 +262,6 @@ def trace_end(tracing: Tracing | None, history: History, event: Ended, plan: Flo
     """Export the span of an execution that is given its end without being run; with its `plan` those of steps it had begun."""
     if tracing is not None and history.info is not None:
         ExecutionTrace(tracing, history, plan).observe(event)
-
-
-def _root(
-    info: ExecutionInfo, reopened_at: float | None, outer: TraceContext | None, tracing: Tracing | None
-) -> TraceContext:
-    """The execution's span. One that a person put back has ended before: what follows is a span below the first."""
-    root = execution_context(info)
-    if outer is None and tracing is not None:
-        root = replace(root, sampled=is_sampled(root.trace_id, tracing.sample))
-    return root if reopened_at is None else root.at(derived_span_id(root.span_id, "reopened", reopened_at))
 
 
 def _static(path: str) -> str:

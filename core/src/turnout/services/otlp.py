@@ -34,6 +34,7 @@ _BATCH: Final = 512
 _GATHER_S: Final = 1.0
 _SEND_S: Final = 10.0
 _FLUSH_S: Final = 3.0
+_LET_GO_S: Final = 0.2
 _PATH: Final = "/v1/traces"
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _TIMEOUTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")
@@ -155,7 +156,7 @@ class OtlpTraces:
             self._changed.notify()
         self._thread.join(flush_s)
         self._sender.shutdown()  # a batch that is being tried again is given up
-        self._thread.join(flush_s)
+        self._thread.join(_LET_GO_S)
         with self._changed:
             self.dropped += len(self._spans)
             self._spans.clear()
