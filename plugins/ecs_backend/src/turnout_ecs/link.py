@@ -44,7 +44,7 @@ class Link:
         opened: Callable[[Link, Ask], Awaitable[None]],
         send_again: Callable[[Command], None],
         refused: Callable[[Link, Command, str], None],
-        pushed: Callable[[bytes, bytes], None],
+        pushed: Callable[[Link, bytes, bytes], None],
         broken: Callable[[Link, BackendError], None],
     ) -> None:
         self.address = address
@@ -99,6 +99,13 @@ class Link:
             self._wire.send(self._subscription(channel))
         else:
             self._connect()
+
+    def listen_no_more(self, channel: bytes) -> None:
+        """Another server has the channel's key now."""
+        if channel in self._channels:
+            self._channels.remove(channel)
+            if self._wire is not None:
+                self._wire.send(self._subscription(channel, word="UNSUBSCRIBE"))
 
     def take_waiting(self) -> Sequence[Command]:
         """What was not sent yet, for another link."""
@@ -181,8 +188,8 @@ class Link:
             raise BackendError(f"Redis at {self.address} is version {text}; Turnout needs 6.2 or newer")
         return answer
 
-    def _subscription(self, channel: bytes) -> Command:
-        subscription = self._command(["SUBSCRIBE", channel])
+    def _subscription(self, channel: bytes, *, word: str = "SUBSCRIBE") -> Command:
+        subscription = self._command([word, channel])
         subscription.future.add_done_callback(_look)
         return subscription
 
@@ -215,7 +222,7 @@ class Link:
 
     def _push(self, message: Sequence[Any]) -> None:
         if message[0] == b"message":
-            self._pushed(message[1], message[2])
+            self._pushed(self, message[1], message[2])
 
     def _lose(self, opened: Sequence[Wire], unanswered: Sequence[Command]) -> None:
         error = BackendError(

@@ -128,9 +128,11 @@ class Router:
             )
         return self._links[host, port]
 
-    def _pushed(self, channel: bytes, message: bytes) -> None:
-        if channel in self._heard:
-            self._heard[channel][1](message)
+    def _pushed(self, link: Link, channel: bytes, message: bytes) -> None:
+        """In a cluster every node passes on what is published at any: the one with the key counts."""
+        key, heard = self._heard.get(channel, (b"", None))
+        if heard is not None and link is self._link_of(key):
+            heard(message)
 
     async def _opened(self, link: Link, ask: Ask) -> None:
         if self._address.cluster is False or link.hello.get(b"mode") != b"cluster":
@@ -149,7 +151,10 @@ class Router:
             slots.update(dict.fromkeys(range(first, last + 1), master))
         self._slots = slots
         for channel, (key, _) in self._heard.items():
-            slots.get(slot_of(key), self._seed).listen(channel)
+            owner = slots.get(slot_of(key), self._seed)
+            for other in [other for other in self._links.values() if other is not owner]:
+                other.listen_no_more(channel)
+            owner.listen(channel)
         for one in list(self._links.values()):
             for command in one.take_waiting():
                 (slots.get(slot_of(command.key), self._seed) if command.key else one).send(command)

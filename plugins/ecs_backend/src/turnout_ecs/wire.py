@@ -20,6 +20,7 @@ from turnout_ecs.scripts import Script
 __all__ = ["Command", "Wire"]
 
 _MORE: Final = object()
+_ANSWERS: Final = frozenset({b"subscribe", b"unsubscribe"})
 
 
 class Command:
@@ -106,7 +107,7 @@ class Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Of uvloop's, which does not say that it is one.
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=1 << 30)
 
     def data_received(self, data: bytes) -> None:
@@ -130,7 +131,7 @@ class Wire(asyncio.Protocol):
 
     def _receive(self, reply: Any) -> None:
         if type(reply) is hiredis.PushNotification:
-            if reply[0] == b"subscribe" and self._unanswered:
+            if reply[0] in _ANSWERS and self._unanswered:
                 self._unanswered.popleft().succeed(reply)  # a subscription is answered by a push, in its turn
             else:
                 self._pushed(reply)

@@ -1,12 +1,10 @@
-"""The queue's contract on Redis, on every kind of server that this machine has."""
+"""The queue's contract on Redis, on each version of the server that this machine has."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from turnout.interfaces.queue import Queue
@@ -22,13 +20,9 @@ from turnout_ecs.testing.servers import RedisServer
 
 
 class TestRedisQueue(QueueContract):
-    shards = 1
+    """On each version of the server that there is here."""
 
-    @pytest_asyncio.fixture
-    async def connection(self, redis_server: RedisServer) -> AsyncIterator[Connection]:
-        connection = Connection(Address.parse(redis_server.url))
-        yield connection
-        await connection.aclose()
+    shards = 1
 
     @pytest.fixture
     def make_queue(self, connection: Connection, prefix: str) -> MakeQueue:
@@ -78,11 +72,11 @@ class _OwnConnection(RedisQueue):
         await self.own.aclose()
 
 
-def test_random_calls_agree_with_the_model(redis_server: RedisServer, prefix: str) -> None:
+def test_random_calls_agree_with_the_model(server: RedisServer, prefix: str) -> None:
     numbers = itertools.count()
     machine = queue_machine(
         lambda clock, policies: _OwnConnection(
-            Connection(Address.parse(redis_server.url)), f"{prefix}-{next(numbers)}", clock, policies
+            Connection(Address.parse(server.url)), f"{prefix}-{next(numbers)}", clock, policies
         )
     )
 
