@@ -43,6 +43,8 @@ def execution(id: str = "e1", *, at: float = 1000.0, **fields: Any) -> Execution
         "flow": "import",
         "settings": "s1",
         "trigger": Encoded(json=b'{"body": 1}'),
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "tracestate": "vendor=1",
     }
     return ExecutionInfo(id=id, created_at=at, **{**usual, **fields})
 
