@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,16 @@ import pytest_asyncio
 from turnout.errors import BackendError
 from turnout.interfaces.journal import Row
 from turnout.interfaces.opening import Opening
+from turnout.interfaces.state import StateScope
 from turnout.testing.journal import JournalContract, MakeJournal
 from turnout.testing.state import StateStoreContract
 from turnout_ecs.connection import Connection
 from turnout_ecs.journal.journal import RedisJournal
-from turnout_ecs.options import Address
+from turnout_ecs.server import Server
 from turnout_ecs.state.state import RedisState
 from turnout_ecs.testing.ageing import AgeingClock
-from turnout_ecs.testing.servers import RedisServer
+from turnout_ecs.testing.servers import RedisServer, free_port
+from turnout_ecs.testing.tls import find_binary_with_tls, write_certificate
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -30,29 +33,52 @@ def rules() -> list[str]:
     return text[1].replace("\\\n", " ").split()
 
 
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        server.command("ACL", "SETUSER", "turnout", *rules())
-        yield server
+@dataclass(frozen=True, kw_only=True)
+class Guarded:
+    """A server, and the options of the user who may do what the README says."""
+
+    server: RedisServer
+    options: dict[str, str]
+
+
+def guard(server: RedisServer) -> None:
+    server.command("ACL", "SETUSER", "turnout", *rules())
+
+
+@pytest.fixture(scope="module", params=["plain", "encrypted"])
+def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    directory = tmp_path_factory.mktemp("redis")
+    if request.param == "plain":
+        with RedisServer(directory) as server:
+            guard(server)
+            yield Guarded(server=server, options={"url": f"redis://turnout:secret@127.0.0.1:{server.port}"})
+        return
+    binary, port = find_binary_with_tls(), free_port()
+    if binary is None:
+        pytest.skip("no redis-server or valkey-server built with TLS on the PATH")
+    settings = {"tls-port": str(port), **write_certificate(directory)}
+    with RedisServer(directory, binary=binary, settings=settings) as server:
+        guard(server)
+        url = f"rediss://turnout:secret@localhost:{port}"
+        yield Guarded(server=server, options={"url": url, "tls_ca_file": str(directory / "ca.pem")})
 
 
 @pytest.fixture
-def guarded(started: RedisServer) -> RedisServer:
-    started.command("FLUSHALL")
+def guarded(started: Guarded) -> Guarded:
+    started.server.command("FLUSHALL")
     return started
 
 
-@pytest.fixture
-def url(guarded: RedisServer) -> str:
-    return f"redis://turnout:secret@127.0.0.1:{guarded.port}"
+@pytest_asyncio.fixture
+async def opening(guarded: Guarded, tmp_path: Path) -> AsyncIterator[Opening]:
+    opening = Opening(directory=tmp_path, name="redis", options=guarded.options)
+    yield opening
+    await opening.shared.aclose()
 
 
 @pytest_asyncio.fixture
-async def connection(url: str) -> AsyncIterator[Connection]:
-    connection = Connection(Address.parse(url))
-    yield connection
-    await connection.aclose()
+async def connection(opening: Opening) -> Connection:
+    return (await Server.of(opening)).connection
 
 
 class TestRedisJournalAsARestrictedUser(JournalContract):
@@ -63,28 +89,23 @@ class TestRedisJournalAsARestrictedUser(JournalContract):
 
 class TestRedisStateAsARestrictedUser(StateStoreContract):
     @pytest.fixture
-    def clock(self, guarded: RedisServer) -> AgeingClock:
-        return AgeingClock([guarded])
+    def clock(self, guarded: Guarded) -> AgeingClock:
+        return AgeingClock([guarded.server])
 
     @pytest.fixture
     def store(self, connection: Connection) -> RedisState:
         return RedisState(connection)
 
 
-async def test_that_user_can_open_them(tmp_path: Path, url: str) -> None:
-    opening = Opening(directory=tmp_path, name="redis", options={"url": url})
-
-    journal = await RedisJournal.connect(opening)
+async def test_that_user_can_open_them(opening: Opening) -> None:
+    journal, state = await RedisJournal.connect(opening), await RedisState.connect(opening)
 
     assert await journal.begin("e1", [Row("step", b"x")])
-    await opening.shared.aclose()
+    assert await state.get(StateScope(tenant="t", instance="i"), "key") is None
 
 
-async def test_keys_of_another_prefix_are_refused_and_the_password_is_not_shown(url: str) -> None:
-    connection = Connection(Address.parse(url))
-
+async def test_keys_of_another_prefix_are_refused_and_the_password_is_not_shown(connection: Connection) -> None:
     with pytest.raises(BackendError, match="does not permit") as caught:
         await RedisJournal(connection, prefix="another").begin("e1", [Row("step", b"x")])
 
     assert "secret" not in str(caught.value)
-    await connection.aclose()
