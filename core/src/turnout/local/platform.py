@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +15,7 @@ from turnout.engine.engine import Engine
 from turnout.engine.history import History
 from turnout.engine.outcome import Finished, Suspended
 from turnout.engine.tracing import Tracing
-from turnout.errors import BackendError, SettingsError, StepError
+from turnout.errors import SettingsError, StepError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.connector import Connector
 from turnout.interfaces.queue import QueueCapability
@@ -54,7 +53,6 @@ _HOLD_S = 60.0
 _POLL_S = 0.2
 _DRAIN_S = 3.0
 """Somebody at a terminal waits for the end: what takes longer is handed back, to go on at the next start."""
-_log = logging.getLogger("turnout.platform")
 
 Observer = Callable[[str, Event], None]
 
@@ -311,11 +309,8 @@ class Platform:
             await service.stop()
         self._started.clear()
         await self.runner.stop()  # it may beat without having been started
-        try:
-            if record:
-                await self.metadata.catch_up()
-        except BackendError as error:
-            _log.warning("records are behind; the next start goes on: %s", error)
+        if record:
+            await self.metadata.finish()
         await self.engine.close()
         if self._traces is not None:
             await asyncio.to_thread(self._traces.close)

@@ -7,6 +7,7 @@ anything. What it has recorded to the end is forgotten by the journal.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable, Sequence
 from typing import assert_never
@@ -40,6 +41,7 @@ from turnout.services.roots import below
 __all__ = ["Metadata", "batch_of"]
 
 _BATCH = 2000
+_FINISH_S = 5.0
 _FROM_OUTSIDE = ("signalled", "cancel")
 _log = logging.getLogger("turnout.metadata")
 
@@ -71,14 +73,22 @@ class Metadata(Service):
 
     async def stop(self) -> None:
         if self._task is not None:
-            async with self._one:  # never between recording an end and forgetting its rows
-                self._task.cancel()
+            with contextlib.suppress(TimeoutError):
+                # Not between recording an end and forgetting its rows, unless a store does not answer.
+                async with asyncio.timeout(_FINISH_S), self._one:
+                    self._task.cancel()
+            self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        await self.finish()
+
+    async def finish(self) -> None:
+        """As `catch_up`, but a store that does not answer is waited for some seconds only: the next start goes on."""
         try:
-            await self.catch_up()
-        except BackendError as error:
-            _log.warning("records are behind; the next start goes on: %s", error)
+            async with asyncio.timeout(_FINISH_S):
+                await self.catch_up()
+        except (BackendError, TimeoutError) as error:
+            _log.warning("records are behind; the next start goes on: %s", str(error) or "a store does not answer")
 
     async def catch_up(self) -> None:
         """Record everything that the journal has now. `BackendError` if a store fails; the next call goes on.
