@@ -20,7 +20,7 @@ from turnout.model.events import Accepted, Ended, Event, StepEnded
 __all__ = ["JOURNAL", "QUEUE", "Fate", "Forgetful", "Watched", "watched_connectors", "watched_sandbox"]
 
 JOURNAL = ("begin", "open", "append", "barrier", "signal", "fence", "forget")
-QUEUE = ("put", "claim", "take", "extend", "complete", "release", "fail", "reap")
+QUEUE = ("put", "claim", "take_many", "extend", "complete", "release", "fail", "reap")
 
 
 @dataclass

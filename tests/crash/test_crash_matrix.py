@@ -325,7 +325,7 @@ async def test_death_while_going_on_is_gone_on_from_as_well(tmp_path: Path) -> N
             await die(case, ("sandbox.run after", 1))
             assert await case.do("recover") == 0, case.log()
             points = [point for point in case.points() if not point[0].startswith(("queue.take", "queue.extend"))]
-        taking = ("queue.take after", 0)
+        taking = ("queue.take_many after", 0)
 
         faults = await tried.every([*points, taking], check_second_death)
 
