@@ -293,9 +293,13 @@ class Cluster:
                     await asyncio.sleep(_PAUSE_S)
         return await self._nursery.orphans()
 
+    def log(self, name: str) -> str:
+        """What all processes whose names begin so have logged."""
+        logs = sorted(self.directory.glob(f"{name}*.log"))
+        return "".join(log.read_text(encoding="utf-8", errors="replace") for log in logs)
+
     def _log(self, name: str) -> str:
-        log = self.directory / f"{name}.log"
-        return log.read_text(encoding="utf-8", errors="replace")[-2000:] if log.exists() else ""
+        return self.log(name)[-2000:]
 
     def _open_pipe(self) -> int:
         path = self.directory / "trace"

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import random
+import resource
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from turnout_ecs.testing.servers import RedisServer
+from turnout_postgres.standins.server import PostgresServer
 
 from tests.chaos.cluster import Cluster
 from tests.chaos.fate import POINTS
+from tests.chaos.proxy import Proxy
 
-__all__ = ["kill_at_every_point", "kill_at_random", "stop_longer_than_the_lease"]
+__all__ = [
+    "full_disk",
+    "kill_at_every_point",
+    "kill_at_random",
+    "pester",
+    "restart",
+    "stop_longer_than_the_lease",
+    "unreachable",
+]
 
 _REACHED_S = 20.0
 """How long a process may take to reach the point that it dies at."""
@@ -55,3 +70,46 @@ async def stop_longer_than_the_lease(cluster: Cluster, index: int = 0) -> None:
     life.send(signal.SIGSTOP)
     await asyncio.sleep(cluster.shape.lease_s * 1.5)
     life.send(signal.SIGCONT)
+
+
+async def restart(server: RedisServer | PostgresServer, *, crash: bool) -> None:
+    """Stopped as an operator does, or killed; and started with what it has on its disk."""
+    await asyncio.to_thread(lambda: server.restart(crash=crash))
+
+
+async def unreachable(proxy: Proxy, seconds: float, *, silent: bool) -> None:
+    """Whoever connects is refused; or, `silent`, nobody is told anything."""
+    async with proxy.silent() if silent else proxy.refusing():
+        await asyncio.sleep(seconds)
+
+
+async def pester(proxy: Proxy, times: int, *, seed: int = 0) -> None:
+    """A bad network: connections are cut, cut in the middle of an answer, half closed, slow."""
+    chance = random.Random(seed)
+    for _ in range(times):
+        await asyncio.sleep(chance.uniform(0.05, 0.3))
+        match chance.randrange(4):
+            case 0:
+                proxy.cut()
+            case 1:
+                proxy.cut_in_reply(chance.randrange(1, 200))
+            case 2:
+                proxy.half_close()
+            case _:
+                async with proxy.slow(0.05):
+                    await asyncio.sleep(0.3)
+
+
+@asynccontextmanager
+async def full_disk(cluster: Cluster, *, beyond_bytes: int) -> AsyncIterator[None]:
+    """No process can write a file beyond this size; as on a full disk, what is small still finds a gap. Works without root,
+    and for processes that run."""
+    changed = [cluster.front, *cluster.workers]
+    for life in changed:
+        resource.prlimit(life.pid, resource.RLIMIT_FSIZE, (beyond_bytes, resource.RLIM_INFINITY))
+    try:
+        yield
+    finally:
+        for life in changed:
+            if life.alive:
+                resource.prlimit(life.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

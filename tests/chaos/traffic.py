@@ -15,7 +15,7 @@ from tests.chaos.workloads import WORKLOADS
 
 __all__ = ["MIX", "Traffic", "traffic"]
 
-MIX: Mapping[str, int] = {"orders": 6, "loop": 2, "upsert": 8, "plain": 3, "callback": 2}
+MIX: Mapping[str, int] = {"orders": 6, "loop": 2, "fifo": 6, "upsert": 2, "plain": 3, "callback": 2}
 """How many of each among so many."""
 
 _FORGOTTEN_S = 10.0

@@ -82,6 +82,8 @@ def _reap(children: set[int]) -> None:
 def main() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     registry = load_registry(Settings(root=Path.cwd()))
+    # What children would import one after the other is here before the first is born.
+    assert all((registry.connectors, registry.queues, registry.stores, registry.sandboxes))
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
