@@ -60,7 +60,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """The right to run an execution until `expires_at` (seconds since the epoch).
+    """The right to run an execution until `expires_at` (seconds since the epoch, by the queue's clock).
 
     `token` is larger than that of every earlier lease of the same id; `attempt` counts claims in a row that ended
     neither in `complete` nor in `release`, this one included. `superseded_by` is the id of the message that took its

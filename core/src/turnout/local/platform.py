@@ -38,6 +38,7 @@ from turnout.services.executions import Executions
 from turnout.services.ingress import CallbackUrls, Ingress
 from turnout.services.metadata import Metadata
 from turnout.services.otlp import OtlpTraces, open_traces
+from turnout.services.queue_time import QueueTime
 from turnout.services.recovery import Recovery
 from turnout.services.runner import Runner, RunnerOptions, RunnerWatch
 from turnout.services.submission import Instance, Submission, message_of
@@ -83,13 +84,14 @@ class Platform:
         self.endings = Endings()
         self.metadata = Metadata(stores.journal, stores.records, stores.clock)
         self.callbacks = CallbackUrls(public_url, stores.keys.derive("callbacks"))
+        self._time = QueueTime(stores.clock, settings.queue.lease_s)
         self.backends = self._backends(registry.connectors)
         self.engine = Engine(self.backends)
         self.submission = Submission(backends=self.backends, queue=stores.queue)
         self.recovery = Recovery(
             stores.queue,
             stores.journal,
-            stores.clock,
+            self._time,
             message_of=message_of,
             observe=self._observe,
             tracing=self.backends.tracing,
@@ -99,12 +101,13 @@ class Platform:
             self.engine,
             stores.queue,
             stores.journal,
-            stores.clock,
+            self._time,
             worker=self._lock.name,
             options=RunnerOptions(
                 concurrency=settings.runner.concurrency, lease_s=settings.queue.lease_s, drain_s=drain_s
             ),
             open_queue=stores.another_queue if stores.queue.durability is not Durability.MEMORY else None,
+            given=self._time.given,
             given_up=self.recovery.bury,
             watch=watch,
         )
@@ -157,7 +160,7 @@ class Platform:
             connectors=connectors,
             bundles=stores.bundles,
             instances=self.instances,
-            clock=stores.clock,
+            clock=self._time,
             key=stores.keys.derive("executions"),
             secret=stores.references.resolve,
             observe=self._observe,

@@ -73,8 +73,8 @@ class RunnerOptions:
 
 
 class Runner(Service):
-    """Takes and runs executions between `start` and `stop`. `open_queue` lets leases be renewed from a thread; `given_up` is
-    called when an execution may have used up its attempts."""
+    """Takes and runs executions between `start` and `stop`. `open_queue` lets leases be renewed from a thread; `given` is
+    called with each lease, `given_up` when an execution may have used up its attempts."""
 
     name = "runner"
 
@@ -88,6 +88,7 @@ class Runner(Service):
         worker: str,
         options: RunnerOptions | None = None,
         open_queue: OpenQueue | None = None,
+        given: Callable[[Lease], None] = lambda lease: None,
         given_up: Callable[[], Awaitable[None]] | None = None,
         watch: RunnerWatch | None = None,
     ) -> None:
@@ -97,6 +98,7 @@ class Runner(Service):
         self._queue = queue
         self._journal = journal
         self._clock = clock
+        self._given = given
         self._given_up = given_up
         self._watch = watch or _Unwatched()
         self.heartbeat = Heartbeat(
@@ -204,6 +206,7 @@ class Runner(Service):
         if (before := self._held.get(id)) is not None:
             before[1].leave()  # its lease was lost, and the queue gave it to us again before we were told
         held = self._held[id] = (lease, running)
+        self._given(lease)
         self.heartbeat.hold(lease)
         try:
             outcome = await self._run(lease, running)
