@@ -24,7 +24,7 @@ __all__ = ["Router", "slot_of"]
 Word = str | bytes | int | float
 Heard = Callable[[bytes], None]
 
-_TAG: Final = re.compile(rb"\{([^}]+)\}")
+_TAG: Final = re.compile(rb"\{([^}]*)\}")
 _SLOTS: Final = 16384
 _TRY_AGAIN_S: Final = 0.05
 _FOR_A_WHILE: Final = ("LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "BUSY ")
@@ -35,7 +35,7 @@ _NOT_DONE_HERE: Final = ("MOVED", "ASK ", "NOSCRIPT", *_FOR_A_WHILE)
 def slot_of(key: bytes) -> int:
     """The cluster's slot of a key: of its hash tag, if it has one (the Redis Cluster specification)."""
     tag = _TAG.search(key)
-    return crc_hqx(tag[1] if tag else key, 0) % _SLOTS
+    return crc_hqx(tag[1] if tag and tag[1] else key, 0) % _SLOTS
 
 
 class Router:

@@ -80,4 +80,4 @@ def test_random_calls_agree_with_the_model(server: RedisServer, prefix: str) -> 
         )
     )
 
-    run_state_machine_as_test(machine, settings=settings(max_examples=30, stateful_step_count=60, deadline=None))
+    run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=60, deadline=None))

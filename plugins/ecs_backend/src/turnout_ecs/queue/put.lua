@@ -38,10 +38,7 @@ local function replace(field, wait_s, longest_s)
     settle(old_id, old, math.min(old[AT], now))
   end
   call('HSET', counts, field, cmsgpack.pack({id, first_at}))
-  due_at = math.max(due_at, now + wait_s)
-  if longest_s then
-    due_at = math.min(due_at, first_at + longest_s)
-  end
+  due_at = math.max(due_at, math.min(now + wait_s, longest_s and first_at + longest_s or math.huge))
 end
 
 if kept and kept.debounce then
