@@ -27,7 +27,7 @@ Heard = Callable[[bytes], None]
 _TAG: Final = re.compile(rb"\{([^}]*)\}")
 _SLOTS: Final = 16384
 _TRY_AGAIN_S: Final = 0.05
-_FOR_A_WHILE: Final = ("LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "BUSY ")
+_FOR_A_WHILE: Final = ("LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "BUSY ")
 _NOT_DONE_HERE: Final = ("MOVED", "ASK ", "NOSCRIPT", *_FOR_A_WHILE)
 """Errors that say that nothing was done, and that trying again can help."""
 
@@ -184,7 +184,8 @@ class Router:
             return
 
     def _refused(self, link: Link, command: Command, error: str) -> None:
-        if not error.startswith(_NOT_DONE_HERE) or self._loop.time() >= command.deadline:
+        read_only = "READONLY" in error  # within the error of a script, too, whose first write it refused
+        if not (error.startswith(_NOT_DONE_HERE) or read_only) or self._loop.time() >= command.deadline:
             command.fail(_explained(link, command, error))
             return
         command.tries += 1
@@ -197,7 +198,7 @@ class Router:
             host, _, port = error.split()[2].rpartition(":")
             self._link(host or link.address.host, int(port)).send_asking(command)
         else:
-            if error.startswith("READONLY"):
+            if read_only:
                 self._map_again()
             self._loop.call_later(_TRY_AGAIN_S, self._send, command)
 
@@ -219,15 +220,15 @@ class Router:
 
 
 def _explained(link: Link, command: Command, error: str) -> BackendError:
+    # A script's error has that of the command that failed in it: it was its first write, so nothing was done.
     where = f"Redis at {link.address}"
-    if error.startswith("OOM"):
-        return Overloaded(
-            f"{where} is out of memory (maxmemory): give it more, or drain queues and journals", retry_after_s=5.0
-        )
-    if error.startswith("NOPERM"):
+    if "OOM command not allowed" in error:
+        message = f"{where} is out of memory (maxmemory): give it more, or let workers drain its queues and journals"
+        return Overloaded(message, retry_after_s=5.0)
+    if "NOPERM" in error or "can't run this command" in error:
         return BackendError(
             f"{where} does not permit {command.name} to this user: {error}; see the README of turnout-ecs for its ACL"
         )
-    if error.startswith("MISCONF"):
+    if "MISCONF" in error:
         return BackendError(f"{where} cannot write to its disk: {error}")
     return BackendError(f"{where} refused {command.name}: {error}")

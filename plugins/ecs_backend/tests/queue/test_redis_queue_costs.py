@@ -7,6 +7,7 @@ import re
 from importlib.resources import files
 
 import pytest
+from turnout.errors import Overloaded
 from turnout.interfaces.queue import Concurrency, Debounce, Message, Rate
 from turnout.model.tenancy import Policies, TenantPolicy
 from turnout.testing.clock import ManualClock
@@ -88,6 +89,22 @@ def used_bytes(server: RedisServer) -> int:
     found = re.search(rb"used_memory_dataset:(\d+)", memory)
     assert found is not None
     return int(found[1])
+
+
+async def test_a_server_without_memory_left_slows_senders_down_and_loses_nothing(
+    server: RedisServer, connection: Connection
+) -> None:
+    queue = RedisQueue(connection)
+    await queue.put(Message(id="e1", tenant="acme"))
+    server.command("CONFIG", "SET", "maxmemory", "1")
+
+    with pytest.raises(Overloaded, match="out of memory"):
+        await queue.put(Message(id="e2", tenant="acme"))
+    server.command("CONFIG", "SET", "maxmemory", "0")
+
+    assert list(await queue.missing(["e1", "e2"])) == ["e2"]
+    assert await queue.put(Message(id="e2", tenant="acme")) is True
+    assert len(await queue.take_many("host:1:a", limit=3, wait_s=0)) == 2
 
 
 async def test_a_limit_with_many_who_wait_does_not_stop_the_others(server: RedisServer, connection: Connection) -> None:
