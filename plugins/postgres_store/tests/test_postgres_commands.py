@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,3 +99,12 @@ def test_a_reference_that_leads_nowhere_is_told(run: Run, url: str, told: str) -
 
     assert status == 2
     assert told in error
+
+
+def test_its_line_in_the_help_loads_no_driver() -> None:
+    code = "import sys; from turnout.cli import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
+
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "Look after Turnout's tables in PostgreSQL." in ran.stdout
+    assert {"psycopg", "turnout_postgres.commands"} & set(ran.stderr.split()) == set()

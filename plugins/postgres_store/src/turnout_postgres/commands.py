@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
 from math import isinf
@@ -23,7 +23,7 @@ from turnout_postgres.options import PostgresOptions
 from turnout_postgres.records import PostgresRecords
 from turnout_postgres.records.pruning import sizes
 
-__all__ = ["command"]
+__all__ = ["COMMANDS"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -51,12 +51,7 @@ def _options(function: F) -> F:
     return function
 
 
-@click.group(_NAME)
-def command() -> None:
-    """Look after Turnout's tables in PostgreSQL."""
-
-
-@command.command("migrate")
+@click.command("migrate")
 @click.option("--dry-run", is_flag=True, help="Print the SQL that would run, and run nothing.")
 @_options
 def migrate(*, dry_run: bool, as_json: bool, environment: str | None, url: str | None) -> None:
@@ -76,7 +71,7 @@ def migrate(*, dry_run: bool, as_json: bool, environment: str | None, url: str |
     _with_database(run, environment, url)
 
 
-@command.command("status")
+@click.command("status")
 @_options
 def status(*, as_json: bool, environment: str | None, url: str | None) -> None:
     """Show which migrations were applied, and what commits survive."""
@@ -100,7 +95,7 @@ def status(*, as_json: bool, environment: str | None, url: str | None) -> None:
     _with_database(run, environment, url)
 
 
-@command.command("partitions")
+@click.command("partitions")
 @click.option("--ahead", type=click.IntRange(0, 365), metavar="DAYS", help="Make those of today and so many days more.")
 @_options
 def partitions(*, ahead: int | None, as_json: bool, environment: str | None, url: str | None) -> None:
@@ -122,6 +117,8 @@ def partitions(*, ahead: int | None, as_json: bool, environment: str | None, url
 
     _with_database(run, environment, url)
 
+
+COMMANDS: Mapping[str, click.Command] = {"migrate": migrate, "partitions": partitions, "status": status}
 
 _CURRENT = "nothing to apply: the tables are up to date"
 

@@ -28,6 +28,6 @@ def turnout_stores() -> Mapping[str, type]:
 
 @hookimpl
 def turnout_commands() -> Mapping[str, click.Command]:
-    from turnout_postgres.commands import command
+    from turnout_postgres.command_group import command
 
     return {"postgres": command}
