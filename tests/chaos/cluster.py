@@ -213,13 +213,24 @@ class Cluster:
             life = await self._nursery.spawn({**self._spec(name, number), "role": role, "dies_at": dies_at})
             self._lives[name] = life
             status = await asyncio.shield(life.ended)
+            self._judge(name, life, status)
             if name in self._stopping:
-                if status != 0:
-                    self._exits.append(f"{life.name} ended with {status} when it was asked to stop: {self._log(name)}")
                 return
             if status != -signal.SIGKILL:
-                self._exits.append(f"{life.name} ended with {status}: {self._log(name)}")
                 await asyncio.sleep(_AGAIN_S)
+
+    def _judge(self, name: str, life: Life, status: int) -> None:
+        """Who was not ready yet may end because its server is away, or by SIGTERM: it had nothing to lose."""
+        wanted = {0} if name in self._stopping else {-signal.SIGKILL}
+        if not self._was_ready(name, life):
+            wanted |= {os.EX_TEMPFAIL, -signal.SIGTERM, -signal.SIGKILL}
+        if status not in wanted:
+            asked = "when it was asked to stop" if name in self._stopping else "by itself"
+            self._exits.append(f"{life.name} ended with {status} {asked}: {self._log(name)}")
+
+    def _was_ready(self, name: str, life: Life) -> bool:
+        ready = self.directory / f"{name}.ready"
+        return ready.exists() and ready.read_text(encoding="utf-8") == life.name
 
     def _spec(self, name: str, number: int) -> dict[str, Any]:
         index = int(name.removeprefix("worker") or "0") if name.startswith("worker") else -1

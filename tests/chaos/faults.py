@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import resource
 import signal
@@ -14,6 +15,7 @@ from turnout_postgres.standins.server import PostgresServer
 
 from tests.chaos.cluster import Cluster
 from tests.chaos.fate import POINTS
+from tests.chaos.nursery import Life
 from tests.chaos.proxy import Proxy
 
 __all__ = [
@@ -105,11 +107,15 @@ async def full_disk(cluster: Cluster, *, beyond_bytes: int) -> AsyncIterator[Non
     """No process can write a file beyond this size; as on a full disk, what is small still finds a gap. Works without root,
     and for processes that run."""
     changed = [cluster.front, *cluster.workers]
-    for life in changed:
-        resource.prlimit(life.pid, resource.RLIMIT_FSIZE, (beyond_bytes, resource.RLIM_INFINITY))
+    _bound_files(changed, beyond_bytes)
     try:
         yield
     finally:
-        for life in changed:
-            if life.alive:
-                resource.prlimit(life.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        _bound_files(changed, resource.RLIM_INFINITY)
+
+
+def _bound_files(lives: list[Life], most_bytes: int) -> None:
+    for life in lives:
+        if life.alive:
+            with contextlib.suppress(ProcessLookupError):  # it died this moment
+                resource.prlimit(life.pid, resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))

@@ -42,8 +42,9 @@ class Life:
 
     def send(self, number: signal.Signals) -> None:
         """Nothing happens to who has ended."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
 
 class Nursery:

@@ -67,9 +67,9 @@ async def _worker(spec: Spec, registry: Registry) -> None:
     platform = await _open(spec, registry, observers=(metrics.observe,), watch=metrics, drain_s=_DRAIN_S)
     platform.recovery._sweep_s = platform.recovery._settle_s = _SWEEP_S
 
-    def tell(event: str, data: Mapping[str, object]) -> None:
+    def tell(event: str, _: Mapping[str, object]) -> None:
         if event == "ready":
-            Path(spec["ready"]).write_text(str(data["worker"]), encoding="utf-8")
+            Path(spec["ready"]).write_text(spec["life"], encoding="utf-8")
 
     try:
         await WorkerProcess(platform, metrics, address=None, tell=tell).run()
@@ -80,6 +80,10 @@ async def _worker(spec: Spec, registry: Registry) -> None:
 async def _front(spec: Spec, registry: Registry) -> None:
     """An instance `<workload>-<tenant>` of each workload for each tenant; the port stays the same over all lives."""
     platform = await _open(spec, registry)
+
+    def ready() -> None:
+        Path(spec["ready"]).write_text(spec["life"], encoding="utf-8")
+
     try:
         for project in spec["projects"]:
             integration = load_integration(Path(project["path"]) / "integration.yaml")
@@ -95,7 +99,7 @@ async def _front(spec: Spec, registry: Registry) -> None:
             Executions(stores.records, stores.payloads, platform.operations, platform.metadata),
             _Decisions(platform.operations),
         ]
-        await LocalTarget().serve(services, host="127.0.0.1", port=spec["port"])
+        await LocalTarget().serve(services, host="127.0.0.1", port=spec["port"], ready=lambda _: ready())
     finally:
         await platform.close()
 

@@ -1,7 +1,7 @@
 """Where the processes of the chaos tests come from: `python -m tests.chaos.zygote` imports everything once and forks.
 
 A command is a JSON line on stdin, `{"spawn": spec}` or `{"orphans": true}`; events are JSON lines on stdout: `ready`, `born`
-(in the order of the commands), `died`, `orphans`. It is the subreaper of all that its children leave behind, so that a Node
+(in the order of the commands), `died`, `orphans`. A child that ends with a `BackendError` has the status EX_TEMPFAIL. It is the subreaper of all that its children leave behind, so that a Node
 process which outlives its worker is found.
 """
 
@@ -23,6 +23,7 @@ from typing import Any
 
 from turnout.cli.project import load_registry
 from turnout.config import Settings
+from turnout.errors import BackendError
 
 from tests.chaos.roles import ROLES
 
@@ -45,6 +46,10 @@ def _live(spec: dict[str, Any], registry: Any) -> None:
     os.dup2(log, 2)
     try:
         asyncio.run(ROLES[spec["role"]](spec, registry))
+    except BackendError:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(os.EX_TEMPFAIL)
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
