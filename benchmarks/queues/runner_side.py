@@ -1,9 +1,9 @@
 """Turnout's side of W5 with whole executions: accepted, journalled, run by the engine to their durable end.
 
-    python -m benchmarks.queues.runner_side PROJECT submit COUNT PAUSE_S
+    python -m benchmarks.queues.runner_side PROJECT submit COUNT PAUSE_S [BYTES]
     python -m benchmarks.queues.runner_side PROJECT work COUNT      prints `ready`, then one line of JSON
 
-PROJECT holds one integration whose flow `main` does nothing. `work` is what `turnout worker` runs: the runner alone.
+PROJECT holds one integration with a flow `main`; its trigger's body is a JSON document of BYTES, or empty. `work` is what `turnout worker` runs: the runner alone.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ from turnout.values import Value
 AT_ONCE = 64
 
 
-async def submit(platform: Platform, file: Path, count: int, pause_s: float) -> None:
+async def submit(platform: Platform, file: Path, count: int, pause_s: float, size: int) -> None:
+    body = {"orders": [{"id": number, "note": "x" * 80} for number in range(size // 100)]}
     instance = await platform.deploy(load_integration(file), config={}, connections={})
     sent = 0
     while sent < count:
         batch = 1 if pause_s else min(AT_ONCE, count - sent)
-        await asyncio.gather(*(platform.submission.accept(instance, "main", Value({"body": {}})) for _ in range(batch)))
+        await asyncio.gather(
+            *(platform.submission.accept(instance, "main", Value({"body": body})) for _ in range(batch))
+        )
         sent += batch
         await asyncio.sleep(pause_s)
 
@@ -71,7 +74,7 @@ async def work(platform: Platform, watch: Watch) -> None:
 
 
 async def main() -> None:
-    project, command, count, *pause = sys.argv[1:]
+    project, command, count, *more = sys.argv[1:]
     watch = Watch(int(count))
     settings = load_settings(Path(project))
     platform = await Platform.open(settings, load_plugins(), observers=(watch.observe,))
@@ -79,7 +82,7 @@ async def main() -> None:
         await platform.start_sandbox()
         if command == "submit":
             [file] = find_integrations(Path(project))
-            await submit(platform, file, int(count), float(pause[0]))
+            await submit(platform, file, int(count), float(more[0]), int((*more[1:], "0")[0]))
         else:
             await work(platform, watch)
     finally:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.systems import Failed
 
-__all__ = ["Drained", "Side", "celery", "peers_python", "saq", "turnout_executions", "turnout_queue"]
+__all__ = ["SIX_STEPS", "Drained", "Side", "celery", "peers_python", "saq", "turnout_executions", "turnout_queue"]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -25,10 +25,12 @@ _SETTLED_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drained:
-    """`s` from the first message taken to the last one done; `ms` from each put to its taking."""
+    """`s` from the first message taken to the last one done; `ms` from each put to its taking; `busy_ms` how long the
+    worker was busy with each."""
 
     s: float
     ms: Sequence[float]
+    busy_ms: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,9 @@ class Side:
         )
         if done.returncode:
             raise Failed(f"{self.name} could not put: {done.stderr[-2000:]}")
+
+    def start_filling(self, count: int, more: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([*self.command, self.put, str(count), "0", *more], cwd=self.cwd)
 
     def start(self, count: int, more: Sequence[str] = ()) -> Working:
         process = subprocess.Popen(
@@ -99,14 +104,15 @@ class Working:
             output, errors = self.process.communicate(timeout=_PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            raise Failed(f"{self.side.name} did not do {self.count} within {_PATIENCE_S:.0f} s") from None
+            said = "".join(self.process.communicate())[-2000:]
+            raise Failed(f"{self.side.name} did not do {self.count} within {_PATIENCE_S:.0f} s: {said}") from None
         lines = [line for line in output.splitlines() if line.startswith("{")]
         if not lines:
             raise Failed(f"{self.side.name} measured nothing: {errors[-2000:]}")
         measured = json.loads(lines[-1])
         if len(measured["ms"]) != self.count:
             raise Failed(f"{self.side.name} did {len(measured['ms'])} of {self.count}")
-        return Drained(s=measured["s"], ms=measured["ms"])
+        return Drained(**measured)
 
 
 def peers_python(tools: Path) -> str:
@@ -135,12 +141,25 @@ def turnout_queue(url: str) -> Side:
     return Side(name="Turnout", command=[sys.executable, "-m", "benchmarks.queues.turnout_side", url])
 
 
-def turnout_executions(project: Path, url: str) -> Side:
-    """Whole executions; `project` is made anew."""
+NOTHING = "integration: noop\nflows:\n  main:\n    steps:\n      - {id: done, stop: {}}\n"
+
+SIX_STEPS = """integration: big
+flows:
+  main:
+    steps:
+      - {id: s1, action: data.write_json, with: {value: "${{ trigger.body }}"}}
+      - {id: s2, action: data.parse_json, with: {content: "${{ steps.s1 }}"}}
+      - {id: s3, action: data.write_json, with: {value: "${{ steps.s2 }}"}}
+      - {id: s4, action: data.parse_json, with: {content: "${{ steps.s3 }}"}}
+      - {id: s5, action: data.write_json, with: {value: "${{ steps.s4 }}"}}
+      - {id: s6, stop: {output: "${{ steps.s5 }}"}}
+"""
+
+
+def turnout_executions(project: Path, url: str, definition: str = NOTHING) -> Side:
+    """Whole executions of a definition; `project` is made anew."""
     project.mkdir(parents=True, exist_ok=True)
-    (project / "integration.yaml").write_text(
-        "integration: noop\nflows:\n  main:\n    steps:\n      - {id: done, stop: {}}\n"
-    )
+    (project / "integration.yaml").write_text(definition)
     (project / "turnout.toml").write_text(
         '[stores]\nqueue = "redis"\njournal = "redis"\nstate = "redis"\n'
         f'[backends.redis]\nurl = "{url}"\nprefix = "executions"\n[runner]\nconcurrency = 64\n'

@@ -42,6 +42,7 @@ def _message(tenant: str) -> Message:
 async def work(queue: Queue, count: int, busy_s: float) -> None:
     taken_ns: list[int] = []
     latencies: list[float] = []
+    busy: list[float] = []
     completing: list[asyncio.Future[bool]] = []
     print("ready", flush=True)
     while len(taken_ns) < count:
@@ -55,9 +56,10 @@ async def work(queue: Queue, count: int, busy_s: float) -> None:
                 latencies.append((now - int(lease.message.id.partition("-")[0])) / 1e6)
         if busy_s:
             await asyncio.sleep(busy_s)
+            busy.append((time.monotonic_ns() - now) / 1e6)
         completing = [asyncio.ensure_future(queue.complete(lease)) for lease in leases]
     await asyncio.gather(*completing)
-    print(json.dumps({"s": (time.monotonic_ns() - taken_ns[0]) / 1e9, "ms": latencies}), flush=True)
+    print(json.dumps({"s": (time.monotonic_ns() - taken_ns[0]) / 1e9, "ms": latencies, "busy_ms": busy}), flush=True)
 
 
 async def main() -> None:
