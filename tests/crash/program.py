@@ -16,6 +16,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -65,6 +67,13 @@ async def _open(command: Command, registry: Registry) -> Platform:
         settings=replace(backends.settings, report_every=timedelta(hours=1)),
     )
     platform.ingress._backends = platform.backends
+
+    @asynccontextmanager
+    async def another_queue() -> AsyncIterator[Any]:
+        async with stores.another_queue() as beating:
+            yield Watched(beating, "queue", QUEUE, fate)
+
+    platform.runner.heartbeat._open_queue = another_queue
     return platform
 
 

@@ -257,10 +257,14 @@ async def check_second_death(case: Case, point: Any) -> list[str]:
     """Die in the loop's second item, then at the point of the process that goes on."""
     await die(case, ("sandbox.run after", 1))
     status = await case.do("recover", at=point)
+    # What was read is written some milliseconds later: on a busy machine the first process got further before it died.
+    reached = status == KILLED or point in case.points()
     more, left = await settled(case)
     if [order.body["name"] for order in case.side.erp.accepted] != NAMES or not left.records:
         more.append(f"the ERP accepted {case.side.erp.accepted}")
-    return more if status == KILLED else [f"the second process ended with {status}", *more]
+    if status == KILLED or (status == 0 and not reached):
+        return more
+    return [f"the second process ended with {status}", *more]
 
 
 async def check_wait(case: Case, point: Any) -> list[str]:
