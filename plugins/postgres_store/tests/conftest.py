@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 from turnout_postgres.database import Database
@@ -32,16 +33,17 @@ def schema() -> str:
     return f"test_{next(_numbers)}"
 
 
-MakeDatabase = Callable[[PostgresServer, str], Database]
+MakeDatabase = Callable[..., Database]
 
 
 @pytest.fixture
 async def make_database() -> AsyncIterator[MakeDatabase]:
-    """Databases, closed at the end: not yet opened."""
+    """Makes databases of a server and a schema, with further options: to be opened by the test, closed here at the end."""
     made: list[Database] = []
 
-    def make(server: PostgresServer, schema: str) -> Database:
-        made.append(Database(server.url, PostgresOptions(url="-", namespace=schema, migrate=True)))
+    def make(server: PostgresServer, schema: str, **options: Any) -> Database:
+        given = PostgresOptions(url="-", namespace=schema, **{"migrate": True, **options})
+        made.append(Database(server.url, given))
         return made[-1]
 
     yield make

@@ -185,10 +185,11 @@ async def test_a_server_that_restarts_delays_the_journal_and_loses_nothing(make_
         await database.aclose()
 
 
-async def test_an_outage_that_does_not_end_is_an_error_in_the_end_and_later_rows_are_not_written(schema: str) -> None:
+async def test_an_outage_that_does_not_end_is_an_error_in_the_end_and_later_rows_are_not_written(
+    schema: str, make_database: Any
+) -> None:
     with PostgresServer() as server:
-        options = PostgresOptions(url="-", namespace=schema, migrate=True, timeout=0.5)
-        database = Database(server.url, options)
+        database = make_database(server, schema, timeout=0.5)
         await database.open()
         journal = PostgresJournal(database)
         await journal.begin("e1", rows("a"))

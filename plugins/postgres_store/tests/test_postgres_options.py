@@ -123,9 +123,10 @@ async def test_an_old_server_is_refused(database: Database) -> None:
         database._check_server(120010, "UTF8", False)  # noqa: FBT003 - as the server answers
 
 
-async def test_what_a_pool_that_is_used_up_waits_for_is_said(server: PostgresServer, schema: str) -> None:
-    options = PostgresOptions(url="-", namespace=schema, migrate=True, pool_max=1, timeout=0.3)
-    database = Database(server.url, options)
+async def test_what_a_pool_that_is_used_up_waits_for_is_said(
+    server: PostgresServer, schema: str, make_database: Any
+) -> None:
+    database = make_database(server, schema, pool_max=1, timeout=0.3)
     await database.open()
 
     async with database._pool.connection():

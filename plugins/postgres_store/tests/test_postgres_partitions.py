@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from typing import Any
 
 import pytest
 from turnout.interfaces.records import ExecutionChange, ExecutionQuery, RecordBatch
@@ -12,6 +13,7 @@ from turnout.testing.records import created, ended, execution, step
 from turnout_postgres.database import Database
 from turnout_postgres.records import PostgresRecords
 from turnout_postgres.records.partitions import partition_of, partitions
+from turnout_postgres.standins.server import PostgresServer
 
 DAY_S = 86_400.0
 NOON = 1_790_000_000.0 // DAY_S * DAY_S + DAY_S / 2
@@ -182,6 +184,38 @@ async def test_by_size_the_oldest_partitions_go_first(store: PostgresRecords, da
     assert {id[:2] for id in removed[:600]} == {"e0", "e1", "e2"}
     assert len(removed) < 750
     assert partition_of(NOON + 2 * DAY_S).suffix not in await suffixes(database)
+
+
+async def test_a_partition_that_somebody_reads_is_dropped_the_next_time_and_no_id_is_lost(
+    server: PostgresServer, schema: str, make_database: Any
+) -> None:
+    database = make_database(server, schema, timeout=1)
+    await database.open()
+    store = PostgresRecords(database)
+    await fill(store, 0, 5)
+    suffix = partition_of(NOON).suffix
+
+    async with database._pool.connection() as reading, reading.transaction():
+        await reading.execute(b"SET LOCAL idle_in_transaction_session_timeout TO 0")
+        await reading.execute(f'SELECT * FROM "{schema}"."executions_{suffix}"'.encode())
+        removed = await store.prune(ended_before=NOON + 2 * DAY_S)
+        while_read = await suffixes(database)
+    again = await store.prune(ended_before=NOON + 2 * DAY_S)
+
+    assert (removed, again) == (["e0"], [])
+    assert (suffix in while_read, suffix in await suffixes(database)) == (True, False)
+
+
+async def test_by_size_what_has_not_ended_is_left_as_it_is(store: PostgresRecords, database: Database) -> None:
+    await fill(store, 0, 1, status=Status.RUNNING)
+    nodes = "SELECT relfilenode FROM pg_class WHERE relname LIKE 'executions%' ORDER BY oid"
+    before = await database.run(lambda session: session.rows(nodes))
+
+    assert await store.prune(keep_bytes=0) == []
+
+    after = await database.run(lambda session: session.rows(nodes))
+    assert after[: len(before)] == before  # not written anew for nothing
+    assert await names(store) == ["e1", "e0"]
 
 
 async def deleted(database: Database) -> int:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from turnout.errors import BackendError
 from turnout.interfaces.records import ExecutionQuery, RecordBatch
 from turnout.model.execution import ErrorInfo, LogLine, Status
 from turnout.model.payload import Encoded
@@ -139,6 +140,21 @@ async def test_a_restarted_server_delays_what_is_asked_and_loses_nothing(make_da
         await asyncio.gather(restart(), write())
 
         assert len(await store.search(ExecutionQuery(limit=200))) == 100
+        await database.aclose()
+
+
+async def test_a_server_that_hangs_is_given_up_in_time(schema: str, make_database: Any) -> None:
+    with PostgresServer() as server:
+        database = make_database(server, schema, timeout=0.5)
+        await database.open()
+        store = PostgresRecords(database)
+        server.pause()
+
+        with pytest.raises(BackendError):
+            await asyncio.wait_for(store.position(), 20)
+
+        server.go_on()
+        assert await store.position() == 0
         await database.aclose()
 
 

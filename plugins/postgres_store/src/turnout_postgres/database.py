@@ -11,6 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
+import os
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, Self, TypeVar
@@ -39,6 +42,8 @@ _OLDEST: Final = 14
 _PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 """How long to wait before a broken connection is tried again: the first time, and at most."""
+
+_GRACE_S: Final = 1.0
 
 _log = logging.getLogger("turnout.postgres")
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it warns at each attempt of what we warn of once
@@ -138,6 +143,7 @@ class Database:
         }
         self._described = "PostgreSQL"
         self._opening = asyncio.Lock()
+        self._drained_at = -math.inf
         self._checked = False
         self._closed = False
 
@@ -169,35 +175,40 @@ class Database:
                 raise
             self._checked = True
 
-    async def run(self, work: Callable[[Session], Awaitable[T]]) -> T:
+    async def run(self, work: Callable[[Session], Awaitable[T]], *, patience_s: float | None = None) -> T:
         """Do `work` with a connection, and again with another if that breaks, for `timeout_s` at most. `BackendError` then,
-        and at once for what will not pass. What `work` does must be in a transaction, or harmless when done by halves."""
+        and at once for what will not pass. What `work` does must be in a transaction, or harmless when done by halves.
+
+        A server that does not answer is given up as well, `patience_s` being for what takes longer than others may wait."""
         deadline = time.monotonic() + self.timeout_s
         pause = _PAUSE_S
         while True:
+            left = max(0.001, deadline - time.monotonic())
             try:
-                async with self._pool.connection(timeout=max(0.001, deadline - time.monotonic())) as connection:
-                    return await work(self._session(connection))
+                return await self._attempt(work, left, patience_s or left)
             except (psycopg.Error, ConnectionError) as error:
                 if self._closed or not is_passing(error) or time.monotonic() + pause > deadline:
                     raise await self._told(error) from _without(error, self._password)
                 if pause == _PAUSE_S:
-                    _log.warning(
-                        "%s; trying again for %g s", translated(error, password=self._password), self.timeout_s
-                    )
+                    told = translated(error, password=self._password)
+                    _log.warning("%s; trying again for %g s", told, self.timeout_s)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
-            with contextlib.suppress(psycopg.Error):
-                await self._pool.check()  # others in the pool may have broken with it
 
-    async def transact(self, work: Callable[[Session], Awaitable[T]], *, reading: bool = False) -> T:
-        """As `run`, in one transaction."""
+    async def transact(
+        self, work: Callable[[Session], Awaitable[T]], *, reading: bool = False, patience_s: float | None = None
+    ) -> T:
+        """As `run`, in one transaction, whose statements may take `patience_s` each."""
 
         async def transaction(session: Session) -> T:
             async with session.transaction(reading=reading):
+                if patience_s is not None:
+                    await session.change(
+                        "SELECT set_config('statement_timeout', $1, true)", str(int(patience_s * 1000))
+                    )
                 return await work(session)
 
-        return await self.run(transaction)
+        return await self.run(transaction, patience_s=patience_s)
 
     async def migrations(self) -> Migrations:
         """The versions of the tables: which there are, which were applied."""
@@ -227,6 +238,18 @@ class Database:
                 return
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    async def _attempt(self, work: Callable[[Session], Awaitable[T]], left_s: float, patience_s: float) -> T:
+        async with self._pool.connection(timeout=left_s) as connection:
+            # Later than the server's own limit, which says more.
+            cutting = asyncio.get_running_loop().call_later(patience_s + _GRACE_S, _cut, connection)
+            try:
+                return await work(self._session(connection))
+            finally:
+                cutting.cancel()
+                if connection.closed and time.monotonic() - self._drained_at > 1:
+                    self._drained_at = time.monotonic()
+                    await self._pool.drain()  # the others will have broken with it
 
     async def _told(self, error: Exception) -> BackendError:
         """The error in words. Where the pool had no connection in time, the server is asked why."""
@@ -301,3 +324,10 @@ def _risks(fsync: str, full_page_writes: str, synchronous_commit: str) -> str:
     """The settings because of which a loss of power loses what was committed; empty: none."""
     given = {"fsync": fsync, "full_page_writes": full_page_writes, "synchronous_commit": synchronous_commit}
     return ", ".join(f"{name} is off" for name, value in given.items() if value == "off")
+
+
+def _cut(connection: AsyncConnection[Row]) -> None:
+    """End a connection on which nothing comes, so that whoever waits for it hears of it. To cancel in the usual way would
+    wait for the server as well."""
+    with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as end:
+        end.shutdown(socket.SHUT_RDWR)

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from turnout.errors import BackendError
 
@@ -23,13 +22,11 @@ from turnout_postgres.records.partitions import DAY_S, TABLES, Partition, drop, 
 from turnout_postgres.records.removed import knowing
 from turnout_postgres.records.writing import erase, lock_state
 
-__all__ = ["prune_by_age", "prune_by_size", "size_bytes", "sizes"]
-
-T = TypeVar("T")
+__all__ = ["PATIENCE_S", "prune_by_age", "prune_by_size", "size_bytes", "sizes"]
 
 _log = logging.getLogger("turnout.postgres")
 
-_PATIENCE_MS: Final = "600000"
+PATIENCE_S: Final = 600.0
 """How long a statement may take for which nobody waits."""
 
 _CHUNK: Final = 1000
@@ -61,7 +58,7 @@ async def size_bytes(session: Session) -> int:
 
 async def prune_by_age(database: Database, ended_before: float) -> list[str]:
     """The ids of those that this removes."""
-    ids = await _unhurried(database, partial(_remove, ended_before=ended_before))
+    ids = await database.transact(partial(_remove, ended_before=ended_before), patience_s=PATIENCE_S)
     try:
         for partition in await database.run(partitions):
             if partition.since < ended_before:
@@ -82,7 +79,7 @@ async def prune_by_size(database: Database, keep_bytes: int) -> list[str]:
                 ids += removed
                 if left is not _Left.LESS:
                     break
-                await database.run(partial(_rewrite, partition=partition))
+                await database.run(partial(_rewrite, partition=partition), patience_s=PATIENCE_S)
     except BackendError as error:
         if not ids:
             raise
@@ -96,16 +93,6 @@ class _Left(Enum):
     NOTHING = auto()
     LESS = auto()
     ALL = auto()
-
-
-async def _unhurried(database: Database, work: Callable[[Session], Awaitable[T]]) -> T:
-    """In a transaction that may take minutes."""
-
-    async def transaction(session: Session) -> T:
-        await session.change("SELECT set_config('statement_timeout', $1, true)", _PATIENCE_MS)
-        return await work(session)
-
-    return await database.transact(transaction)
 
 
 async def _excess(database: Database, partition: Partition, keep_bytes: int) -> float:
@@ -122,9 +109,9 @@ async def _excess(database: Database, partition: Partition, keep_bytes: int) -> 
 
 async def _clear(database: Database, partition: Partition, *, over: bool) -> None:
     """Drop it if all in it is removed. If its day is over and something keeps it, maybe for long: delete what is removed."""
-    if await _unhurried(database, partial(_drop_if_removed, partition=partition)) or not over:
+    if await database.transact(partial(_drop_if_removed, partition=partition), patience_s=PATIENCE_S) or not over:
         return
-    while await _unhurried(database, partial(_erase_removed, partition=partition)):
+    while await database.transact(partial(_erase_removed, partition=partition), patience_s=PATIENCE_S):
         pass
 
 
@@ -183,12 +170,18 @@ async def _remove_oldest(database: Database, partition: Partition, part: float) 
     """Delete a part of its final executions, the oldest; the ids of those that were not removed before."""
     count = await database.run(partial(_count_final, partition=partition))
     wanted = min(count, max(1, math.ceil(count * part)))
-    if wanted == count and (gone := await _unhurried(database, partial(_drop_final, partition=partition))) is not None:
+    if (
+        wanted == count
+        and (gone := await database.transact(partial(_drop_final, partition=partition), patience_s=PATIENCE_S))
+        is not None
+    ):
         return gone, _Left.NOTHING
     ids: list[str] = []
     left = _Left.ALL
     while wanted > 0:
-        erased, live = await _unhurried(database, partial(_erase_oldest, partition=partition, most=min(wanted, _CHUNK)))
+        erased, live = await database.transact(
+            partial(_erase_oldest, partition=partition, most=min(wanted, _CHUNK)), patience_s=PATIENCE_S
+        )
         ids += live
         wanted = wanted - erased if erased else 0
         left = _Left.LESS if erased else left
@@ -227,7 +220,10 @@ async def _erase_oldest(session: Session, *, partition: Partition, most: int) ->
 
 async def _rewrite(session: Session, *, partition: Partition) -> None:
     """Write its tables anew without what was deleted, which gives the space back. Only this partition waits for it."""
-    await session.change("SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '2s', false)")
+    await session.change(
+        "SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', '2s', false)",
+        str(int(PATIENCE_S * 1000)),
+    )
     try:
         for table in TABLES:
             await partition.of(session).script(f"VACUUM (FULL) {{{table}}}")

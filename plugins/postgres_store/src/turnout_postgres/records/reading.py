@@ -110,8 +110,6 @@ async def search(session: Session, query: ExecutionQuery) -> list[ExecutionRecor
 
 
 async def references(session: Session) -> set[tuple[str, str]]:
-    """To be called in a transaction: it may take minutes, and nobody waits for it."""
-    await session.change("SELECT set_config('statement_timeout', '600000', true)")
     rows = await knowing(session).rows(
         """
         SELECT tenant, payload FROM {s}.executions

@@ -64,7 +64,7 @@ class PostgresRecords(RecordStore):
         return removed
 
     async def references(self) -> set[tuple[str, str]]:
-        return await self._database.transact(reading.references)
+        return await self._database.transact(reading.references, patience_s=pruning.PATIENCE_S)
 
     async def size_bytes(self) -> int:
         return await self._database.run(pruning.size_bytes)
