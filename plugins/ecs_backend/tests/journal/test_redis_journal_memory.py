@@ -200,3 +200,20 @@ async def test_a_journal_that_was_lost_goes_on_after_the_positions_of_the_old_on
     await journal.begin("e2", [SMALL])
 
     assert [entry.execution for entry in await journal.entries(after=seen, limit=10)] == ["e2"]
+
+
+async def test_a_journal_that_lost_its_last_second_goes_on_after_what_its_readers_have_seen(
+    journal: RedisJournal, server: RedisServer
+) -> None:
+    await journal.begin("e1", [SMALL])
+    kept = (KEYS.last, KEYS.rows)
+    for key in kept:
+        server.command("COPY", key, key + b":kept")
+    await journal.begin("e2", [SMALL] * 5)
+    seen = (await journal.entries(after=0, limit=10))[-1].position
+
+    for key in kept:
+        server.command("RENAME", key + b":kept", key)
+    await journal.begin("e3", [SMALL])
+
+    assert [entry.execution for entry in await journal.entries(after=seen, limit=10)] == ["e3"]

@@ -17,16 +17,17 @@ local function keep_bodies(first)
   return true
 end
 
--- The next `count` positions follow the one returned. A new journal begins at the time in microseconds, so that readers who
--- remember a position of one that was lost still see what comes after.
+-- The next `count` positions follow the one returned. They never fall behind the time in microseconds: readers who remember
+-- a position of rows that the server has lost still see what comes after.
 local function draw(count)
-  local drawn = redis.call('INCRBY', last, count)
-  if drawn == count then
-    local now = redis.call('TIME')
-    drawn = now[1] * 1000000 + now[2] + count
-    redis.call('SET', last, string.format('%.0f', drawn))
+  local drawn = redis.call('INCRBY', last, count) - count
+  local now = redis.call('TIME')
+  local least = now[1] * 1000000 + now[2]
+  if drawn < least then
+    drawn = least
+    redis.call('SET', last, string.format('%.0f', drawn + count))
   end
-  return drawn - count
+  return drawn
 end
 
 local function note_end(execution, ended)
