@@ -133,11 +133,11 @@ class Link:
                 try:
                     async with asyncio.timeout(self.address.timeout_s):
                         self._wire = await self._open()
-                except (OSError, TimeoutError, BackendError) as fault:
+                except (OSError, ValueError, BackendError) as fault:  # ValueError: a name that no resolver takes
                     error = self._explain(fault)
                     self._broken(self, error)
                     now = loop.time()
-                    final = isinstance(fault, (BackendError, ssl.SSLCertVerificationError))
+                    final = not isinstance(fault, OSError) or isinstance(fault, ssl.SSLCertVerificationError)
                     self._fail_waiting(error, before=None if final else now)
                     if not self._waiting:
                         return
@@ -181,7 +181,9 @@ class Link:
         if password := self.address.password.reveal():
             words += ["AUTH", self.address.username or "default", password]
         words += ["SETNAME", f"turnout-{os.getpid()}"]
-        answer: Mapping[bytes, Any] = await self._ask(wire, words)
+        answer = await self._ask(wire, words)
+        if not isinstance(answer, dict) or b"version" not in answer:
+            raise BackendError(f"what answers at {self.address} is no Redis; check backends.redis.url")
         version = tuple(int(part) for part in answer[b"version"].split(b".")[:2])
         if version < _OLDEST:
             text = answer[b"version"].decode()
@@ -216,7 +218,9 @@ class Link:
             if error.startswith(_STARTING):
                 command.fail(OSError("it is starting"))
                 return
-            command.fail(BackendError(f"Redis at {self.address} refused the log-in: {error}"))
+            old = error.startswith("ERR unknown command")
+            why = "does not know HELLO; Turnout needs 6.2 or newer" if old else f"refused the log-in: {error}"
+            command.fail(BackendError(f"Redis at {self.address} {why}"))
             return
         self._refused(self, command, error)
 
@@ -233,9 +237,11 @@ class Link:
                 command.fail(ConnectionResetError("the connection was lost at once"))
             return
         self._wire = None
-        again = [command for command in unanswered if command.safe and not self._closed]
+        again: list[Command] = []
         for command in unanswered:
-            if command not in again:
+            if command.safe and not self._closed:
+                again.append(command)
+            else:
                 command.fail(error)
         self._waiting.extendleft(reversed(again))
         if not self._closed:

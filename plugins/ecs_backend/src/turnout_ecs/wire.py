@@ -138,7 +138,8 @@ class Wire(asyncio.Protocol):
         elif not self._unanswered:
             self.abort()
         elif type(reply) is hiredis.ReplyError:
-            self._refused(self._unanswered.popleft(), str(reply))
+            # A command that the server does not know comes back with its words, a password or content among them.
+            self._refused(self._unanswered.popleft(), str(reply).partition(", with args beginning with")[0])
         else:
             self._unanswered.popleft().succeed(reply)
 
