@@ -60,6 +60,22 @@ async def test_it_is_remembered_after_the_first_has_ended_until_the_window_is_ov
     assert (await shop.record(first)).info.created_at < (await shop.record(anew["execution"])).info.created_at
 
 
+@pytest.mark.parametrize("offset", range(0, 3600, 600))
+async def test_one_that_has_not_ended_counts_no_longer_than_the_window(shop: Shop, offset: int) -> None:
+    shop.clock.at += offset
+    instance = await shop.deploy(BY_ID)
+    first = await shop.accept(instance, {"id": 1})
+
+    shop.clock.at += 3590
+    soon = await shop.accept(instance, {"id": 1})
+    shop.clock.at += 20
+    later = await shop.accept(instance, {"id": 1})
+
+    assert soon == Acceptance(id=first.id, duplicate=True)
+    assert not later.duplicate
+    assert await shop.drain() == [first.id, later.id]
+
+
 async def test_what_waits_for_the_answer_of_a_duplicate_gets_the_first_ones_record(shop: Shop) -> None:
     await shop.deploy(BY_ID)
     first = said(await shop.post({"id": 1}))["execution"]

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from turnout.engine.backends import InstanceSettings
 from turnout.engine.content import Content
+from turnout.errors import BackendError
 from turnout.local.sandbox import ProcessSandbox
 from turnout.model.execution import ExecutionInfo
 from turnout.model.limits import (
@@ -274,6 +276,18 @@ async def test_a_trigger_that_retention_removed_stops_nothing(lab: Laboratory) -
     assert found.limits is not None
     assert found.limits.order
     assert "cannot be evaluated (PayloadMissing)" in found.notes[0]
+
+
+async def test_a_store_that_does_not_answer_is_the_senders_to_know(lab: Laboratory) -> None:
+    class Away:
+        async def settings(self, digest: str) -> InstanceSettings:
+            raise BackendError("the store is away")
+
+    backends = replace(lab.backends, instances=Away())
+    limits = FlowLimits(deduplicate=Deduplication(key=ACCOUNT, window_s=7.0))
+
+    with pytest.raises(BackendError, match="the store is away"):
+        await settle(backends, info(), limits, Value({"body": {"account": 1}}))
 
 
 def _with(trigger: Encoded) -> ExecutionInfo:

@@ -1,5 +1,5 @@
-"""A flow's limits, evaluated for one execution as it is accepted. Nothing in here refuses an execution: an expression that
-fails on what somebody sent is told of in the execution's log, and the limit is kept to as well as can be.
+"""A flow's limits, evaluated for one execution as it is accepted. Nothing that somebody sent refuses an execution: an expression
+that fails on it is told of in the execution's log, and the limit is kept to as well as can be.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from turnout.definition.shapes import Number
 from turnout.engine.backends import Backends
 from turnout.engine.content import Content
 from turnout.engine.frame import Frame, Renderer
-from turnout.errors import ExpressionError, StepError, TurnoutError
+from turnout.errors import BackendError, ExpressionError, PayloadMissing, StepError, TurnoutError
 from turnout.expressions import compile_template
 from turnout.model.execution import ExecutionInfo
 from turnout.model.limits import (
@@ -67,7 +67,7 @@ async def settle(
     backends: Backends, info: ExecutionInfo, limits: FlowLimits, trigger: Value | None = None, *, by_hand: bool = False
 ) -> Settled:
     """The limits of an execution that begins with `trigger` (that of `info` unless given). One that a person asked for
-    `by_hand` is neither debounced nor the same as another."""
+    `by_hand` is neither debounced nor the same as another. `BackendError` if what they are made of cannot be read now."""
     if limits == FlowLimits():
         return Settled()
     evaluation = _Evaluation(backends, info, trigger)
@@ -174,7 +174,10 @@ class _Evaluation:
 
 
 def _failed(error: TurnoutError) -> str:
+    """Why there is no value. A store that does not answer is no reason: its error is raised, so that the sender comes again."""
     match error:
+        case BackendError() if not isinstance(error, PayloadMissing):
+            raise error
         case ExpressionError():
             return f"cannot be evaluated ({error.reason})"
         case StepError():

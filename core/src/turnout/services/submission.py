@@ -115,14 +115,20 @@ class Submission:
         if settled.same:
             # The first may have come in the window before, or at a host whose clock is in the next one.
             before, id, after = (common_id(self.backends.key, info, settled, ahead=ahead) for ahead in (-1, 0, 1))
-            if known := await self.backends.journal.remembered([before, after]):
-                return await self._duplicate(known[0])
+            for known in await self.backends.journal.remembered([before, after]):
+                if not await self._is_past(known, info.created_at - settled.unique_s):
+                    return await self._duplicate(known)
             info = replace(info, id=id)
         if not await self.write(info, _logged(settled, info.created_at), unique_s=settled.unique_s):
             return await self._duplicate(info.id)
         debounce = None if settled.limits is None else settled.limits.debounce
         await self.queue.put(replace(message_of(info), debounce=debounce), delay_s=hold_s)
         return Acceptance(id=info.id)
+
+    async def _is_past(self, id: str, since: float) -> bool:
+        """Whether it is known only because it has not ended: it was accepted at `since` or before."""
+        info = History.of(await self.backends.journal.rows(id)).info
+        return info is not None and info.created_at <= since
 
     async def _duplicate(self, id: str) -> Acceptance:
         """Queues it if whoever accepted it the first time died before that."""
