@@ -5,13 +5,15 @@
 -- use: kept
 
 local done, plain, other, tenants = {}, {}, {}, {}
+local named = {}
 for n = 5, #ARGV, 2 do
   local id = ARGV[n]
   local record = held_lease(id, ARGV[n + 1])
   local at = #done + 1
   done[at] = 0
-  if record then
+  if record and not named[id] then
     done[at] = 1
+    named[id] = true
     if record[LIMITS] == '' and policed == '' then
       call('HDEL', messages, id)
       plain[#plain + 1] = id
@@ -37,10 +39,7 @@ end
 
 local freed = false
 for _, id in ipairs(other) do
-  local record = load(id)
-  if record then  -- it may have been named twice
-    freed = finish(id, record) or freed
-  end
+  freed = finish(id, load(id)) or freed
 end
 if freed then
   -- use: served

@@ -9,7 +9,7 @@
 -- counts: hash; number: the last given out; W tenant: its messages that wait; I tenant: those leased; U tenant: handed out
 --   in its turn; A gate: leased; L gate: in their tenants' lines; D tenant, key: the one to debounce.
 -- ring: sorted set, tenants with something in their line, by turn; infinity: at its cap.
--- delayed, leases, last (leases of a last attempt), dead: sorted sets of ids by time. timers: gates by time.
+-- delayed, leases, last_leases (of a last attempt), dead: sorted sets of ids by time. timers: gates by time.
 -- idle: sorted set of waiting takers, by when they are no longer believed to wait.
 local STATE, TENANT, PRIORITY, AT, SEQ, ATTEMPTS, TOKEN, WORKER, FLAGS, REASON, LIMITS, GATE, NEWER =
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
@@ -84,10 +84,10 @@ local function number(prefix)
 end
 
 -- The first of so many new numbers: for tokens, the order of puts, turns. They are larger than any before of any message,
--- and than those of a server that has lost its memory.
+-- and, since they do not fall behind the time in microseconds, than those of a server that has lost its memory.
 local function numbers(many)
   local last = call('HINCRBY', counts, 'number', many)
-  local least = math.floor(now * 1000)
+  local least = math.floor(now * 1000000)
   if last < least then
     call('HSET', counts, 'number', string.format('%d', least + many))
     return least + 1

@@ -163,6 +163,9 @@ class RedisQueue(Queue):
     async def release(self, lease: Lease, *, delay_s: float | None = 0.0) -> bool:
         return await self._end(lease, "release", repr(math.inf if delay_s is None else max(float(delay_s), 0.0)))
 
+    async def decline(self, lease: Lease, *, delay_s: float = 0.0) -> bool:
+        return await self._end(lease, "decline", repr(max(float(delay_s), 0.0)))
+
     async def fail(self, lease: Lease, *, reason: str, delay_s: float = 0.0) -> bool:
         return await self._end(lease, "fail", repr(max(float(delay_s), 0.0)), reason)
 

@@ -122,6 +122,13 @@ class Takers:
         return [], event_s
 
     async def _ask(self, shard: Shard, worker: str, limit: int, taker: _Taker | None) -> tuple[list[Lease], float]:
+        """One shard's answer. A script looks at a limited number of messages: it is asked again as long as there may be more."""
+        leases, event_s = await self._ask_once(shard, worker, limit, taker)
+        while not leases and event_s <= 0 and (taker is None or not taker.got):
+            leases, event_s = await self._ask_once(shard, worker, limit, taker)
+        return leases, event_s
+
+    async def _ask_once(self, shard: Shard, worker: str, limit: int, taker: _Taker | None) -> tuple[list[Lease], float]:
         member = b"" if taker is None else self._member(shard, taker)
         asking = shard.run("take", worker, limit, member, _BELIEVED_S)
         if taker is not None:

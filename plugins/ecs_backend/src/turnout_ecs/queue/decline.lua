@@ -1,0 +1,17 @@
+-- Give a leased message back untouched: this attempt does not count, those before it do.
+-- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
+-- args: now lease_s max_attempts policed id token delay_s
+-- reply: 1; 0 if the lease is lost
+-- use: kept lining ending
+
+local record = held_lease(id, token)
+if not record then
+  return 0
+end
+local limits = limits_of(record)
+local at_once = has(record, WOKEN) or has(record, CANCELLED)
+pull(id, record, limits)
+record[ATTEMPTS] = record[ATTEMPTS] - 1
+put_back(id, record, limits, at_once and now or now + tonumber(delay_s))
+-- use: served
+return 1
