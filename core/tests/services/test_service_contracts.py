@@ -74,4 +74,5 @@ def make_ingress(yard: Yard, *instances: Instance) -> Ingress:
             raise NotFound("instance", name)
         return known[name]
 
-    return Ingress(backends, submission, yard.stores.queue, Endings(), CallbackUrls("http://x", b"k"), instance)
+    callbacks, records = CallbackUrls("http://x", b"k"), yard.stores.records
+    return Ingress(backends, submission, yard.stores.queue, Endings(), callbacks, instance, records.get)

@@ -156,7 +156,29 @@ async def test_whoever_waits_is_answered_when_another_process_ran_the_execution(
     assert (answer.status, answer.body) == (200, b"7")
 
 
-async def test_whoever_waits_for_what_is_recorded_and_forgotten_is_sent_to_the_record(yard: Yard) -> None:
+@pytest.mark.parametrize(
+    ("steps", "expected"), [("{output: 7}", (200, 7)), ("{error: no}", (500, {"kind": "stopped", "message": "no"}))]
+)
+async def test_whoever_waits_is_answered_when_it_was_recorded_and_forgotten_between_two_looks(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, steps: str, expected: tuple[int, Any]
+) -> None:
+    monkeypatch.setattr(ingress_module, "_LOOK_S", 0.3)
+    ingress = await ingress_of(yard, flow(f"- {{id: done, stop: {steps}}}"))
+    waiting = asyncio.ensure_future(ingress.hook(request(query={"wait": "30s"})))
+    while not (unfinished := await yard.stores.journal.unfinished()):
+        await asyncio.sleep(0)
+
+    await yard.run(unfinished[0])
+    await yard.metadata.catch_up()
+    forgotten = not await yard.stores.journal.rows(unfinished[0])
+    answer = await waiting
+
+    found = content(answer)
+    assert forgotten
+    assert (answer.status, found["error"] if answer.status == 500 else found) == expected
+
+
+async def test_whoever_waits_for_what_nobody_knows_any_more_is_sent_to_the_record(yard: Yard) -> None:
     ingress = await ingress_of(yard, flow("- {id: done, stop: {output: 7}}"))
     waiting = asyncio.ensure_future(ingress.hook(request(query={"wait": "30s"})))
     while not (unfinished := await yard.stores.journal.unfinished()):

@@ -114,7 +114,13 @@ class Platform:
         self.operations = Operations(stores, self.submission, self.metadata, self.runner)
         self.dead_letters = DeadLetters(stores.queue, stores.records, self.metadata, self.recovery, self.operations)
         self.ingress = Ingress(
-            self.backends, self.submission, stores.queue, self.endings, self.callbacks, self.instances.get
+            self.backends,
+            self.submission,
+            stores.queue,
+            self.endings,
+            self.callbacks,
+            self.instances.get,
+            stores.records.get,
         )
         self.retention = Retention(stores, self.metadata, settings.storage.retention)
         self._started: list[Service] = []

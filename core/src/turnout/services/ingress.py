@@ -23,6 +23,7 @@ from turnout.interfaces.queue import Queue
 from turnout.interfaces.service import Request, Response, Route, Service
 from turnout.model.duration import parse_duration
 from turnout.model.events import Ended, Signalled
+from turnout.model.execution import ExecutionRecord
 from turnout.model.payload import INLINE_BYTES, File
 from turnout.model.trace import TraceContext, trace_context
 from turnout.services.debounced import DEBOUNCED
@@ -36,6 +37,8 @@ __all__ = ["CallbackUrls", "Ingress"]
 _JSON_BYTES = 100 * 1024 * 1024
 _LONGEST_WAIT_S = 300.0
 _LOOK_S = 0.03
+_LOOK_RARER = 1.2
+"""So an answer is late by a fifth of what the execution took at most, or a second."""
 _PRIVATE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 _PRIVATE_QUERY = frozenset({"access_token", "api_key", "apikey", "client_secret", "password", "secret", "token"})
 _CONTENT_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(;[ \w.+=\"-]*)?", re.ASCII)
@@ -75,6 +78,7 @@ class Ingress(Service):
         endings: Endings,
         callbacks: CallbackUrls,
         instance: Callable[[str], Awaitable[Instance]],
+        recorded: Callable[[str], Awaitable[ExecutionRecord | None]],
     ) -> None:
         self._backends = backends
         self._submission = submission
@@ -82,6 +86,7 @@ class Ingress(Service):
         self._endings = endings
         self._callbacks = callbacks
         self._instance = instance
+        self._recorded = recorded
 
     def routes(self) -> Sequence[Route]:
         hooks = [Route(method=method, path="/hooks/{instance}/{flow}", handle=self.hook) for method in _METHODS]
@@ -157,22 +162,28 @@ class Ingress(Service):
         return Response(headers={**headers, "content-type": "application/json"}, body=value.json)
 
     async def _ended(self, id: str, ending: asyncio.Future[Ended]) -> Ended:
-        """The end: told here, or, where another process runs the execution, looked for in the journal, ever more rarely.
-        `TimeoutError` if the journal has forgotten the execution: its record has the answer."""
+        """The end: told here, or, where another process runs the execution, looked for in the journal, ever more rarely,
+        and in the records once the journal has forgotten it. `TimeoutError` if neither has it: a person resumed it."""
         pause = _LOOK_S
         while True:
             done, _ = await asyncio.wait([ending], timeout=pause)
             if done:
                 return ending.result()
-            pause = min(2 * pause, 1.0)
+            pause = min(_LOOK_RARER * pause, 1.0)
             try:
                 rows = await self._backends.journal.rows(id)
+                if not rows:
+                    return await self._end_in_records(id)
             except BackendError:
                 continue  # it is accepted already: an outage only delays the answer
-            if not rows:
-                raise TimeoutError
             if (found := History.of(rows).ended) is not None:
                 return found
+
+    async def _end_in_records(self, id: str) -> Ended:
+        record = await self._recorded(id)
+        if record is None or record.ended_at is None:
+            raise TimeoutError
+        return Ended(at=record.ended_at, status=record.status, output=record.output, error=record.error)
 
     async def _trigger(self, instance: Instance, flow: str, request: Request) -> TriggerEvent | Response:
         """What the flow sees as `trigger`: made by the connector's trigger, or of the plain request."""
