@@ -122,7 +122,8 @@ async def test_a_lease_that_is_completed_twice_at_once_is_completed_once(
     server: RedisServer, connection: Connection
 ) -> None:
     queue = RedisQueue(connection)
-    for limits in ((), (Concurrency(key="c", most=1),)):
+    one: tuple[Concurrency, ...] = (Concurrency(key="c", most=1),)
+    for limits in ((), one):
         await queue.put(Message(id="e1", tenant="acme", concurrency=limits))
         (lease,) = await queue.take_many("host:1:a", limit=1, wait_s=0)
 
