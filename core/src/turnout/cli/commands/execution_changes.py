@@ -29,7 +29,7 @@ __all__ = ["cancel", "replay", "resume"]
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _CANCELLED_WITHIN_S = 15.0
-_detach = click.option("--detach", is_flag=True, help="Only queue it: `turnout dev` or `turnout resume` runs it.")
+_detach = click.option("--detach", is_flag=True, help="Only queue it: `turnout worker`, `dev` or `resume` runs it.")
 
 
 @click.command("cancel")
