@@ -342,7 +342,28 @@ class ClaimsTheLeased(MemoryQueue):
         return self._lease(self._entries[id], worker) if id in self._entries else None
 
 
+class CountsDeclined(MemoryQueue):
+    async def decline(self, lease: Lease, *, delay_s: float = 0.0) -> bool:
+        return await self.fail(lease, reason="declined", delay_s=delay_s)
+
+
+class ForgetsAttemptsWhenDeclined(MemoryQueue):
+    async def decline(self, lease: Lease, *, delay_s: float = 0.0) -> bool:
+        return await self.release(lease, delay_s=delay_s)
+
+
+class DeclinesForALongTime(MemoryQueue):
+    async def decline(self, lease: Lease, *, delay_s: float = 0.0) -> bool:
+        entry = self._held(lease)
+        if entry is not None:
+            entry.woken = False
+        return await super().decline(lease, delay_s=delay_s)
+
+
 CAUGHT: dict[type[MemoryQueue], list[str]] = {
+    CountsDeclined: ["a_declined_message_is_due_after_its_delay_and_the_attempt_does_not_count"],
+    ForgetsAttemptsWhenDeclined: ["a_declined_message_is_due_after_its_delay_and_the_attempt_does_not_count"],
+    DeclinesForALongTime: ["a_message_that_was_woken_during_its_lease_is_due_at_once_when_it_is_declined"],
     HandsOutTwice: [
         "a_message_is_handed_out_to_one_worker_at_a_time",
         "extend_renews_a_lease_from_now",

@@ -185,3 +185,24 @@ async def test_a_lost_lease_stops_what_ran_under_it_and_not_what_runs_under_the_
     assert first is None
     assert second is not None
     assert (await yard.record(id)).status is Status.SUCCEEDED
+
+
+async def test_of_those_that_may_kill_their_worker_one_runs_at_a_time_and_the_others_lose_no_attempt(yard: Yard) -> None:
+    gate, runner = Gate(yard), worker(yard, suspect_attempt=3, drain_s=30)
+    for _ in range(3):
+        await yard.lab.accept(HOLD)
+    fresh = await yard.lab.accept(LOOK)
+    for _ in range(2):
+        for lease in await yard.stores.queue.take_many("died", limit=3, wait_s=0):
+            await yard.stores.queue.fail(lease, reason="its worker died")
+
+    await runner.start()
+    await until(lambda: gate.entered == 1 and yard.lab.world.count("look") == 1 and runner.running == 1)
+    stats = await yard.stores.queue.stats()
+    gate.open.set()
+    await until(lambda: not runner.running)
+    await runner.stop()
+
+    assert (stats.leased, stats.ready + stats.delayed) == (1, 2)
+    assert (await yard.record(fresh)).status is Status.SUCCEEDED
+    assert (await yard.stores.queue.stats()).dead == 0

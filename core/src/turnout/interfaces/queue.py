@@ -170,6 +170,11 @@ class Queue(Openable, ABC):
         or `cancel` was called during the lease it is due at once. False if the lease is lost."""
 
     @abstractmethod
+    async def decline(self, lease: Lease, *, delay_s: float = 0.0) -> bool:
+        """Give the message back untouched, due after `delay_s`: this attempt does not count, those before it still do. If
+        `wake` or `cancel` was called during the lease it is due at once. False if the lease is lost."""
+
+    @abstractmethod
     async def fail(self, lease: Lease, *, reason: str, delay_s: float = 0.0) -> bool:
         """Give the message back, due after `delay_s`, its attempt counted; after the queue's `max_attempts` it goes
         to the dead letters instead. False if the lease is lost."""
@@ -186,8 +191,9 @@ class Queue(Openable, ABC):
     @abstractmethod
     async def reap(self, *, workers: Collection[str] = ()) -> Sequence[Lease]:
         """End every expired lease, and each that one of `workers` holds, who are known to be dead: its message goes to
-        the head of its tenant's line, or, after `max_attempts`, to the dead letters. Returns the leases ended, each with a token raised past the lost one's, with which the caller
-        fences the journal. Safe to call from many processes: each expired lease is returned once."""
+        the head of its tenant's line, or, after `max_attempts`, to the dead letters. Returns the leases ended, each with
+        a token raised past the lost one's, with which the caller fences the journal. Safe to call from many processes:
+        each lease is returned once."""
 
     @abstractmethod
     async def workers(self) -> Sequence[str]:

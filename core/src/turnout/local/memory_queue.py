@@ -122,6 +122,15 @@ class MemoryQueue(Queue):
         self._line_up(entry, now if entry.woken or entry.cancelled else due_at)
         return True
 
+    async def decline(self, lease: Lease, *, delay_s: float = 0.0) -> bool:
+        entry = self._held(lease)
+        if entry is None:
+            return False
+        now = self._clock.now()
+        entry.attempts -= 1
+        self._line_up(entry, now if entry.woken or entry.cancelled else now + max(delay_s, 0.0))
+        return True
+
     async def fail(self, lease: Lease, *, reason: str, delay_s: float = 0.0) -> bool:
         entry = self._held(lease)
         if entry is None:

@@ -104,7 +104,10 @@ class Platform:
             self._time,
             worker=self._lock.name,
             options=RunnerOptions(
-                concurrency=settings.runner.concurrency, lease_s=settings.queue.lease_s, drain_s=drain_s
+                concurrency=settings.runner.concurrency,
+                lease_s=settings.queue.lease_s,
+                drain_s=drain_s,
+                suspect_attempt=max(2, min(3, settings.queue.attempts - 1)),
             ),
             open_queue=stores.another_queue if stores.queue.durability is not Durability.MEMORY else None,
             given=self._time.given,

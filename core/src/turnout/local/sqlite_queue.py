@@ -141,11 +141,17 @@ class SQLiteQueue(Queue):
         return await self._remove(_HELD, lease.message.id, lease.token, durable=False)
 
     async def release(self, lease: Lease, *, delay_s: float | None = 0.0) -> bool:
+        return await self._give_back(lease, "0", delay_s)
+
+    async def decline(self, lease: Lease, *, delay_s: float = 0.0) -> bool:
+        return await self._give_back(lease, "attempts - 1", delay_s)
+
+    async def _give_back(self, lease: Lease, attempts: str, delay_s: float | None) -> bool:
         now = self._clock.now()
         due_at = None if delay_s is None else now + max(delay_s, 0.0)
 
         def give_back(lines: Lines) -> bool:
-            sql = f"UPDATE queue_messages SET attempts = 0 WHERE {_HELD}"  # noqa: S608 - made of constants
+            sql = f"UPDATE queue_messages SET attempts = {attempts} WHERE {_HELD}"  # noqa: S608 - made of constants
             row = lines.change(sql, lease.message.id, lease.token)
             if row is not None:
                 lines.line_up(row, now if row.woken or row.cancelled else due_at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -63,13 +64,18 @@ class _Unwatched:
 class RunnerOptions:
     """`concurrency` executions run at once. `lease_s` is the queue's lease time; leases are renewed every `beat_s`, which
     is also how soon a cancellation is learned of, and not for a loop that hangs for `stall_s`. `drain_s` is how long `stop`
-    waits for executions to finish before it hands them back."""
+    waits for executions to finish before it hands them back.
+
+    An execution that is tried for the `suspect_attempt`-th time may be what kills its workers. A worker runs one of them at a
+    time, so that none of the others is with it when it does so again.
+    """
 
     concurrency: int = 64
     lease_s: float = 30.0
     beat_s: float = 0.5
     stall_s: float = 60.0
     drain_s: float = 10.0
+    suspect_attempt: int = 3
 
 
 class Runner(Service):
@@ -113,6 +119,7 @@ class Runner(Service):
         )
         self._held: dict[str, tuple[Lease, Running]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._suspect: asyncio.Task[None] | None = None
         self._loops: list[asyncio.Task[None]] = []
         self._asking: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
@@ -184,13 +191,31 @@ class Runner(Service):
                 await self._clock.sleep(1.0)
                 continue
             for lease in leases:
-                task = asyncio.ensure_future(self._hold(lease))
-                self._tasks.add(task)
-                task.add_done_callback(self._free)
+                self._begin(lease)
+
+    def _begin(self, lease: Lease) -> None:
+        suspect = lease.attempt >= self.options.suspect_attempt
+        if suspect and self._suspect is not None:
+            task = asyncio.ensure_future(self._decline(lease))
+        else:
+            task = asyncio.ensure_future(self._hold(lease))
+            self._suspect = task if suspect else self._suspect
+        self._tasks.add(task)
+        task.add_done_callback(self._free)
 
     def _free(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        if self._suspect is task:
+            self._suspect = None
         self._freed.set()
+
+    async def _decline(self, lease: Lease) -> None:
+        """Leave it to another worker, or for later; not all of them at the same moment."""
+        try:
+            await self._queue.decline(lease, delay_s=random.uniform(0.1, 1.0))  # noqa: S311 - spreads load
+        except BackendError as error:
+            self._watch.failed("queue")
+            _log.warning("execution %s: %s", lease.message.id, error)
 
     async def _hold(self, lease: Lease) -> None:
         try:

@@ -131,6 +131,7 @@ class QueueFixtures:
         assert list(await queue.extend([lease])) == [LeaseState.LOST]
         assert await queue.complete(lease) is False
         assert await queue.release(lease) is False
+        assert await queue.decline(lease) is False
         assert await queue.fail(lease, reason="zombie") is False
         after = await queue.stats()
         assert (before.ready, before.delayed, before.leased) == (after.ready, after.delayed, after.leased)

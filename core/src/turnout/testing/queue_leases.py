@@ -103,6 +103,30 @@ class LeaseContract(QueueFixtures):
 
         assert (released, early, lease.attempt) == (True, None, 1)
 
+    async def test_a_declined_message_is_due_after_its_delay_and_the_attempt_does_not_count(
+        self, queue: Queue, clock: ManualClock
+    ) -> None:
+        await queue.put(message("e1"))
+        await queue.fail(await taken(queue), reason="once")
+        declined = await queue.decline(await taken(queue), delay_s=10)
+
+        early = await queue.take("host:1:a", wait_s=0)
+        clock.advance(10.1)
+        lease = await taken(queue)
+
+        assert (declined, early, lease.attempt) == (True, None, 2)
+
+    async def test_a_message_that_was_woken_during_its_lease_is_due_at_once_when_it_is_declined(
+        self, queue: Queue
+    ) -> None:
+        await queue.put(message("e1"))
+        lease = await taken(queue)
+        await queue.wake("e1")
+
+        await queue.decline(lease, delay_s=1000)
+
+        assert (await taken(queue)).attempt == 1
+
     async def test_a_message_released_without_a_time_waits_until_it_is_woken(
         self, queue: Queue, clock: ManualClock
     ) -> None:

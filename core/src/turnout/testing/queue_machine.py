@@ -170,6 +170,18 @@ class _QueueMachine(RuleBasedStateMachine):
             self.model.give_back(entry, now if at_once else math.inf if delay_s is None else now + delay_s)
 
     @rule(lease=leases, delay_s=_DELAYS)
+    def decline(self, lease: Lease | None, delay_s: int) -> None:
+        if lease is None:
+            return
+        declined = self.run(self.queue.decline(lease, delay_s=delay_s))
+
+        entry, now = self.model.held(lease), self.clock.now()
+        assert declined == (entry is not None)
+        if entry is not None:
+            entry.attempts -= 1
+            self.model.give_back(entry, now if entry.woken or entry.cancelled else now + delay_s)
+
+    @rule(lease=leases, delay_s=_DELAYS)
     def fail(self, lease: Lease | None, delay_s: int) -> None:
         if lease is None:
             return
