@@ -129,7 +129,7 @@ async def test_a_lease_that_is_completed_twice_at_once_is_completed_once(
 
         completed = await asyncio.gather(queue.complete(lease), queue.complete(lease))
 
-        assert completed == [True, False]
+        assert list(completed) == [True, False]
 
 
 async def test_a_limit_with_many_who_wait_does_not_stop_the_others(server: RedisServer, connection: Connection) -> None:
