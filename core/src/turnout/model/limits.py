@@ -115,9 +115,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Debounce:
-    """A message put while another of this key has never been handed out takes its place, due `wait_s` from now, but not
-    later than `longest_s` after the first that was replaced. The one replaced is due at once, its lease `superseded_by`
-    the newer: whoever takes it ends it without running it."""
+    """Due `wait_s` after it was put. A message put while another of this key has never been handed out takes its place,
+    due `wait_s` from then, but not later than `longest_s` after the first that was replaced was put. The one replaced is
+    due at once, no limit holds it back, and its lease is `superseded_by` the newer: whoever takes it ends it without
+    running it."""
 
     key: str
     wait_s: float
