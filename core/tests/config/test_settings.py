@@ -166,6 +166,7 @@ def test_an_unknown_environment_is_answered_with_the_nearest_right_name(tmp_path
     [
         'otlp = "https://user:pa55word@collector:4318"',
         'otlp = "https://collector:4318/?key=pa55word"',
+        'otlp = "https://user:pa55word/x@collector:4318"',
         'headers = {authorization = "Bearer pa55word"}',
     ],
 )

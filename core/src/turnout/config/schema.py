@@ -152,9 +152,14 @@ def _base_url(given: object) -> str:
 
 def _collector(given: object) -> str:
     text = given.strip() if isinstance(given, str) else ""
-    url = urlsplit(text)
-    if url.scheme not in ("http", "https") or not url.hostname or url.port == 0 or url.query or url.fragment:
-        raise ValueError('the base URL of an OTLP/HTTP collector is expected, "http://collector:4318"')
+    expected = 'the base URL of an OTLP/HTTP collector is expected, "http://collector:4318"'
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise ValueError(expected) from None  # it says what stands where the port does: part of a password, maybe
+    if url.scheme not in ("http", "https") or not url.hostname or port == 0 or url.query or url.fragment:
+        raise ValueError(expected)
     if "@" in url.netloc:
         raise ValueError("a URL without credentials is expected; put them into telemetry.headers, by reference")
     return text

@@ -108,8 +108,10 @@ class Health(Service):
         try:
             async with asyncio.timeout(self._look_s):
                 await ask()
-        except (BackendError, TimeoutError) as error:
-            self._errors[store] = str(error) or f"no answer within {self._look_s:g} s"
+        except TimeoutError:
+            self._errors[store] = f"no answer within {self._look_s:g} s"
+        except Exception as error:  # whatever it is, the next look may find it well
+            self._errors[store] = str(error) if isinstance(error, BackendError) else type(error).__name__
         else:
             self._answered_at[store] = self._monotonic()
 

@@ -166,8 +166,9 @@ class Metadata(Service):
             self._nudged.clear()
             try:
                 await self.catch_up()
-            except BackendError as error:
-                _log.warning("records are behind, trying again: %s", error)
+            except Exception as error:  # whatever it is, nobody else would tell, and the next try may do better
+                unknown = not isinstance(error, BackendError)
+                _log.warning("records are behind, trying again: %s", error, exc_info=unknown)
                 await self._clock.sleep(self._poll_s)
 
 

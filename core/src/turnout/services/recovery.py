@@ -178,8 +178,9 @@ class Recovery(Service):
                     sweep_at = self._clock.now() + self._spread(self._sweep_s)
                     await self.bury()
                     await self.requeue()
-            except BackendError as error:
-                _log.warning("cannot take back what dead workers held, trying again: %s", error)
+            except Exception as error:  # whatever it is, nobody else would tell, and the next try may do better
+                unknown = not isinstance(error, BackendError)
+                _log.warning("cannot take back what dead workers held, trying again: %s", error, exc_info=unknown)
 
     @staticmethod
     def _spread(seconds: float) -> float:

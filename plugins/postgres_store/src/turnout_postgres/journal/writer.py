@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -41,6 +42,8 @@ _WRITE: Final = """
         $10::bytea[]
     )
 """
+
+_log = logging.getLogger("turnout.postgres")
 
 Done = Callable[[int, BackendError | None], None]
 
@@ -130,8 +133,9 @@ class Writer:
             batch = self._next()
             try:
                 answers, error = await self._commit([write for write, _ in batch]), None
-            except BackendError as failure:
-                answers, error = [0] * len(batch), failure
+            except Exception as failure:  # whatever it is, those who wait must hear of it
+                answers = [0] * len(batch)
+                error = failure if isinstance(failure, BackendError) else _unforeseen(failure)
             for (write, done), answer in zip(batch, answers, strict=True):
                 self.unacknowledged_bytes -= write.size
                 self._open[write.execution] -= 1
@@ -164,6 +168,11 @@ class Writer:
         self.is_in_doubt = self.is_in_doubt and numbered == 0
         answers: list[int] = row[0]
         return answers
+
+
+def _unforeseen(failure: Exception) -> BackendError:
+    _log.error("the journal cannot be written", exc_info=failure)
+    return BackendError(f"the journal cannot be written: {type(failure).__name__}")
 
 
 async def _write(session: Session, *, parameters: tuple[Any, ...]) -> tuple[Any, ...] | None:
