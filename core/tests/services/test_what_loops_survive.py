@@ -7,12 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from turnout.engine.engine import Engine
 from turnout.interfaces.clock import SystemClock
 from turnout.services.health import Health
 from turnout.services.metadata import Metadata
 from turnout.services.metrics import Metrics
 from turnout.services.recovery import Recovery
+from turnout.services.runner import Runner
 from turnout.services.submission import message_of
+from turnout.testing.clock import ManualClock
 
 from core.tests.engine.test_going_on import flow
 from core.tests.services.yard import Yard
@@ -76,6 +79,23 @@ async def test_leases_are_taken_back_after_a_fault(yard: Yard, caplog: pytest.Lo
     assert queue.tripped
     assert "what nobody foresaw" in caplog.text
     await recovery.stop()
+
+
+async def test_work_is_taken_after_a_fault(yard: Yard, caplog: pytest.LogCaptureFixture) -> None:
+    queue: Any = Tripping(yard.stores.queue, "take_many")
+    clock = ManualClock()
+    runner = Runner(Engine(yard.lab.backends), queue, yard.stores.journal, clock, worker="w")
+    id = await yard.lab.accept(LOOK)
+
+    await runner.start()
+    await until(lambda: queue.tripped)
+    await clock.run(1.0, step=1.0)
+    async with asyncio.timeout(10):
+        while not await yard.stores.queue.missing([id]):
+            await asyncio.sleep(0.002)
+
+    assert "what nobody foresaw" in caplog.text
+    await runner.stop()
 
 
 async def test_a_worker_whose_stores_had_a_fault_is_ready_again(yard: Yard) -> None:

@@ -275,7 +275,7 @@ class SQLiteQueue(Queue):
             return await asyncio.shield(writing)
         except asyncio.CancelledError:
             for taken in await writing:
-                await self.release(taken)
+                await self.decline(taken)
             raise
 
     async def _remove(self, where: str, *parameters: Any, durable: bool = True) -> bool:

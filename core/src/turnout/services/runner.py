@@ -185,8 +185,8 @@ class Runner(Service):
                 await self._freed.wait()
             try:
                 leases = await self._queue.take_many(self.worker, limit=min(free, _BATCH), wait_s=5.0)
-            except BackendError as error:
-                _log.warning("cannot take work, trying again: %s", error)
+            except Exception as error:  # whatever it is, nobody else would tell, and the next try may do better
+                _log.warning("cannot take work, trying again: %s", error, exc_info=not isinstance(error, BackendError))
                 self._watch.failed("queue")
                 await self._clock.sleep(1.0)
                 continue
