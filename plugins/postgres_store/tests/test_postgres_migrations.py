@@ -10,7 +10,7 @@ import pytest
 from turnout.errors import BackendError
 from turnout.interfaces.records import RecordBatch
 from turnout.testing.records import created, execution
-from turnout_postgres.database import Database, Session
+from turnout_postgres.database import Database
 from turnout_postgres.migrating import Migrations, known_migrations
 from turnout_postgres.options import PostgresOptions
 from turnout_postgres.records import PostgresRecords
@@ -30,10 +30,7 @@ async def bare(server: PostgresServer, schema: str) -> Any:
 
 
 async def apply(database: Database, known: Any = KNOWN) -> list[int]:
-    async def run(session: Session) -> list[int]:
-        return [one.version for one in await (await Migrations.read(session, known)).apply(session)]
-
-    return await database.run(run)
+    return [one.version for one in await database.migrate(known)]
 
 
 async def check(database: Database, known: Any = KNOWN) -> None:
@@ -89,6 +86,19 @@ async def test_of_two_who_migrate_at_once_one_waits_and_finds_it_done(bare: Data
     ran = await asyncio.gather(*(apply(bare) for _ in range(4)))
 
     assert sorted(ran, key=len) == [[], [], [], [migration.version for migration in KNOWN]]
+
+
+async def test_a_migration_may_take_longer_than_anything_else(server: PostgresServer, schema: str) -> None:
+    hasty = Database(server.url, PostgresOptions(url="-", namespace=schema, timeout=1.0))
+    await hasty.open(check_tables=False)
+    slow = replace(KNOWN[0], sql="SELECT pg_sleep(2.5)")
+
+    ran = await apply(hasty, (slow,))
+
+    assert ran == [slow.version]
+    with pytest.raises(BackendError, match=r"longer than backends\.postgres\.timeout allows"):
+        await hasty.run(lambda session: session.rows(slow.sql))
+    await hasty.aclose()
 
 
 async def test_a_migration_that_fails_leaves_nothing_and_those_before_it(bare: Database) -> None:

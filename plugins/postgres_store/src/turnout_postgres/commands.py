@@ -64,7 +64,7 @@ def migrate(*, dry_run: bool, as_json: bool, environment: str | None, url: str |
             listed = [{"version": one.version, "name": one.name, "sql": one.sql} for one in found.pending]
             _print(listed if as_json else found.script() if listed else _CURRENT, as_json=as_json)
             return
-        ran = await database.run(found.apply)
+        ran = await database.migrate()
         told = [(one.version, one.name) for one in ran]
         _print(_data(told) if as_json else [f"applied {_title(*one)}" for one in told] or _CURRENT, as_json=as_json)
 

@@ -15,7 +15,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Self, TypeVar
 
 import psycopg
@@ -28,7 +28,7 @@ from turnout.interfaces.opening import Opening
 from turnout.model.durability import Durability
 
 from turnout_postgres.faults import is_absent, is_passing, translated
-from turnout_postgres.migrating import Migrations
+from turnout_postgres.migrating import Migration, Migrations
 from turnout_postgres.options import PostgresOptions
 
 __all__ = ["Database", "Session"]
@@ -44,6 +44,9 @@ _LONGEST_PAUSE_S: Final = 1.0
 """How long to wait before a broken connection is tried again: the first time, and at most."""
 
 _GRACE_S: Final = 1.0
+
+_MIGRATING_S: Final = 86_400.0
+"""After so long a server that does not answer is given up in the middle of migrations, too."""
 
 _log = logging.getLogger("turnout.postgres")
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it warns at each attempt of what we warn of once
@@ -214,6 +217,14 @@ class Database:
         """The versions of the tables: which there are, which were applied."""
         return await self.run(Migrations.read)
 
+    async def migrate(self, known: Sequence[Migration] | None = None) -> list[Migration]:
+        """Run what is pending of the migrations that are `known`, however large the tables are; those that this ran."""
+
+        async def apply(session: Session) -> list[Migration]:
+            return await (await Migrations.read(session, known)).apply(session)
+
+        return await self.run(apply, patience_s=_MIGRATING_S)
+
     def describe(self) -> str:
         """The server and what its commits survive, for people."""
         return self._described
@@ -286,7 +297,7 @@ class Database:
     async def _check_tables(self) -> None:
         found = await self.migrations()
         if self._options.migrate and found.pending:
-            await self.run(found.apply)
+            await self.migrate()
             found = await self.migrations()
         found.check()
 

@@ -125,6 +125,8 @@ class Migrations:
         ran: list[Migration] = []
         for migration in self.known:
             async with session.transaction():
+                # Whoever migrates waits: for another who does so, and for tables of any size.
+                await session.script("SET LOCAL statement_timeout = 0")
                 await session.rows(
                     "SELECT pg_advisory_xact_lock(hashtext('turnout migrations'), hashtext($1))", self.schema
                 )
