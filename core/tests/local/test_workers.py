@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from turnout.errors import BackendError
-from turnout.local.workers import WorkerLock, is_alive, sweep
+from turnout.local.workers import WorkerLock, any_ended, is_alive, sweep
 
 Stranger = tuple[subprocess.Popen[str], str]
 
@@ -104,6 +104,20 @@ def test_sweep_removes_what_the_killed_left_behind_and_nothing_else(tmp_path: Pa
 
     assert is_alive(tmp_path / "workers", stranger[1])
     assert len(list((tmp_path / "workers").iterdir())) == 1
+
+
+def test_a_killed_worker_is_noticed_until_it_is_swept(tmp_path: Path, stranger: Stranger) -> None:
+    process, _ = stranger
+    directory = tmp_path / "workers"
+
+    before = any_ended(directory)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    after = any_ended(directory), any_ended(directory)
+    sweep(directory)
+
+    assert (before, after, any_ended(directory)) == (False, (True, True), False)
+    assert any_ended(tmp_path / "nowhere") is False
 
 
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:

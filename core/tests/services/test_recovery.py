@@ -99,6 +99,35 @@ async def test_the_leases_of_workers_known_to_be_dead_end_at_once_and_they_write
         await stores.journal.barrier(dead, lost.token)
 
 
+class Counted:
+    """A queue that counts how often it is asked for all who hold leases."""
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+        self.asked = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)
+
+    async def workers(self) -> Any:
+        self.asked += 1
+        return await self._queue.workers()
+
+
+async def test_a_queue_is_asked_who_holds_leases_only_where_a_worker_has_ended(yard: Yard) -> None:
+    queue: Any = Counted(yard.stores.queue)
+    ended = False
+    recovery = Recovery(queue, yard.stores.journal, yard.lab.clock, message_of=message_of, any_ended=lambda: ended)
+
+    for _ in range(3):
+        await recovery.reap()
+    before = queue.asked
+    ended = True
+    await recovery.reap()
+
+    assert (before, queue.asked) == (0, 1)
+
+
 async def given_up(yard: Yard) -> str:
     id = await yard.lab.accept(LOOK)
     for _ in range(5):

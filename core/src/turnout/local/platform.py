@@ -26,7 +26,7 @@ from turnout.local.instances import LocalInstances
 from turnout.local.operations import Operations
 from turnout.local.retention import Retention
 from turnout.local.stores import Stores
-from turnout.local.workers import WorkerLock, is_alive, sweep
+from turnout.local.workers import WorkerLock, any_ended, is_alive, sweep
 from turnout.model.definition import Integration
 from turnout.model.durability import Durability
 from turnout.model.events import Event
@@ -96,6 +96,7 @@ class Platform:
             observe=self._observe,
             tracing=self.backends.tracing,
             dead_workers=self._dead_workers,
+            any_ended=lambda: any_ended(self._workers),
         )
         self.runner = Runner(
             self.engine,
@@ -290,11 +291,12 @@ class Platform:
                 return
 
     def _dead_workers(self, workers: Sequence[str]) -> list[str]:
-        return [worker for worker in workers if not is_alive(self._workers, worker)]
+        dead = [worker for worker in workers if not is_alive(self._workers, worker)]
+        sweep(self._workers)  # who held no lease left nothing to look for
+        return dead
 
     async def recover(self) -> int:
         """As `Recovery.recover`, for the start of a process that serves this machine alone."""
-        sweep(self._workers)
         return await self.recovery.recover()
 
     async def record(self, id: str) -> ExecutionRecord | None:

@@ -34,7 +34,8 @@ _log = logging.getLogger("turnout.recovery")
 class Recovery(Service):
     """Reaps every `beat_s` or so, sweeps every `sweep_s` or so, between `start` and `stop`.
 
-    `dead_workers` picks those of the workers' names that are known to have ended; the leases of the others run out.
+    `dead_workers` picks those of the workers' names that are known to have ended; the leases of the others run out. It is
+    asked only when `any_ended` says that one may have: to name all who hold leases costs a queue something for each lease.
     `settle_s` is how old an execution must be before it counts as forgotten by whoever was about to queue it. `observe`
     and `tracing` see the ends that are written here.
     """
@@ -51,6 +52,7 @@ class Recovery(Service):
         observe: Callable[[str, Event], None] = lambda execution, event: None,
         tracing: Tracing | None = None,
         dead_workers: Callable[[Sequence[str]], Collection[str]] = lambda workers: (),
+        any_ended: Callable[[], bool] = lambda: True,
         beat_s: float = 1.0,
         sweep_s: float = 30.0,
         settle_s: float = 30.0,
@@ -62,6 +64,7 @@ class Recovery(Service):
         self._observe = observe
         self._tracing = tracing
         self._dead_workers = dead_workers
+        self._any_ended = any_ended
         self._beat_s = beat_s
         self._sweep_s = sweep_s
         self._settle_s = settle_s
@@ -80,15 +83,20 @@ class Recovery(Service):
     async def recover(self) -> int:
         """Everything at once, for a start after a crash: also what was accepted a moment ago, and what is held back for a
         submitter that is no more. How many can go on."""
-        going_on = {lease.message.id for lease in await self.reap()}
+        going_on = {lease.message.id for lease in await self._reap(await self._ended_workers())}
         await self.bury()
         going_on.update(await self.requeue(settle_s=0.0))
         return len(going_on) + await self._wake_unbegun(going_on)
 
     async def reap(self) -> Sequence[Lease]:
         """End the leases that have run out and those of workers that are known to be dead; their executions are due."""
-        workers = await self._queue.workers()
-        lost = await self._queue.reap(workers=self._dead_workers(workers) if workers else ())
+        return await self._reap(await self._ended_workers() if self._any_ended() else ())
+
+    async def _ended_workers(self) -> Collection[str]:
+        return self._dead_workers(await self._queue.workers())
+
+    async def _reap(self, ended: Collection[str]) -> Sequence[Lease]:
+        lost = await self._queue.reap(workers=ended)
         if lost:
             await self.fence(lost)
             await self.bury()
