@@ -52,7 +52,8 @@ _SWEPT: Final = 200
 """Waste removed at once: the same bound."""
 
 _WRITERS: Final = 10_000
-"""Owners remembered although nothing of theirs is under way; beyond, the one that was quiet for the longest is forgotten."""
+"""Executions whose owners are remembered although nothing of theirs is under way; beyond, the one that was quiet for the
+longest is forgotten."""
 
 _TRIES: Final = 5
 
@@ -75,7 +76,7 @@ class RedisJournal(Journal):
         self._keys = JournalKeys(prefix)
         self._durability = durability
         self._patience_s = patience_s
-        self._writers: OrderedDict[tuple[str, int], Writer] = OrderedDict()
+        self._writers: OrderedDict[str, dict[int, Writer]] = OrderedDict()  # by execution, then by token
         self._unacknowledged_bytes = 0
         self._room = asyncio.Event()
         self._id = secrets.token_hex(6)
@@ -101,13 +102,13 @@ class RedisJournal(Journal):
         return [id for id, count in zip(executions, found, strict=True) if count]
 
     async def open(self, execution: str, token: int) -> Sequence[Row]:
-        for key in [key for key in self._writers if key[0] == execution and key[1] <= token]:
-            del self._writers[key]
+        for earlier in [known for known in self._writers.get(execution, ()) if known <= token]:
+            self._let_go(execution, earlier)
         writer = self._writer(execution, token, opened=True)
         keys = (self._keys.rows, self._keys.positions(execution), self._keys.owner(execution))
         reply = await self._run("open", keys, (token, writer.id, _PAGE, _ROWLESS_MS))
         if reply[0] == b"fenced":
-            self._writers.pop((execution, token), None)
+            self._let_go(execution, token)
             raise Fenced(execution, token=token, current=int(reply[1]))
         return await self._all_rows(execution, *reply[1:])
 
@@ -130,7 +131,7 @@ class RedisJournal(Journal):
             await asyncio.gather(writer.settled(), self._check_owner(writer))
         writer.check()
         if writer.ended and writer.idle:
-            self._writers.pop((execution, token), None)
+            self._let_go(execution, token)
 
     async def fence(self, execution: str, token: int) -> None:
         await self._run("fence", (self._keys.positions(execution), self._keys.owner(execution)), (token, _ROWLESS_MS))
@@ -165,13 +166,15 @@ class RedisJournal(Journal):
 
     async def close(self) -> None:
         """As promised; the connection stays open, it belongs to the caller."""
-        await asyncio.gather(*(writer.settled() for writer in list(self._writers.values())))
+        writers = [writer for owners in self._writers.values() for writer in owners.values()]
+        await asyncio.gather(*(writer.settled() for writer in writers))
 
     def _writer(self, execution: str, token: int, *, opened: bool = False) -> Writer:
         """The owner's writer, made if there is none: one of long ago, or of another process, goes on without opening."""
-        key = execution, token
-        if key not in self._writers:
-            self._writers[key] = Writer(
+        owners = self._writers.setdefault(execution, {})
+        self._writers.move_to_end(execution)
+        if token not in owners:
+            owners[token] = Writer(
                 execution,
                 token,
                 id_=self._new_id(),
@@ -180,10 +183,16 @@ class RedisJournal(Journal):
                 outstanding=self._count,
             )
             quiet = next(iter(self._writers))
-            if len(self._writers) > _WRITERS and self._writers[quiet].idle:
+            if len(self._writers) > _WRITERS and all(writer.idle for writer in self._writers[quiet].values()):
                 del self._writers[quiet]
-        self._writers.move_to_end(key)
-        return self._writers[key]
+        return owners[token]
+
+    def _let_go(self, execution: str, token: int) -> None:
+        """Of an owner that writes no more."""
+        owners = self._writers.get(execution, {})
+        owners.pop(token, None)
+        if not owners:
+            self._writers.pop(execution, None)
 
     def _send(self, writer: Writer, append: Append) -> asyncio.Future[Any]:
         keys = self._keys.written(writer.execution)
