@@ -19,7 +19,7 @@ from turnout import hookspecs
 from turnout.cli.program import Program
 from turnout.cli.schemas import input_schema, output_schema
 from turnout.config import SETTINGS
-from turnout.definition import grammar
+from turnout.definition import grammar, shapes
 from turnout.expressions.functions import FUNCTIONS, STANDARD_ARITY
 from turnout.interfaces import (
     clock,
@@ -203,29 +203,29 @@ def definition_keys() -> str:
 def _limits() -> Iterator[str]:
     yield _keys("The block `limits` of a flow", grammar.LIMITS)
     for key in grammar.LIMITS.keys:
-        shape = key.type.item if isinstance(key.type, grammar.ListOf) else key.type
-        if isinstance(shape, grammar.Shape):
+        shape = key.type.item if isinstance(key.type, shapes.ListOf) else key.type
+        if isinstance(shape, shapes.Shape):
             yield _keys(f"`{key.name}` in `limits`", shape)
 
 
-def _kind(kind: grammar.Kind) -> str:
-    shapes = [kind.block, *([kind.block.other] if isinstance(kind.block, grammar.EitherOf) else [])]
-    keys = [key for shape in shapes if isinstance(shape, grammar.Shape) for key in shape.keys]
+def _kind(kind: shapes.Kind) -> str:
+    blocks = [kind.block, *([kind.block.other] if isinstance(kind.block, shapes.EitherOf) else [])]
+    keys = [key for block in blocks if isinstance(block, shapes.Shape) for key in block.keys]
     keys += [key for key in kind.beside if key not in keys]
     return f"### A step `{kind.name}`\n\n{kind.doc}\n\n" + (_rows(keys) if keys else "")
 
 
-def _keys(title: str, shape: grammar.Type) -> str:
-    assert isinstance(shape, grammar.Shape)
+def _keys(title: str, shape: shapes.Type) -> str:
+    assert isinstance(shape, shapes.Shape)
     short = f" A bare value stands for `{shape.short}`." if shape.short else ""
     return _key_table(title, shape.keys, short.strip())
 
 
-def _key_table(title: str, keys: Sequence[grammar.Key], remark: str = "") -> str:
+def _key_table(title: str, keys: Sequence[shapes.Key], remark: str = "") -> str:
     return f"### {title}\n\n" + (f"{remark}\n\n" if remark else "") + _rows(keys)
 
 
-def _rows(keys: Sequence[grammar.Key]) -> str:
+def _rows(keys: Sequence[shapes.Key]) -> str:
     rows = [
         (f"`{key.name}`" + (", required" if key.required else ""), _type(key.type), key.doc + _also(key))
         for key in keys
@@ -233,40 +233,40 @@ def _rows(keys: Sequence[grammar.Key]) -> str:
     return table(("key", "takes", "meaning"), rows)
 
 
-def _also(key: grammar.Key) -> str:
+def _also(key: shapes.Key) -> str:
     return f" Read too: {', '.join(f'`{name}`' for name in key.also)}." if key.also else ""
 
 
-def _type(kind: grammar.Type) -> str:  # noqa: C901, PLR0912 - one arm a type
+def _type(kind: shapes.Type) -> str:  # noqa: C901, PLR0912 - one arm a type
     match kind:
-        case grammar.Text():
+        case shapes.Text():
             return kind.what
-        case grammar.Condition():
+        case shapes.Condition():
             return "an expression, true or false"
-        case grammar.Data():
+        case shapes.Data():
             return "anything"
-        case grammar.Duration():
+        case shapes.Duration():
             return "a duration" + (" or an expression" if kind.expression else "")
-        case grammar.Number():
+        case shapes.Number():
             what = "a whole number" if kind.integer else "a number"
             low, high = (f"{end:,}" if end is not None else "" for end in (kind.minimum, kind.maximum))
             return f"{what}, {low} to {high}" + (", or an expression" if kind.expression else "")
-        case grammar.Flag():
+        case shapes.Flag():
             return "true or false"
-        case grammar.Choice():
+        case shapes.Choice():
             return " or ".join(f"`{value}`" for value in kind.values)
-        case grammar.ListOf():
+        case shapes.ListOf():
             return f"a list of {_type(kind.item)}" + (", or one" if kind.single else "")
-        case grammar.MapOf():
+        case shapes.MapOf():
             return f"by name: {_type(kind.item)}"
-        case grammar.Shape():
+        case shapes.Shape():
             bare = "a number, or " if kind is grammar.RETRY else ""
             return kind.what if kind.what.startswith("a") else f"{bare}a block, see {kind.what}"
-        case grammar.EitherOf():
+        case shapes.EitherOf():
             return f"{_type(kind.scalar)}, or {_type(kind.other)}"
-        case grammar.OrFlag():
+        case shapes.OrFlag():
             return f"true or false, or {_type(kind.other)}"
-        case grammar.Special():
+        case shapes.Special():
             return {
                 "handler": "a list of steps, or a block with `steps`",
                 "steps": "a list of steps",

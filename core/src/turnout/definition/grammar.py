@@ -46,22 +46,6 @@ __all__ = [
     "STEPS",
     "SYNONYMS",
     "TRIGGERS",
-    "Choice",
-    "Condition",
-    "Data",
-    "Duration",
-    "EitherOf",
-    "Flag",
-    "Key",
-    "Kind",
-    "ListOf",
-    "MapOf",
-    "Number",
-    "OrFlag",
-    "Shape",
-    "Special",
-    "Text",
-    "Type",
 ]
 
 NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}"

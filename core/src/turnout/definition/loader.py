@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from turnout.definition import grammar
+from turnout.definition import grammar, shapes
 from turnout.definition.construct import config_variable, connection_slot, limits_of, retry_of, step_of
-from turnout.definition.grammar import KINDS, STEP, TRIGGERS, Kind, Shape
+from turnout.definition.grammar import KINDS, STEP, TRIGGERS
 from turnout.definition.nodes import Entry, ListNode, MapNode, Node, ScalarNode
 from turnout.definition.reading import INVALID, Reading, key_hint
+from turnout.definition.shapes import Kind, Shape
 from turnout.definition.yaml_source import read_file, read_text
 from turnout.errors import DefinitionError
 from turnout.model.definition import BranchArm, CodeSettings, Flow, Integration, Step, Trigger
@@ -27,13 +28,13 @@ _FILE: Final = re.compile(r"[^\s{}()<>;=\"'`]+\.(?:[mc]?[jt]sx?)\Z")
 """A `code` of one word that ends like this is a file; everything else must be a module's text."""
 _MODULE: Final = re.compile(r"\bexport\b")
 _CONTROL_ARM: Final = (
-    grammar.Key(name="when", type=grammar.Condition(), doc="The arm runs if this holds and none before it did."),
-    grammar.Key(name="steps", type=grammar.STEPS, doc="What it does.", required=True),
+    shapes.Key(name="when", type=shapes.Condition(), doc="The arm runs if this holds and none before it did."),
+    shapes.Key(name="steps", type=grammar.STEPS, doc="What it does.", required=True),
 )
 
 _LISTED_ARM: Final = (
-    grammar.Key(name="name", type=grammar.Text(grammar.ID, "a name"), doc="What the arm is called.", required=True),
-    grammar.Key(name="steps", type=grammar.STEPS, doc="What it does.", required=True),
+    shapes.Key(name="name", type=shapes.Text(grammar.ID, "a name"), doc="What the arm is called.", required=True),
+    shapes.Key(name="steps", type=grammar.STEPS, doc="What it does.", required=True),
 )
 
 
@@ -168,7 +169,7 @@ class _DefinitionReading(Reading):
         return self.problem(node.position, "a step needs one of " + ", ".join(KINDS))
 
     @staticmethod
-    def _keys_beside(kind: Kind) -> tuple[grammar.Key, ...]:
+    def _keys_beside(kind: Kind) -> tuple[shapes.Key, ...]:
         if not isinstance(kind.block, Shape):
             return kind.beside
         taken = {key.name for key in (*STEP, *kind.beside)}
@@ -207,7 +208,7 @@ class _DefinitionReading(Reading):
                 self.problem(inner.position, f"{shape.what} needs `{key.name}`", key.doc)
 
     def _action(self, node: Node, values: dict[str, Any]) -> None:
-        text = self.read(node, grammar.Text(), "`action`")
+        text = self.read(node, shapes.Text(), "`action`")
         if text is INVALID:
             return
         if not re.fullmatch(r"[^.\s]+\.[^.\s]+", text):

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from turnout.definition import grammar
-from turnout.definition.grammar import Key, Shape, Type
+from turnout.definition import grammar, shapes
 from turnout.definition.nearest import hint_for
 from turnout.definition.nodes import ListNode, MapNode, Node, ScalarNode, plain
+from turnout.definition.shapes import Key, Shape, Type
 from turnout.errors import Problem
 from turnout.model.definition import Position
 from turnout.model.duration import parse_duration
@@ -38,35 +38,35 @@ class Reading:
     def read(self, node: Node, kind: Type, label: str) -> Any:  # noqa: C901, PLR0912 - one arm a type
         """The value of a node, or `INVALID`. `label` is the key, for messages."""
         match kind:
-            case grammar.Text():
+            case shapes.Text():
                 return self._text(node, kind, label)
-            case grammar.Data():
+            case shapes.Data():
                 return plain(node)
-            case grammar.Condition():
+            case shapes.Condition():
                 return self._condition(node, label)
-            case grammar.Duration():
+            case shapes.Duration():
                 return self._duration(node, kind, label)
-            case grammar.Number():
+            case shapes.Number():
                 return self._number(node, kind, label)
-            case grammar.Flag():
+            case shapes.Flag():
                 value = self._scalar(node, label, "true or false")
                 if value is INVALID or isinstance(value, bool):
                     return value
                 return self.problem(node.position, f"{label} must be true or false, not {_shown(node)}")
-            case grammar.Choice():
+            case shapes.Choice():
                 return self._choice(node, kind, label)
-            case grammar.ListOf():
+            case shapes.ListOf():
                 return self._list(node, kind, label)
-            case grammar.MapOf():
+            case shapes.MapOf():
                 return self._map(node, kind, label)
-            case grammar.Shape():
+            case shapes.Shape():
                 return self.shape(node, kind)
-            case grammar.EitherOf():
+            case shapes.EitherOf():
                 return self.read(node, kind.scalar if isinstance(node, ScalarNode) and node.text else kind.other, label)
-            case grammar.OrFlag():
+            case shapes.OrFlag():
                 flag = isinstance(node, ScalarNode) and isinstance(node.value, bool)
-                return self.read(node, grammar.Flag() if flag else kind.other, label)
-            case grammar.Special():
+                return self.read(node, shapes.Flag() if flag else kind.other, label)
+            case shapes.Special():
                 return self.special(kind.name, node)
 
     def shape(self, node: Node, shape: Shape) -> Any:
@@ -75,7 +75,7 @@ class Reading:
             return {}
         if shape.short and not isinstance(node, MapNode):
             key = next(key for key in shape.keys if key.name == shape.short)
-            if isinstance(node, ScalarNode) or isinstance(key.type, grammar.Data):
+            if isinstance(node, ScalarNode) or isinstance(key.type, shapes.Data):
                 value = self.read(node, key.type, f"`{key.name}`")
                 return INVALID if value is INVALID else {key.name: value}
         if not isinstance(node, MapNode):
@@ -133,7 +133,7 @@ class Reading:
             return self.problem(node.position, f"{label} is empty: it must be {what}")
         return node.value
 
-    def _text(self, node: Node, kind: grammar.Text, label: str) -> Any:
+    def _text(self, node: Node, kind: shapes.Text, label: str) -> Any:
         if isinstance(node, ScalarNode) and kind.empty and node.value is None:
             return ""
         if self._scalar(node, label, kind.what) is INVALID:
@@ -154,7 +154,7 @@ class Reading:
         assert isinstance(node, ScalarNode)
         return node.text.strip() or self.problem(node.position, f"{label} is empty: it must be an expression")
 
-    def _duration(self, node: Node, kind: grammar.Duration, label: str) -> Any:
+    def _duration(self, node: Node, kind: shapes.Duration, label: str) -> Any:
         value = self._scalar(node, label, "a duration")
         if value is INVALID:
             return INVALID
@@ -166,7 +166,7 @@ class Reading:
             return self.problem(node.position, f"{label}: {error}")
         return value if kind.expression else seconds
 
-    def _number(self, node: Node, kind: grammar.Number, label: str) -> Any:
+    def _number(self, node: Node, kind: shapes.Number, label: str) -> Any:
         what = "a whole number" if kind.integer else "a number"
         value = self._scalar(node, label, what)
         if value is INVALID:
@@ -180,7 +180,7 @@ class Reading:
             return self.problem(node.position, f"{label} must be from {low} to {high}, not {value}")
         return value
 
-    def _choice(self, node: Node, kind: grammar.Choice, label: str) -> Any:
+    def _choice(self, node: Node, kind: shapes.Choice, label: str) -> Any:
         value = self._scalar(node, label, "one of " + ", ".join(kind.values))
         if value is INVALID or value in kind.values:
             return INVALID if value is INVALID else str(value)
@@ -188,7 +188,7 @@ class Reading:
         hint = hint_for(node.text, [str(item) for item in kind.values])
         return self.problem(node.position, f"{label} cannot be {_shown(node)}", hint)
 
-    def _list(self, node: Node, kind: grammar.ListOf, label: str) -> Any:
+    def _list(self, node: Node, kind: shapes.ListOf, label: str) -> Any:
         if kind.single and not isinstance(node, ListNode):
             value = self.read(node, kind.item, label)
             return INVALID if value is INVALID else [value]
@@ -197,7 +197,7 @@ class Reading:
         values = [self.read(item, kind.item, label) for item in node.items]
         return INVALID if INVALID in values else values
 
-    def _map(self, node: Node, kind: grammar.MapOf, label: str) -> Any:
+    def _map(self, node: Node, kind: shapes.MapOf, label: str) -> Any:
         if isinstance(node, ScalarNode) and node.value is None and not kind.required:
             return {}
         if not isinstance(node, MapNode) or (kind.required and not node.entries):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from turnout.definition import grammar
-from turnout.definition.grammar import KINDS, STEP, TRIGGERS, Key, Kind, Shape, Type
+from turnout.definition import grammar, shapes
+from turnout.definition.grammar import KINDS, STEP, TRIGGERS
+from turnout.definition.shapes import Key, Kind, Shape, Type
 
 __all__ = ["json_schema"]
 
@@ -39,41 +40,41 @@ def json_schema() -> Schema:
 
 def _of(kind: Type) -> Schema:  # noqa: C901, PLR0912 - one arm a type
     match kind:
-        case grammar.Text():
+        case shapes.Text():
             if kind.pattern:
                 return {"type": ["string", "number", "boolean"], "pattern": f"^{kind.pattern}$"}
             if kind.empty:
                 return {"type": ["string", "number", "boolean", "null"]}
             return {"type": ["string", "number", "boolean"], "pattern": r"\S"}
-        case grammar.Data():
+        case shapes.Data():
             return {}
-        case grammar.Condition():
+        case shapes.Condition():
             return {"type": ["string", "boolean", "number"], "pattern": r"\S"}
-        case grammar.Duration():
+        case shapes.Duration():
             text = f"{_DURATION}|{_EXPRESSION}" if kind.expression else _DURATION
             return {"type": ["string", "number"], "pattern": text, "minimum": 0}
-        case grammar.Number():
+        case shapes.Number():
             return _number(kind)
-        case grammar.Flag():
+        case shapes.Flag():
             return {"type": "boolean"}
-        case grammar.Choice():
+        case shapes.Choice():
             return {"enum": [str(value) for value in kind.values]}
-        case grammar.ListOf():
+        case shapes.ListOf():
             array = {"type": "array", "items": _of(kind.item)}
             return {"anyOf": [array, _of(kind.item)]} if kind.single else array
-        case grammar.MapOf():
+        case shapes.MapOf():
             return _map(kind)
-        case grammar.Shape():
+        case shapes.Shape():
             return _shape(kind)
-        case grammar.EitherOf():
+        case shapes.EitherOf():
             return {"anyOf": [_of(kind.scalar), _of(kind.other)]}
-        case grammar.OrFlag():
+        case shapes.OrFlag():
             return {"anyOf": [{"type": "boolean"}, _of(kind.other)]}
-        case grammar.Special():
+        case shapes.Special():
             return {"$ref": f"#/$defs/{kind.name}"}
 
 
-def _number(kind: grammar.Number) -> Schema:
+def _number(kind: shapes.Number) -> Schema:
     schema: Schema = {"type": ["number", "boolean"] if kind.flag else "integer" if kind.integer else "number"}
     if kind.minimum is not None:
         schema["minimum"] = kind.minimum
@@ -82,7 +83,7 @@ def _number(kind: grammar.Number) -> Schema:
     return {"anyOf": [schema, {"type": "string", "pattern": _EXPRESSION}]} if kind.expression else schema
 
 
-def _map(kind: grammar.MapOf) -> Schema:
+def _map(kind: shapes.MapOf) -> Schema:
     schema: Schema = {
         "type": "object" if kind.required else ["object", "null"],
         "propertyNames": {"pattern": f"^{kind.names}$"},
@@ -176,7 +177,7 @@ def _trigger() -> Schema:
 
 def _branch() -> Schema:
     steps, handler = {"$ref": "#/$defs/steps"}, {"$ref": "#/$defs/handler"}
-    when = {**_of(grammar.Condition()), "description": "The arm runs if this holds and none before it did."}
+    when = {**_of(shapes.Condition()), "description": "The arm runs if this holds and none before it did."}
     arm = {
         "type": "object",
         "properties": {"when": when, "steps": steps},

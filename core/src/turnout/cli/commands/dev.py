@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -16,11 +17,10 @@ from turnout.cli.inputs import RunInputs, input_options, read_inputs
 from turnout.cli.instances import ProjectInstances, hooks, instance_lines
 from turnout.cli.options import environment_option, json_option
 from turnout.cli.project import load_project
+from turnout.cli.serving import serve, tell
 from turnout.cli.session import platform_of, run_async
 from turnout.config import Settings
-from turnout.local.http import url_of
 from turnout.local.platform import Platform
-from turnout.local.target import LocalTarget
 from turnout.model.events import Ended, Event
 
 __all__ = ["command"]
@@ -67,16 +67,9 @@ class _Dev:
             sandbox = await platform.start_sandbox()
             recovered = await platform.recover()
             reloading = asyncio.ensure_future(self._instances.reload(platform))
-
-            def bound(port: int) -> None:
-                platform.callbacks.base_url = self._settings.project.url or url_of(host, port)
-
-            def ready(port: int) -> None:
-                self._ready(platform, url_of(host, port), sandbox, recovered)
-
             try:
-                target = LocalTarget(request_bytes=self._settings.limits.request_bytes)
-                await target.serve(platform.services(), host=host, port=port, bound=bound, ready=ready)
+                ready = partial(self._ready, platform, sandbox, recovered)
+                await serve(platform, platform.services(), host=host, port=port, ready=ready)
             finally:
                 reloading.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -88,7 +81,7 @@ class _Dev:
             why = f": {event.error.message}" if event.error else ""
             self._tell("execution", f"{execution} {event.status.value}{why}")
 
-    def _ready(self, platform: Platform, url: str, sandbox: Sequence[str], recovered: int) -> None:
+    def _ready(self, platform: Platform, sandbox: Sequence[str], recovered: int, url: str) -> None:
         instances = platform.instances.all()
         if self._as_json:
             found = [hook for instance in instances for hook in hooks(instance, url)]
@@ -104,7 +97,4 @@ class _Dev:
         click.echo(f"serving on {url} (Ctrl-C stops)")
 
     def _tell(self, event: str, text: str) -> None:
-        if self._as_json:
-            click.echo(json.dumps({"event": event, "message": text}))
-        else:
-            click.echo(printable(text), err=event == "error")
+        tell(event, text, as_json=self._as_json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,11 +15,10 @@ from turnout.cli.inputs import RunInputs, input_options, read_inputs
 from turnout.cli.instances import ProjectInstances, hooks, instance_lines
 from turnout.cli.options import environment_option, json_option
 from turnout.cli.project import load_project
+from turnout.cli.serving import serve, tell
 from turnout.cli.session import platform_of, run_async
 from turnout.config import Settings
-from turnout.local.http import url_of
 from turnout.local.platform import Platform
-from turnout.local.target import LocalTarget
 
 __all__ = ["command"]
 
@@ -65,15 +65,8 @@ class _Serve:
         async with platform_of(self._settings) as platform:
             if "ingress" in self._names:
                 await self._instances.deploy_all(platform)
-
-            def bound(port: int) -> None:
-                platform.callbacks.base_url = self._settings.project.url or url_of(host, port)
-
-            def ready(port: int) -> None:
-                self._ready(platform, url_of(host, port))
-
-            target = LocalTarget(request_bytes=self._settings.limits.request_bytes)
-            await target.serve(platform.services(*self._names), host=host, port=port, bound=bound, ready=ready)
+            services = platform.services(*self._names)
+            await serve(platform, services, host=host, port=port, ready=partial(self._ready, platform))
         return 0
 
     def _ready(self, platform: Platform, url: str) -> None:
@@ -90,7 +83,4 @@ class _Serve:
         click.echo(f"{', '.join(self._names)}: serving on {url} (Ctrl-C stops)")
 
     def _tell(self, event: str, text: str) -> None:
-        if self._as_json:
-            click.echo(json.dumps({"event": event, "message": text}))
-        else:
-            click.echo(printable(text), err=event == "error")
+        tell(event, text, as_json=self._as_json)
