@@ -172,7 +172,7 @@ class Cluster:
         """Until nothing is queued, running or waiting for a time."""
         await self._until_true(self._is_settled)
 
-    async def seen(self, what: Callable[[], bool], *, within_s: float = 30.0) -> None:
+    async def seen(self, what: Callable[[], bool], *, within_s: float = 60.0) -> None:
         """Until something is true of what was told so far."""
         async with asyncio.timeout(within_s):
             await self._until(what)

@@ -101,7 +101,7 @@ async def nursery() -> AsyncIterator[Nursery]:
         sys.executable, "-m", "tests.chaos.zygote", cwd=ROOT, stdin=-1, stdout=-1, limit=1_000_000
     )
     assert process.stdout is not None
-    json.loads(await process.stdout.readline())
+    assert await process.stdout.readline(), "the zygote did not start; it has said why"
     opened = Nursery(process)
     try:
         yield opened
