@@ -9,6 +9,7 @@ import random
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,24 @@ from tests.chaos.backends import BACKENDS
 from tests.chaos.campaign import FAULTS, Campaign, Outcome, run_backend
 from tests.chaos.checker import RULES
 
-_COLUMNS = ("backend", "executions", "kills", "points", "faults", "requests", "findings", "seconds")
+_COLUMNS = (
+    "backend",
+    "executions",
+    "kills",
+    "at points",
+    "faults",
+    "effects",
+    "lost or without end",
+    "repeated",
+    "duplicates",
+    "other findings",
+    "seconds",
+)
+_COUNTED = {
+    "every accepted execution ends": "lost or without end",
+    "what was reported is not done again": "repeated",
+    "no effect happens twice": "duplicates",
+}
 
 
 def _options() -> argparse.Namespace:
@@ -57,15 +75,15 @@ async def _run(options: argparse.Namespace, seed: int, directory: Path) -> list[
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:
-    points = sum(name.endswith(("/before", "/after")) for name in outcome.kills)
+    found = Counter(_COUNTED.get(finding.rule, "other findings") for finding in outcome.findings)
     return {
         "backend": outcome.backend,
         "executions": outcome.executions,
         "kills": outcome.killed,
-        "points": points,
+        "at points": sum(times for name, times in outcome.kills.items() if name.endswith(("/before", "/after"))),
         "faults": sum(outcome.faults.values()),
-        "requests": outcome.requests,
-        "findings": len(outcome.findings),
+        "effects": outcome.effects,
+        **{name: found[name] for name in (*_COUNTED.values(), "other findings")},
         "seconds": round(outcome.seconds),
     }
 

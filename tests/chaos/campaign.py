@@ -23,7 +23,6 @@ from tests.chaos.faults import (
     stop_longer_than_the_lease,
     unreachable,
 )
-from tests.chaos.history import History
 from tests.chaos.nursery import nursery
 from tests.chaos.traffic import MIX, Traffic, traffic
 
@@ -49,17 +48,16 @@ class Campaign:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of one backend. `faults` counts how often each was done."""
+    """What came of one backend. `faults` counts how often each was done, `effects` the requests that the other side got."""
 
     backend: str
     seed: int
     executions: int
     kills: Mapping[str, int]
     faults: Mapping[str, int]
-    requests: int
+    effects: int
     seconds: float
     findings: list[Finding] = field(default_factory=list)
-    history: History | None = None
 
     @property
     def killed(self) -> int:
@@ -160,10 +158,9 @@ async def run_backend(name: str, campaign: Campaign, directory: Path, tell: Call
                 executions=len(running.sent),
                 kills=dict(running.kills),
                 faults=disturbance.done,
-                requests=len(history.effects),
+                effects=len(history.effects),
                 seconds=time.monotonic() - began,
                 findings=check(history),
-                history=history,
             )
 
 
