@@ -8,9 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 
+import hypothesis
 import pytest
 
 IN_CI = os.environ.get("CI", "").lower() == "true"
+
+
+# A busy machine is no fault of what is tested; and two runs of CI try the same examples.
+hypothesis.settings.register_profile("turnout", deadline=None, derandomize=IN_CI)
+hypothesis.settings.load_profile("turnout")
 
 
 def pytest_configure(config: pytest.Config) -> None:
