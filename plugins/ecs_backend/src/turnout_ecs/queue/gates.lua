@@ -26,12 +26,22 @@ local function gates_of(record, limits)
   return gates
 end
 
+-- Who was replaced has left its order.
+local function has_order(record, limits)
+  return limits.order ~= '' and record[NEWER] == ''
+end
+
 local function order_line(tenant, key)
   return 'o' .. whole(tenant) .. whole(key)
 end
 
 local function order_member(id, record, limits)
   return order_line(record[TENANT], limits.order) .. struct.pack('>d', record[SEQ]) .. id
+end
+
+-- Whether one of the order is leased: the first of it waits even if that one was claimed out of its turn.
+local function order_runs(name)
+  return tonumber(call('HGET', counts, 'A' .. name) or 0) > 0
 end
 
 local function free_places(gate)
@@ -53,11 +63,11 @@ end
 
 -- The name of the first gate that is closed to the message.
 local function closed_gate(id, record, limits)
-  if record[NEWER] ~= '' then
-    return nil
-  end
-  if limits.order ~= '' and those(order_line(record[TENANT], limits.order), 1)[1] ~= order_member(id, record, limits) then
-    return gate_name(record[TENANT], 'o', limits.order)
+  if has_order(record, limits) then
+    local name = gate_name(record[TENANT], 'o', limits.order)
+    if order_runs(name) or those(order_line(record[TENANT], limits.order), 1)[1] ~= order_member(id, record, limits) then
+      return name
+    end
   end
   for _, gate in ipairs(gates_of(record, limits)) do
     if free_places(gate) <= 0 then
@@ -110,16 +120,16 @@ local function refill(name)
   call('ZADD', timers, now, name)
 end
 
--- The first of an order may have changed: it need not wait for the others any more.
+-- The first of an order may have changed, or none of it is leased any more: it need not wait for the others.
 local function refill_order(tenant, key)
-  local prefix = order_line(tenant, key)
+  local prefix, name = order_line(tenant, key), gate_name(tenant, 'o', key)
   local first = those(prefix, 1)[1]
-  if not first then
+  if not first or order_runs(name) then
     return
   end
   local id = string.sub(first, #prefix + 9)
   local record = load(id)
-  if record[STATE] == HELD and record[GATE] == gate_name(tenant, 'o', key) then
+  if record[STATE] == HELD and record[GATE] == name then
     call('ZREM', lines, held_member(id, record))
     line_up(id, record)
   end
@@ -139,6 +149,9 @@ local function leave_line(record, limits)
 end
 
 local function pass_on(record, limits)
+  if limits.order ~= '' then
+    refill_order(record[TENANT], limits.order)
+  end
   for _, gate in ipairs(gates_of(record, limits)) do
     refill(gate[1])
   end
@@ -161,6 +174,9 @@ end
 
 -- A message that is leased takes its places; its hand-out counts for the rates the first time.
 local function occupy(id, record, limits)
+  if has_order(record, limits) then
+    count('A' .. gate_name(record[TENANT], 'o', limits.order), '1')
+  end
   for _, gate in ipairs(gates_of(record, limits)) do
     if gate[3] == 'c' then
       count('A' .. gate[1], '1')
@@ -173,6 +189,9 @@ local function occupy(id, record, limits)
 end
 
 local function vacate(record, limits)
+  if has_order(record, limits) then
+    count('A' .. gate_name(record[TENANT], 'o', limits.order), '-1')
+  end
   for _, gate in ipairs(gates_of(record, limits)) do
     if gate[3] == 'c' then
       count('A' .. gate[1], '-1')
@@ -181,14 +200,14 @@ local function vacate(record, limits)
 end
 
 local function enter_order(id, record, limits)
-  if limits.order ~= '' then
+  if has_order(record, limits) then
     call('ZADD', lines, '0', order_member(id, record, limits))
   end
 end
 
+-- Who is next in it is for `pass_on`.
 local function leave_order(id, record, limits)
   if limits.order ~= '' then
     call('ZREM', lines, order_member(id, record, limits))
-    refill_order(record[TENANT], limits.order)
   end
 end

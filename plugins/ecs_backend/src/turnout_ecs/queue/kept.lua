@@ -7,7 +7,7 @@
 --   o tenant, key, number, id    not ended yet, in the order in which they were put
 --   t tenant, gate, time, number handed out, and until when that counts for the gate's rate
 -- counts: hash; number: the last given out; W tenant: its messages that wait; I tenant: those leased; U tenant: handed out
---   in its turn; A gate: leased; L gate: in their tenants' lines; D tenant, key: the one to debounce.
+--   in its turn; A gate: leased, also of an order; L gate: in their tenants' lines; D tenant, key: the one to debounce.
 -- ring: sorted set, tenants with something in their line, by turn; infinity: at its cap.
 -- delayed, leases, last_leases (of a last attempt), dead: sorted sets of ids by time. timers: gates by time.
 -- idle: sorted set of waiting takers, by when they are no longer believed to wait.

@@ -17,9 +17,6 @@ local record = {READY, tenant, tonumber(priority), now, numbers('1'), 0, 0, '', 
 local due_at = now + tonumber(delay_s)
 local kept = limits_of(record)
 count('W' .. tenant, '1')
-if kept then
-  gates().enter_order(id, record, kept)
-end
 
 -- It takes the place of one that was never handed out: that is due at once, to be ended without being run.
 local function replace(field, wait_s, longest_s)
@@ -32,6 +29,7 @@ local function replace(field, wait_s, longest_s)
     local old = load(old_id)
     local old_limits = limits_of(old)
     pull(old_id, old, old_limits)
+    gates().leave_order(old_id, old, old_limits)
     pass_on(old, old_limits)
     old[NEWER] = id
     count('W' .. tenant, '1')
@@ -43,6 +41,9 @@ end
 
 if kept and kept.debounce then
   replace(gates().debounce_field(record, kept), kept.debounce[2], kept.debounce[3])
+end
+if kept then
+  gates().enter_order(id, record, kept)
 end
 settle(id, record, math.max(due_at, now))
 -- use: served
