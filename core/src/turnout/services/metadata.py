@@ -158,7 +158,9 @@ class Metadata(Service):
     async def _run(self) -> None:
         while True:
             try:
-                await asyncio.wait_for(self._nudged.wait(), timeout=self._poll_s)
+                # Not `wait_for`: before Python 3.12 it forgets that it was cancelled if the nudge comes at that moment.
+                async with asyncio.timeout(self._poll_s):
+                    await self._nudged.wait()
                 # A moment's wait gathers the rows of many steps into one transaction.
                 await self._clock.sleep(self._gather_s)
             except TimeoutError:
