@@ -49,6 +49,39 @@ async def test_what_is_no_redis_of_today_is_said_at_once_and_nothing_that_was_se
         await connection.aclose()
 
 
+async def test_a_slot_that_moves_and_is_back_at_once_holds_nothing_up() -> None:
+    asked = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A node of a cluster that says once that another has a slot, which is itself."""
+        nonlocal asked
+        port = writer.get_extra_info("sockname")[1]
+        while line := await reader.readline():
+            match line.strip().upper():
+                case b"HELLO":
+                    writer.write(b"%2\r\n+version\r\n+7.0.0\r\n+mode\r\n+cluster\r\n")
+                case b"CLUSTER":
+                    writer.write(b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n+127.0.0.1\r\n:%d\r\n" % port)
+                case b"GET":
+                    asked += 1
+                    writer.write(b"-MOVED 15495 127.0.0.1:%d\r\n" % port if asked == 1 else b"+%d\r\n" % asked)
+        writer.close()
+        ended.set()
+
+    ended = asyncio.Event()
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        connection = Connection(Address(host="127.0.0.1", port=port, timeout_s=0.3))
+        calls = connection.call("GET", "a"), connection.call("GET", "a")
+
+        answers = tuple(await asyncio.wait_for(asyncio.gather(*calls), timeout=5))
+
+        await connection.aclose()
+        await ended.wait()
+
+    assert answers == (b"3", b"2")
+
+
 async def test_a_host_whose_name_cannot_be_one_is_an_error_and_no_hang() -> None:
     connection = Connection(Address.parse("redis://redis..example:6379"))
 

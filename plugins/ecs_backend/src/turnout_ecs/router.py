@@ -207,7 +207,10 @@ class Router:
         meanwhile waits behind that."""
         _, slot, place = error.split()[:3]
         host, _, port = place.rpartition(":")
-        held = self._moving.setdefault(int(slot), [])
+        if int(slot) not in self._moving:
+            self._moving[int(slot)] = []
+            self._loop.call_later(self._address.timeout_s, self._hold_no_longer, int(slot), self._moving[int(slot)])
+        held = self._moving[int(slot)]
         held.insert(sum(one.tries > 0 for one in held), command)
         if any(slot_of(one.key) == int(slot) for one in link.unanswered if one.key):
             return
@@ -217,6 +220,13 @@ class Router:
         for one in held:
             target.send(one)
         self._map_again()
+
+    def _hold_no_longer(self, slot: int, held: list[Command]) -> None:
+        """What was sent to the old place with them was not all refused: the slot has come back meanwhile, say."""
+        if self._moving.get(slot) is held:
+            del self._moving[slot]
+            for one in held:
+                self._send(one)
 
 
 def _explained(link: Link, command: Command, error: str) -> BackendError:
