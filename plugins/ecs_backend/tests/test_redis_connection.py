@@ -189,6 +189,19 @@ async def test_a_closed_connection_refuses(link: Connection) -> None:
         link.call("PING")
 
 
+async def test_a_lease_that_ends_as_the_connection_is_closed_is_an_error_and_no_hang(link: Connection) -> None:
+    queue = RedisQueue(link)
+    await queue.put(Message(id="e1", tenant="acme"))
+    lease = await queue.take("host:1:a", wait_s=0)
+    assert lease is not None
+
+    completing = asyncio.ensure_future(queue.complete(lease))
+    closing = asyncio.ensure_future(link.aclose())
+    ended = await asyncio.wait_for(asyncio.gather(completing, closing, return_exceptions=True), timeout=5)
+
+    assert isinstance(ended[0], BackendError)
+
+
 @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
 async def test_a_server_that_may_evict_keys_is_refused(tmp_path: Path, policy: str) -> None:
     with running(tmp_path / "redis", maxmemory="100mb", maxmemory_policy=policy) as server:

@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from typing import Any, Final
 
+from turnout.errors import BackendError
 from turnout.interfaces.queue import Lease
 
 from turnout_ecs.queue.shards import Shard
@@ -39,7 +40,12 @@ class Completions:
             for start in range(0, len(waiting), _MOST):
                 part = waiting[start : start + _MOST]
                 words = [word for lease, _ in part for word in (lease.message.id, lease.token)]
-                shard.run("complete", *words).add_done_callback(partial(_tell, part))
+                try:
+                    asked = shard.run("complete", *words)
+                except BackendError as error:  # the connection was closed in this turn
+                    asked = self._loop.create_future()
+                    asked.set_exception(error)
+                asked.add_done_callback(partial(_tell, part))
 
 
 def _tell(waiting: list[_Waiting], done: asyncio.Future[Any]) -> None:
