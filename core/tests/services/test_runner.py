@@ -187,7 +187,9 @@ async def test_a_lost_lease_stops_what_ran_under_it_and_not_what_runs_under_the_
     assert (await yard.record(id)).status is Status.SUCCEEDED
 
 
-async def test_of_those_that_may_kill_their_worker_one_runs_at_a_time_and_the_others_lose_no_attempt(yard: Yard) -> None:
+async def test_of_those_that_may_kill_their_worker_one_runs_at_a_time_and_the_others_lose_no_attempt(
+    yard: Yard,
+) -> None:
     gate, runner = Gate(yard), worker(yard, suspect_attempt=3, drain_s=30)
     for _ in range(3):
         await yard.lab.accept(HOLD)
