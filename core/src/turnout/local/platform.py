@@ -108,7 +108,8 @@ class Platform:
                 concurrency=settings.runner.concurrency,
                 lease_s=settings.queue.lease_s,
                 drain_s=drain_s,
-                suspect_attempt=max(2, min(3, settings.queue.attempts - 1)),
+                # Half of the attempts in company: what was killed by chance goes on at full speed.
+                suspect_attempt=max(2, settings.queue.attempts // 2 + 1),
             ),
             open_queue=stores.another_queue if stores.queue.durability is not Durability.MEMORY else None,
             given=self._time.given,
