@@ -76,15 +76,16 @@ async def test_one_that_has_not_ended_counts_no_longer_than_the_window(shop: Sho
     assert await shop.drain() == [first.id, later.id]
 
 
-async def test_what_waits_for_the_answer_of_a_duplicate_gets_the_first_ones_record(shop: Shop) -> None:
+async def test_what_waits_for_the_answer_of_a_duplicate_gets_the_first_ones_answer(shop: Shop) -> None:
     await shop.deploy(BY_ID)
     first = said(await shop.post({"id": 1}))["execution"]
     await shop.drain()
     await shop.record(first)
 
-    answer = await shop.post({"id": 1}, {"wait": "10s"})
+    answer = await shop.post({"id": 1, "try": 2}, {"wait": "10s"})
 
-    assert (answer.status, answer.headers["location"]) == (303, f"/api/executions/{first}")
+    assert (answer.status, answer.headers["turnout-execution"]) == (200, first)
+    assert said(answer) == {"id": 1}
 
 
 async def test_a_senders_own_id_is_remembered_for_a_day_after_the_end(shop: Shop) -> None:
