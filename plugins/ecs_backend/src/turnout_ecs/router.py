@@ -7,6 +7,7 @@ or a connection is lost. The order of commands of one slot holds across such a m
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from binascii import crc_hqx
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,8 @@ Heard = Callable[[bytes], None]
 _TAG: Final = re.compile(rb"\{([^}]*)\}")
 _SLOTS: Final = 16384
 _TRY_AGAIN_S: Final = 0.05
+_LOOK_S: Final = 1.0
+"""So often is looked whether connections that only listen are still there."""
 _FOR_A_WHILE: Final = ("LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "BUSY ")
 _NOT_DONE_HERE: Final = ("MOVED", "ASK ", "NOSCRIPT", *_FOR_A_WHILE)
 """Errors that say that nothing was done, and that trying again can help."""
@@ -52,6 +55,7 @@ class Router:
         self._moving: dict[int, list[Command]] = {}
         self._heard: dict[bytes, tuple[bytes, Heard]] = {}
         self._mapping: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     def call(
         self, words: Sequence[Word], key: Word, *, safe: bool, patience_s: float | None = None
@@ -81,13 +85,28 @@ class Router:
         await self.call(("PING",), b"", safe=True)
         return self._seed.hello
 
-    def listen(self, key: bytes, channel: bytes, heard: Heard) -> None:
+    async def listen(self, key: bytes, channel: bytes, heard: Heard) -> None:
         self._heard[channel] = (key, heard)
         self._link_of(key).listen(channel)
+        if self._looking is None:
+            self._looking = self._loop.create_task(self._keep_looking(), name="turnout-redis-listening")
+        await self._look(key)
+
+    async def _keep_looking(self) -> None:
+        """Nothing else is sent over a connection that listens: that it is dead would never be noticed."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            await asyncio.gather(*(self._look(key) for key, _ in list(self._heard.values())))
+
+    async def _look(self, key: bytes) -> None:
+        """Return once what is published at the server that has the key is heard, or cannot be for now."""
+        with contextlib.suppress(BackendError):
+            await self.call(("PING",), key, safe=True)
 
     def close(self) -> None:
-        if self._mapping is not None:
-            self._mapping.cancel()
+        for task in (self._mapping, self._looking):
+            if task is not None:
+                task.cancel()
         self.on_loss.clear()
         for link in self._links.values():
             link.close()

@@ -3,7 +3,7 @@
 Nothing waits for a reply before the next command is sent, and replies are read as they come, whoever waits for them. This
 is what a client with one round trip at a time cannot do: measured with 64 concurrent callers on one core, redis-py's
 client came to 20 thousand commands a second, this to 180 thousand. hiredis packs and parses; RESP3, so that published
-messages arrive on the same socket and cannot be confused with replies.
+messages cannot be confused with replies.
 """
 
 from __future__ import annotations

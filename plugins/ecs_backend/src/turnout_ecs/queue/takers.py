@@ -59,7 +59,7 @@ class Takers:
         self._takers: dict[str, _Taker] = {}
         self._turn = 0
         self._closed = False
-        self._listening = False
+        self._listening: asyncio.Task[None] | None = None
 
     async def take(self, worker: str, *, limit: int, wait_s: float) -> Sequence[Lease]:
         if self._closed or limit <= 0:
@@ -67,7 +67,8 @@ class Takers:
         if wait_s <= 0:
             return (await self._attempt(worker, limit, None))[0]
         deadline = self._now() + wait_s
-        self._listen()
+        if self._listening is None:
+            self._listening = self._loop.create_task(self._listen(), name="turnout-redis-takers")
         taker = _Taker(str(next(self._numbers)), worker)
         self._takers[taker.number] = taker
         try:
@@ -77,6 +78,8 @@ class Takers:
 
     def close(self) -> None:
         self._closed = True
+        if self._listening is not None:
+            self._listening.cancel()
         self.wake()
 
     def wake(self) -> None:
@@ -149,12 +152,14 @@ class Takers:
     def _channel(self, shard: Shard) -> bytes:
         return f"{shard.tag}:to:{self._name}".encode()
 
-    def _listen(self) -> None:
-        if not self._listening:
-            self._listening = True
-            for shard in self._shards:
-                self._connection.listen(shard.idle_key, self._channel(shard), partial(self._hear, shard))
-            self._connection.on_loss(self.wake)
+    async def _listen(self) -> None:
+        self._connection.on_loss(self.wake)
+        listening = (
+            self._connection.listen(shard.idle_key, self._channel(shard), partial(self._hear, shard))
+            for shard in self._shards
+        )
+        await asyncio.gather(*listening, return_exceptions=True)
+        self.wake()  # who asked before was believed not to wait, since nobody listened
 
     def _hear(self, shard: Shard, sent: bytes) -> None:
         number, seconds, id_bytes, rest = sent.split(b" ", 3)
