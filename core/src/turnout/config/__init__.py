@@ -3,6 +3,7 @@
 from turnout.config.reading import FILE_NAME, find_project, load_settings
 from turnout.config.schema import SETTINGS, Setting
 from turnout.config.settings import (
+    LONGEST_DRAIN_S,
     JournalMode,
     LimitSettings,
     PluginSettings,
@@ -18,6 +19,7 @@ from turnout.config.settings import (
 
 __all__ = [
     "FILE_NAME",
+    "LONGEST_DRAIN_S",
     "SETTINGS",
     "JournalMode",
     "LimitSettings",

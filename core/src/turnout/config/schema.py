@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from turnout.config.settings import (
+    LONGEST_DRAIN_S,
     JournalMode,
     LimitSettings,
     PluginSettings,
@@ -109,8 +110,8 @@ def _drain(given: object) -> float:
         seconds = parse_duration(given)
     except ValueError:
         seconds = -1.0
-    if not 0.0 <= seconds <= 110.0:  # ECS kills what has not ended 120 s after SIGTERM
-        raise ValueError('a duration of at most 110 seconds is expected, "60s"')
+    if not 0.0 <= seconds <= LONGEST_DRAIN_S:
+        raise ValueError(f'a duration of at most {LONGEST_DRAIN_S:g} seconds is expected, "60s"')
     return seconds
 
 

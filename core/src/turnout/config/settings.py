@@ -12,6 +12,7 @@ from turnout.model.durability import Durability
 from turnout.model.tenancy import Policies, TenantPolicy
 
 __all__ = [
+    "LONGEST_DRAIN_S",
     "JournalMode",
     "LimitSettings",
     "PluginSettings",
@@ -26,6 +27,9 @@ __all__ = [
 ]
 
 _MEGABYTE = 1000 * 1000
+
+LONGEST_DRAIN_S = 110.0
+"""ECS kills what has not ended 120 s after its SIGTERM."""
 
 
 class JournalMode(StrEnum):

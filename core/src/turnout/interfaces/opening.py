@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -15,6 +17,9 @@ from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.secrets import Secret
 from turnout.model.durability import Durability
 from turnout.model.tenancy import Policies
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 __all__ = ["NoOptions", "Openable", "Opening", "Shared"]
 
@@ -40,10 +45,11 @@ class Shared:
         return part
 
     async def aclose(self) -> None:
-        """Close the parts, the newest first. To be called once the backends are closed."""
-        while self._parts:
-            _, part = self._parts.popitem()
-            await part.aclose()
+        """Close the parts, the newest first, whether or not one fails to. To be called once the backends are closed."""
+        async with AsyncExitStack() as stack:
+            for part in self._parts.values():
+                stack.push_async_callback(part.aclose)
+            self._parts.clear()
 
 
 async def _as_written(written: str) -> Secret:
@@ -76,8 +82,8 @@ class Opening:
         try:
             return model.model_validate(dict(self.options))
         except ValidationError as error:
-            faults = [(_dotted("backends", self.name, *one["loc"]), one["msg"]) for one in error.errors()]
-            message = "\n".join(f"{setting}: {text[:1].lower()}{text[1:]}" for setting, text in faults)
+            faults = [(_dotted("backends", self.name, *one["loc"]), _fault(one, model)) for one in error.errors()]
+            message = "\n".join(f"{setting}: {text}" for setting, text in faults)
             raise SettingsError(message, setting=faults[0][0]) from None
 
 
@@ -89,6 +95,18 @@ class NoOptions(BaseModel):
 
 def _dotted(*parts: object) -> str:
     return ".".join(str(part) for part in parts)
+
+
+def _fault(error: ErrorDetails, model: type[BaseModel]) -> str:
+    """What is wrong, in a user's words; never the value."""
+    if error["type"] == "missing":
+        return "it must be set"
+    text = error["msg"]
+    if error["type"] != "extra_forbidden":
+        return f"{text[:1].lower()}{text[1:]}"
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+    return "unknown setting: " + (f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}")
 
 
 class Openable(ABC):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -319,19 +320,21 @@ class Platform:
             await service.start()
 
     async def close(self, *, record: bool = True) -> None:
-        """Stop what runs, the last started first, and let go of everything; with `record`, bring the records up to date."""
-        for service in reversed(self._started):
-            await service.stop()
-        self._started.clear()
-        await self.runner.stop()  # it may beat without having been started
-        if record:
-            await self.metadata.finish()
-        await self.engine.close()
-        if self._traces is not None:
-            await asyncio.to_thread(self._traces.close)
-        await self._sandbox.close()
-        self._lock.release()
-        await self.stores.close()
+        """Stop what runs, the last started first, and let go of everything, whether or not one part fails to; with
+        `record`, bring the records up to date."""
+        async with AsyncExitStack() as stack:  # closed from the last line up
+            stack.push_async_callback(self.stores.close)
+            stack.callback(self._lock.release)
+            stack.push_async_callback(self._sandbox.close)
+            if self._traces is not None:
+                stack.push_async_callback(asyncio.to_thread, self._traces.close)
+            stack.push_async_callback(self.engine.close)
+            if record:
+                stack.push_async_callback(self.metadata.finish)
+            stack.push_async_callback(self.runner.stop)  # it may beat without having been started
+            for service in self._started:
+                stack.push_async_callback(service.stop)
+            self._started.clear()
 
 
 def _engine_settings(settings: Settings) -> EngineSettings:

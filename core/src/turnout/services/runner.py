@@ -33,6 +33,7 @@ _HAND_BACK_S: Final = 2.0
 _GRACE_S: Final = 30.0
 """How long after its deadline an execution that does not let go keeps its lease."""
 
+_REASON_CHARACTERS = 1000
 _log = logging.getLogger("turnout.runner")
 
 
@@ -291,11 +292,11 @@ class Runner(Service):
     async def _fail(self, lease: Lease, error: Exception) -> None:
         """Something of ours or of a backend failed, not the customer's flow: try again, at last give up openly."""
         id = lease.message.id
-        reason = f"{type(error).__name__}: {error}"
+        ours = isinstance(error, TurnoutError)
+        # What another's error says may hold anything; the dead letter and the record that tell the reason are for people.
+        reason = type(error).__name__ + (f": {error}"[:_REASON_CHARACTERS] if ours else ": see the worker's log")
         self._watch.failed("execution")
-        _log.error(
-            "execution %s, attempt %d: %s", id, lease.attempt, reason, exc_info=not isinstance(error, TurnoutError)
-        )
+        _log.error("execution %s, attempt %d: %s", id, lease.attempt, reason, exc_info=not ours)
         await self._queue.fail(lease, reason=reason, delay_s=min(60.0, 2.0 ** (lease.attempt - 1)))
         if self._given_up is not None:
             await self._given_up()

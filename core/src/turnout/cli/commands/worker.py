@@ -22,19 +22,18 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_LONGEST_DRAIN_S = 110.0
-"""ECS kills what has not ended 120 s after its SIGTERM."""
-
 
 def _drain(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
     if value is None:
         return None
+    from turnout.config import LONGEST_DRAIN_S
+
     try:
         seconds = parse_duration(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-    if not 0 <= seconds <= _LONGEST_DRAIN_S:
-        raise click.BadParameter(f"{value} is not between 0s and {_LONGEST_DRAIN_S:g}s: ECS kills after 120 s at most")
+    if not 0 <= seconds <= LONGEST_DRAIN_S:
+        raise click.BadParameter(f"{value} is not between 0s and {LONGEST_DRAIN_S:g}s: ECS kills after 120 s at most")
     return seconds
 
 
