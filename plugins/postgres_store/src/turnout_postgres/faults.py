@@ -7,7 +7,7 @@ from psycopg import errors
 from psycopg_pool import PoolClosed, PoolTimeout
 from turnout.errors import BackendError
 
-__all__ = ["is_absent", "is_passing", "translated"]
+__all__ = ["is_absent", "is_gone", "is_passing", "translated"]
 
 _PASSING = (
     psycopg.OperationalError,  # every fault of a connection; its subclasses that will not pass are below
@@ -51,6 +51,11 @@ def is_absent(error: BaseException) -> bool:
     """Whether a connection was refused by a server that may come yet, and not because of what was asked for."""
     told = str(error)
     return is_passing(error) and not any(word in told for word in ("authentication", "does not exist", "pg_hba", "SSL"))
+
+
+def is_gone(error: BaseException) -> bool:
+    """Whether a table is not there: of a partition that was, another process has dropped it meanwhile."""
+    return isinstance(error, errors.UndefinedTable) or isinstance(error.__cause__, errors.UndefinedTable)
 
 
 def translated(error: Exception, *, password: str = "") -> BackendError:

@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Awaitable
 from enum import Enum, auto
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from turnout.errors import BackendError
 
 from turnout_postgres.database import Database, Session
+from turnout_postgres.faults import is_gone
 from turnout_postgres.plain_text import original
 from turnout_postgres.records.partitions import DAY_S, TABLES, Partition, drop, partitions
 from turnout_postgres.records.removed import knowing
 from turnout_postgres.records.writing import erase, lock_state
 
 __all__ = ["PATIENCE_S", "prune_by_age", "prune_by_size", "size_bytes", "sizes"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger("turnout.postgres")
 
@@ -79,7 +83,7 @@ async def prune_by_size(database: Database, keep_bytes: int) -> list[str]:
                 ids += removed
                 if left is not _Left.LESS:
                     break
-                await database.run(partial(_rewrite, partition=partition), patience_s=PATIENCE_S)
+                await _if_there(database.run(partial(_rewrite, partition=partition), patience_s=PATIENCE_S))
     except BackendError as error:
         if not ids:
             raise
@@ -155,6 +159,8 @@ async def _drop_if_removed(session: Session, *, partition: Partition) -> bool:
 async def _erase_removed(session: Session, *, partition: Partition) -> bool:
     """Delete some of those that are removed; whether there were any."""
     _, _, removed = await lock_state(session)
+    if partition not in await partitions(session):
+        return False
     within = partition.of(session)
     rows = await within.rows(
         """SELECT number FROM {executions} WHERE ended_at < $1 AND changed <= $2 AND status IN {final}
@@ -168,7 +174,7 @@ async def _erase_removed(session: Session, *, partition: Partition) -> bool:
 
 async def _remove_oldest(database: Database, partition: Partition, part: float) -> tuple[list[str], _Left]:
     """Delete a part of its final executions, the oldest; the ids of those that were not removed before."""
-    count = await database.run(partial(_count_final, partition=partition))
+    count = await _if_there(database.run(partial(_count_final, partition=partition))) or 0
     wanted = min(count, max(1, math.ceil(count * part)))
     if (
         wanted == count
@@ -188,6 +194,16 @@ async def _remove_oldest(database: Database, partition: Partition, part: float) 
     return ids, left
 
 
+async def _if_there(work: Awaitable[T]) -> T | None:
+    """What it comes to; None where another process has dropped the partition meanwhile."""
+    try:
+        return await work
+    except BackendError as error:
+        if is_gone(error):
+            return None
+        raise
+
+
 async def _count_final(session: Session, *, partition: Partition) -> int:
     row = await partition.of(session).one("SELECT count(*) FROM {executions} WHERE status IN {final}")
     assert row is not None
@@ -197,6 +213,8 @@ async def _count_final(session: Session, *, partition: Partition) -> int:
 async def _drop_final(session: Session, *, partition: Partition) -> list[str] | None:
     """Drop a partition in which all are final; the ids of those that were not removed before. None: it is kept."""
     _, _, removed = await lock_state(session)
+    if partition not in await partitions(session):
+        return []
     within = partition.of(session)
     if await within.holds("SELECT FROM {executions} WHERE status IN {not_final}"):
         return None
@@ -208,6 +226,8 @@ async def _drop_final(session: Session, *, partition: Partition) -> list[str] | 
 async def _erase_oldest(session: Session, *, partition: Partition, most: int) -> tuple[int, list[str]]:
     """How many were deleted, and the ids of those that were not removed before."""
     _, _, removed = await lock_state(session)
+    if partition not in await partitions(session):
+        return 0, []
     within = partition.of(session)
     rows = await within.rows(
         "SELECT number, id, {is_live} FROM {executions} WHERE status IN {final} ORDER BY created_at, id LIMIT $3",

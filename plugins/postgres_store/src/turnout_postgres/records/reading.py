@@ -12,6 +12,7 @@ from turnout.interfaces.records import ExecutionQuery
 from turnout.model.execution import ExecutionRecord, LogLine, Status, StepRecord, StepStatus
 
 from turnout_postgres.database import Session
+from turnout_postgres.faults import is_gone
 from turnout_postgres.plain_text import name_of, original, plain
 from turnout_postgres.records.changes import searchable
 from turnout_postgres.records.partitions import partition_of
@@ -36,10 +37,19 @@ in the newest, and costs the same however long history is kept."""
 
 
 async def get(session: Session, id: str) -> ExecutionRecord | None:
-    """To be called in a transaction that sees one moment."""
+    """To be called in a transaction that sees one moment. Of tables it sees the newest: retention may come in between."""
     place = await session.one(_WHERE, plain(id))
     if place is None:
         return None
+    try:
+        return await _get(session, place)
+    except Exception as error:
+        if is_gone(error):
+            return None
+        raise
+
+
+async def _get(session: Session, place: _Row) -> ExecutionRecord | None:
     before, at, number, created_at = place
     within = partition_of(created_at).of(session).naming(columns=_EXECUTION)
     row = await within.one(
@@ -59,10 +69,19 @@ async def get(session: Session, id: str) -> ExecutionRecord | None:
 
 
 async def logs(session: Session, id: str, after: int, limit: int) -> list[tuple[int, LogLine]]:
-    """To be called in a transaction that sees one moment."""
+    """To be called in a transaction that sees one moment, as `get`."""
     place = await session.one(_WHERE, plain(id))
     if place is None:
         return []
+    try:
+        return await _logs(session, place, after, limit)
+    except Exception as error:
+        if is_gone(error):
+            return []
+        raise
+
+
+async def _logs(session: Session, place: _Row, after: int, limit: int) -> list[tuple[int, LogLine]]:
     before, at, number, created_at = place
     rows = (
         await partition_of(created_at)
