@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from pydantic import BaseModel, ConfigDict, Field
 from turnout import hookimpl
 from turnout.config import QueueSettings, Settings, StoresSettings
 from turnout.errors import BackendError, SettingsError
@@ -28,6 +29,8 @@ class Kept(MemoryJournal):
     async def connect(cls, opening: Opening) -> Self:
         if opening.options.get("broken"):
             raise BackendError("cannot be reached")
+        if needed := opening.options.get("needs"):
+            await opening.secret(needed)
         journal = cls()
         journal.opened = opening
         return journal
@@ -127,3 +130,42 @@ async def test_another_queue_shares_its_messages_and_outlives_neither_more_nor_l
 
     assert list(kept) == []
     await stores.close()
+
+
+async def test_a_reference_to_a_variable_that_is_not_set_is_told_with_its_backend(tmp_path: Path) -> None:
+    kept = {"kept": {"needs": "env:NOBODY_SET_THIS"}}
+
+    with pytest.raises(SettingsError, match=r"backends\.kept: no environment variable 'NOBODY_SET_THIS'"):
+        await opened(tmp_path, stores=StoresSettings(journal="kept"), backends=kept)
+
+
+async def test_a_store_that_lives_in_one_process_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="'memory' cannot be chosen: a MemoryQueue lives in one process"):
+        await opened(tmp_path, stores=StoresSettings(queue="memory"))
+
+
+class Options(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    url: str
+    schema_: str = Field(default="", alias="schema")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"url": "x", "shema": "s3cret"}, "backends.b.shema: unknown setting: did you mean 'schema'?"),
+        ({"url": "x", "zz": 1}, "backends.b.zz: unknown setting: there are url, schema"),
+        ({}, "backends.b.url: it must be set"),
+        ({"url": 7}, "backends.b.url: input should be a valid string"),
+    ],
+)
+def test_a_fault_in_a_backends_table_is_told_with_the_nearest_right_name(
+    options: dict[str, Any], expected: str
+) -> None:
+    opening = Opening(directory=Path("/nowhere"), name="b", options=options)
+
+    with pytest.raises(SettingsError) as caught:
+        opening.read(Options)
+
+    assert str(caught.value) == expected

@@ -48,6 +48,7 @@ def opening(**options: Any) -> Opening:
         ({"url": "-", "schema": 'x"; DROP'}, "backends.postgres.schema"),
         ({"url": "-", "pool_max": 0}, "backends.postgres.pool_max"),
         ({"url": "-", "pool_min": 5, "pool_max": 4}, "backends.postgres.pool_max"),
+        ({"url": "-", "pool_min": 11}, "backends.postgres.pool_max"),
         ({"url": "-", "pool_max": "4"}, "backends.postgres.pool_max"),
         ({"url": "-", "timeout": 0}, "backends.postgres.timeout"),
         ({"url": "-", "migrate": "yes"}, "backends.postgres.migrate"),

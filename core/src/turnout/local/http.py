@@ -156,7 +156,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise BackendError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from error
+        raise BackendError(f"cannot listen on {host}:{port}: {error.strerror}; choose another port") from error
     listener.listen(2048)
     listener.settimeout(0)
     return listener

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from turnout.config import Settings
-from turnout.errors import BackendError, NotFound, SettingsError
+from turnout.errors import BackendError, NotFound, SettingsError, Unsupported
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.journal import Journal
 from turnout.interfaces.opening import Openable, Opening, Shared
@@ -128,7 +128,13 @@ class _Openings:
 
     async def _connect(self, backend: type[B], name: str, shared: Shared) -> B:
         options = self.settings.backends.get(name, {})
-        return await backend.connect(replace(self.opening, name=name, options=options, shared=shared))
+        try:
+            return await backend.connect(replace(self.opening, name=name, options=options, shared=shared))
+        except Unsupported as error:
+            message = f"[stores]: {name!r} cannot be chosen: a {backend.__name__} lives in one process, for tests"
+            raise SettingsError(message, setting="stores") from error
+        except NotFound as error:  # of what a reference names
+            raise SettingsError(f"backends.{name}: {error}", setting=f"backends.{name}") from error
 
 
 def _make(directory: Path) -> None:

@@ -132,7 +132,8 @@ class Registry:
     def _hint(self, kind: Kind, name: str) -> str:
         things = self._ask(kind)
         near = difflib.get_close_matches(name, things, n=1)
-        parts = [f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(things)) or 'none'}"]
+        there = f"there are {', '.join(sorted(things)) or 'none'}, others come with plugins (`turnout plugins`)"
+        parts = [f"did you mean {near[0]!r}?" if near else there]
         if self._failures:
             broken = ", ".join(sorted({failure.distribution or failure.name for failure in self._failures}))
             parts.append(f"broken plugins may have provided it ({broken}): see `turnout plugins`")

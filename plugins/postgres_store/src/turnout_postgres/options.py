@@ -22,7 +22,9 @@ class PostgresOptions(BaseModel):
         description="The schema that holds Turnout's tables.",
     )
     pool_min: int = Field(default=1, ge=0, le=1000, description="Connections that a process keeps open.")
-    pool_max: int = Field(default=10, ge=1, le=1000, description="Connections that a process opens at most.")
+    pool_max: int = Field(
+        default=10, ge=1, le=1000, validate_default=True, description="Connections that a process opens at most."
+    )
     timeout: float = Field(
         default=30.0,
         gt=0,
