@@ -390,18 +390,19 @@ class RecordStoreContract:
             ("e1", step("c", output=stored("5"))),
             ("e2", step("a", output=stored("4"))),
         )
-        second = created(execution("e2", tenant="globex", trigger=_OUTPUT))
+        long_name = "globex" * 100
+        second = created(execution("e2", tenant=long_name, trigger=_OUTPUT))
         await store.apply(RecordBatch(position=1, executions=(first, second), steps=steps))
 
         assert await store.references() == {
             *(("acme", digit * 64) for digit in "12345"),
-            ("globex", "4" * 64),
+            (long_name, "4" * 64),
         }
 
         again = ExecutionChange(id="e1", reopened=True, dropped=("c",))
         await store.apply(RecordBatch(position=2, executions=(again,), steps=(("e1", step("a")),)))
 
-        assert await store.references() == {("acme", "1" * 64), ("acme", "3" * 64), ("globex", "4" * 64)}
+        assert await store.references() == {("acme", "1" * 64), ("acme", "3" * 64), (long_name, "4" * 64)}
 
     async def test_a_large_loop_is_applied_and_read_whole(self, store: RecordStore) -> None:
         steps = tuple(("e1", step(f"each[{number}].post", at=float(number))) for number in range(15_000))

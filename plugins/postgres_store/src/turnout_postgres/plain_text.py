@@ -10,7 +10,7 @@ import hashlib
 import re
 from typing import Final
 
-__all__ = ["name_of", "original", "plain"]
+__all__ = ["is_shortened", "name_of", "original", "plain"]
 
 _STRANGE: Final = re.compile("[\0\x1a\ud800-\udfff]")
 _WRITTEN: Final = re.compile("\x1a(\x1a|0|d[0-9a-f]{3})")
@@ -35,6 +35,11 @@ def name_of(text: str) -> str:
     if len(stored) <= _LONGEST:
         return stored
     return f"{stored[:_LONGEST]}\x1ah{hashlib.sha256(stored.encode()).hexdigest()}"
+
+
+def is_shortened(name: str) -> bool:
+    """Whether `name_of` kept a beginning only, of which `original` knows no more."""
+    return len(name) > _LONGEST
 
 
 def _write(found: re.Match[str]) -> str:

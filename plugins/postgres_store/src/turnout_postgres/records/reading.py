@@ -13,7 +13,7 @@ from turnout.model.execution import ExecutionRecord, LogLine, Status, StepRecord
 
 from turnout_postgres.database import Session
 from turnout_postgres.faults import is_gone
-from turnout_postgres.plain_text import name_of, original, plain
+from turnout_postgres.plain_text import is_shortened, name_of, original, plain
 from turnout_postgres.records.changes import searchable
 from turnout_postgres.records.partitions import partition_of
 from turnout_postgres.records.removed import knowing
@@ -142,7 +142,18 @@ async def references(session: Session) -> set[tuple[str, str]]:
         WHERE payloads IS NOT NULL
         """
     )
-    return {(original(tenant), sha256) for tenant, sha256 in rows}
+    names = await _long_names(session, {tenant for tenant, _ in rows if is_shortened(tenant)})
+    return {(names.get(tenant) or original(tenant), sha256) for tenant, sha256 in rows}
+
+
+async def _long_names(session: Session, shortened: set[str]) -> dict[str, str]:
+    """The names of tenants that are too long for an index."""
+    if not shortened:
+        return {}
+    rows = await session.rows(
+        "SELECT DISTINCT ON (tenant) tenant, info FROM {s}.executions WHERE tenant = ANY ($1::text[])", list(shortened)
+    )
+    return {tenant: unpack_info(info).tenant for tenant, info in rows}
 
 
 def _conditions(query: ExecutionQuery, last_created_at: float | None) -> tuple[list[str], list[Any]]:
