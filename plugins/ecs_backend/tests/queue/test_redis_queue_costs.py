@@ -44,6 +44,27 @@ async def test_a_put_is_one_round_trip_and_many_that_end_together_are_one(
     assert completed == [True] * 20
 
 
+async def test_counting_for_many_tenants_lets_others_have_the_server_in_between(
+    server: RedisServer, connection: Connection
+) -> None:
+    clock = ManualClock()
+    queue = RedisQueue(connection, clock=clock)
+    limited = (Concurrency(key="c", most=1),)
+    await queue.put(Message(id="l0", tenant="t7", concurrency=limited))
+    await queue.take("host:1:a", wait_s=0)
+    await queue.put(Message(id="oldest", tenant="t349", priority=-1))
+    clock.advance(10)
+    await asyncio.gather(*(queue.put(Message(id=f"e{n}", tenant=f"t{n}", priority=n % 3)) for n in range(350)))
+    await asyncio.gather(*(queue.put(Message(id=f"l{n}", tenant="t7", concurrency=limited)) for n in (1, 2)))
+    before = calls(server)
+
+    stats = await queue.stats()
+
+    assert calls(server) - before >= 4
+    assert stats.tenants == {f"t{n}": 1 for n in range(350)} | {"t349": 2, "t7": 3}
+    assert (stats.ready, stats.held, stats.leased, stats.oldest_ready_s) == (351, 2, 1, 10.0)
+
+
 async def test_nothing_stays_once_everything_has_ended(server: RedisServer, connection: Connection) -> None:
     clock = ManualClock()
     policies = Policies(default=TenantPolicy(in_flight=3, weight=2))

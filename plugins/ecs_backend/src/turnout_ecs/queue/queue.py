@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
@@ -28,6 +29,9 @@ __all__ = ["RedisQueue"]
 
 _PAGE: Final = 200
 """So many messages a script looks at, at most: the server does nothing else meanwhile."""
+
+_TENANTS: Final = 100
+"""So many tenants, and priorities of them, `stats` looks at in one script: half a millisecond."""
 
 _STATES: Final[Mapping[bytes, LeaseState]] = {
     b"H": LeaseState.HELD,
@@ -191,7 +195,8 @@ class RedisQueue(Queue):
         return list(dict.fromkeys(holding))
 
     async def stats(self) -> QueueStats:
-        each = [_stats(reply) for reply in await self._shards.ask("stats")]
+        """As promised. With more than a hundred tenants it is counted in pages, so not all at one instant."""
+        each = await asyncio.gather(*(_counted(shard) for shard in self._shards.all))
         if len(each) == 1:
             return each[0]
         return QueueStats(
@@ -272,14 +277,22 @@ def _ended(reply: Sequence[Any]) -> list[Lease]:
     ]
 
 
-def _stats(reply: Sequence[Any]) -> QueueStats:
-    ready, delayed, leased, dead, held, oldest_s, *tenants = reply
+async def _counted(shard: Shard) -> QueueStats:
+    tenants: Counter[str] = Counter()
+    oldest_s, after = 0.0, b""
+    while True:
+        after, ready, delayed, leased, dead, held, page_oldest_s, *page = await shard.run("stats", after, _TENANTS)
+        oldest_s = max(oldest_s, float(page_oldest_s))
+        for tenant, number in pages(page, 2):
+            tenants[tenant.decode()] += number
+        if not after:
+            break
     return QueueStats(
         ready=ready,
         delayed=delayed,
         leased=leased,
         dead=dead,
-        oldest_ready_s=max(float(oldest_s), 0.0),
+        oldest_ready_s=oldest_s,
         held=held,
-        tenants={tenant.decode(): number for tenant, number in pages(tenants, 2)},
+        tenants=dict(tenants),
     )

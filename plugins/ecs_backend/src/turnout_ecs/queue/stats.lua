@@ -1,50 +1,56 @@
--- Count. What has become due is lined up first.
+-- Count. What has become due is lined up first. Tenants are looked at a page at a time.
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
--- args: now lease_s max_attempts policed
--- reply: {ready, delayed, leased, dead, held, seconds since the oldest became due, tenant, number due or held, ...}
+-- args: now lease_s max_attempts policed from most
+-- reply: {where the next page begins or empty, ready, delayed, leased, dead, held, seconds since the oldest became due,
+--   tenant, number due or held, ...}
 -- safe: yes
 -- use: kept lining promoting
 
-promote()
+if from == '' then
+  promote()
+  from = '[r'
+end
 local late = call('ZCOUNT', delayed, '-inf', now)
 local oldest = now
 local tenants = {}
 
--- The tenants that have lines of this kind: the name of each, and its lines' beginning.
-local function each_tenant(kind, visit)
-  local after = '[' .. kind
-  while true do
-    local member = call('ZRANGEBYLEX', lines, after, '(' .. string.char(string.byte(kind) + 1), 'LIMIT', 0, 1)[1]
-    if not member then
-      return
-    end
-    -- whole('acme') is 4:acme; a held line has the whole name of its gate inside, which begins with the tenant's
-    local digits = string.match(member, '^(%d+):', 2)
-    local tenant = string.sub(member, #digits + 3, #digits + 2 + tonumber(digits))
-    local prefix = kind .. whole(tenant)
-    tenants[tenant] = (tenants[tenant] or 0) + number(prefix)
-    visit(prefix)
-    after = '(' .. prefix .. '\255'
-  end
+-- The tenant of a line's member, and how it begins. whole('acme') is 4:acme; a held line has the whole name of its gate
+-- inside, which begins with the tenant's.
+local function owner(member)
+  local digits = string.match(member, '^(%d+):', 2)
+  local length = 2 + #digits + tonumber(digits)
+  return string.sub(member, #digits + 3, length), string.sub(member, 1, length)
 end
 
-each_tenant('r', function(prefix)
-  local after = '[' .. prefix
-  while true do  -- the first of each rank and priority has waited longest of them
-    local member = call('ZRANGEBYLEX', lines, after, '(' .. prefix .. '\255', 'LIMIT', 0, 1)[1]
-    if not member then
-      return
+local visited = #from > 2 and owner(string.sub(from, 2)) or nil
+for _ = 1, tonumber(most) do
+  local kind = string.sub(from, 2, 2)
+  local member = call('ZRANGEBYLEX', lines, from, '(' .. string.char(string.byte(kind) + 1), 'LIMIT', 0, 1)[1]
+  if not member then
+    visited, from = nil, kind == 'r' and '[h' or ''
+  else
+    local tenant, prefix = owner(member)
+    if tenant ~= visited then
+      tenants[tenant] = (tenants[tenant] or 0) + number(prefix)
+      visited = tenant
     end
-    oldest = math.min(oldest, (struct.unpack('>d', member, #prefix + 6)))
-    after = '(' .. string.sub(member, 1, #prefix + 5) .. '\255'
+    if kind == 'r' then
+      -- the first of each rank and priority has waited longest of them
+      oldest = math.min(oldest, (struct.unpack('>d', member, #prefix + 6)))
+      prefix = string.sub(member, 1, #prefix + 5)
+    end
+    from = '(' .. prefix .. '\255'
   end
-end)
-each_tenant('h', function() end)
+  if from == '' then
+    break
+  end
+end
 if late > 0 then
   oldest = math.min(oldest, tonumber(call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]))
 end
 
 local out = {
+  from,
   number('r') + late,
   call('ZCARD', delayed) - late,
   call('ZCARD', leases) + call('ZCARD', last_leases),
