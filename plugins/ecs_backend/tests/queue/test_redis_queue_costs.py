@@ -169,6 +169,23 @@ async def test_a_limit_with_many_who_wait_does_not_stop_the_others(server: Redis
     assert (await queue.stats()).held == 999
 
 
+async def test_dead_letters_are_read_some_at_a_time(server: RedisServer, connection: Connection) -> None:
+    queue = RedisQueue(connection, max_attempts=1)
+    for first in range(0, 450, 50):
+        for n in range(first, first + 50):
+            await queue.put(Message(id=f"e{n}", tenant="acme"))
+        for lease in await queue.take_many("host:1:a", limit=50, wait_s=0):
+            await queue.fail(lease, reason="made up")
+    before = calls(server)
+
+    letters = await queue.dead(limit=100_000)
+    asked = calls(server) - before
+
+    assert [letter.message.id for letter in letters] == [f"e{n}" for n in reversed(range(450))]
+    assert asked == 3
+    assert [letter.message.id for letter in await queue.dead(limit=201)] == [f"e{n}" for n in range(449, 248, -1)]
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_key_that_a_script_uses_is_declared(name: str) -> None:
     text = files("turnout_ecs").joinpath("queue", name).read_text("utf-8")

@@ -20,7 +20,7 @@ from turnout.model.tenancy import Policies
 
 from turnout_ecs.connection import Connection
 from turnout_ecs.queue.completions import Completions
-from turnout_ecs.queue.records import dead_message, lease_of, limits_text, read_record
+from turnout_ecs.queue.records import dead_message, lease_of, limits_text, lost_lease_of, read_record
 from turnout_ecs.queue.shards import Settings, Shard, Shards, pages
 from turnout_ecs.queue.takers import Takers
 from turnout_ecs.server import Facts, Server
@@ -211,12 +211,8 @@ class RedisQueue(Queue):
         )
 
     async def dead(self, *, limit: int = 100) -> Sequence[DeadMessage]:
-        letters = [
-            dead_message(id, read_record(packed))
-            for reply in await self._shards.ask("dead", limit)
-            for id, packed in pages(reply, 2)
-        ]
-        return sorted(letters, key=lambda letter: letter.died_at, reverse=True)[:limit]
+        each = await asyncio.gather(*(self._dead_of(shard, limit) for shard in self._shards.all))
+        return sorted(itertools.chain(*each), key=lambda letter: letter.died_at, reverse=True)[:limit]
 
     async def revive(self, id: str) -> bool:
         return await self._shards.any("revive", id)
@@ -245,6 +241,16 @@ class RedisQueue(Queue):
         ended: int = await self._shards.of(lease.message.tenant).run(name, lease.message.id, lease.token, *args)
         return ended == 1
 
+    async def _dead_of(self, shard: Shard, limit: int) -> Collection[DeadMessage]:
+        """Read page by page: one that died meanwhile moves the others on, so that some are seen twice."""
+        letters: dict[bytes, DeadMessage] = {}
+        for first in range(0, limit, _PAGE):
+            page = list(pages(await shard.run("dead", first, min(_PAGE, limit - first)), 2))
+            letters |= {id: dead_message(id, read_record(packed)) for id, packed in page}
+            if len(page) < _PAGE:
+                break
+        return letters.values()
+
     async def _held_by(self, shard: Shard, workers: set[str] | None) -> list[Lease]:
         """The leases of these workers, or all; read page by page, so what changes meanwhile may or may not be among them."""
         held: dict[bytes, Lease] = {}
@@ -255,7 +261,7 @@ class RedisQueue(Queue):
             for id, packed in page:
                 record = read_record(packed)
                 if workers is None or record.worker in workers:
-                    held[id] = lease_of(id, record, expires_at=0.0)
+                    held[id] = lost_lease_of(id, record, expires_at=0.0)
         raise AssertionError("the pages come to an end")
 
     async def _check_shards(self, setting: str) -> None:
@@ -273,7 +279,8 @@ class RedisQueue(Queue):
 
 def _ended(reply: Sequence[Any]) -> list[Lease]:
     return [
-        lease_of(id, read_record(packed), expires_at=float(expires_at)) for id, packed, expires_at in pages(reply, 3)
+        lost_lease_of(id, read_record(packed), expires_at=float(expires_at))
+        for id, packed, expires_at in pages(reply, 3)
     ]
 
 
