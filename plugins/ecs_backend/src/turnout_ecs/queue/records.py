@@ -8,7 +8,7 @@ import msgspec
 from turnout.errors import BackendError
 from turnout.interfaces.queue import Concurrency, DeadMessage, Debounce, Lease, Message, Rate
 
-__all__ = ["Record", "dead_message", "lease_of", "limits_text", "read_record"]
+__all__ = ["Record", "dead_message", "lease_of", "limits_text", "lost_lease_of", "read_record", "token_of"]
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True):
@@ -38,6 +38,7 @@ class _Limits(msgspec.Struct, frozen=True):
 
 _RECORD: Final = msgspec.msgpack.Decoder(Record)
 _LIMITS: Final = msgspec.json.Decoder(_Limits)
+_TOKEN_PLACE: Final = 6
 
 
 def limits_text(message: Message) -> bytes:
@@ -58,8 +59,17 @@ def limits_text(message: Message) -> bytes:
 def read_record(packed: bytes) -> Record:
     try:
         return _RECORD.decode(packed)
-    except msgspec.DecodeError as error:
-        raise BackendError(f"the queue in Redis has a message that this version cannot read: {error}") from error
+    except msgspec.MsgspecError as error:
+        raise _unreadable(error) from error
+
+
+def token_of(packed: bytes) -> int | None:
+    """The token of a record that this version cannot read otherwise: a newer one has the same places, and perhaps more."""
+    try:
+        token = msgspec.msgpack.decode(packed)[_TOKEN_PLACE]
+    except (msgspec.MsgspecError, LookupError, TypeError):
+        return None
+    return token if isinstance(token, int) else None
 
 
 def lease_of(id: bytes, record: Record, *, expires_at: float) -> Lease:
@@ -73,6 +83,14 @@ def lease_of(id: bytes, record: Record, *, expires_at: float) -> Lease:
     )
 
 
+def lost_lease_of(id: bytes, record: Record, *, expires_at: float) -> Lease:
+    """A lease that has ended, to be fenced by its id and token: without its limits if this version cannot read them."""
+    try:
+        return lease_of(id, record, expires_at=expires_at)
+    except BackendError:
+        return lease_of(id, msgspec.structs.replace(record, limits=""), expires_at=expires_at)
+
+
 def dead_message(id: bytes, record: Record) -> DeadMessage:
     return DeadMessage(message=_message(id, record), attempts=record.attempts, reason=record.reason, died_at=record.at)
 
@@ -80,7 +98,10 @@ def dead_message(id: bytes, record: Record) -> DeadMessage:
 def _message(id: bytes, record: Record) -> Message:
     if not record.limits:
         return Message(id=id.decode(), tenant=record.tenant, priority=record.priority)
-    limits = _LIMITS.decode(record.limits)
+    try:
+        limits = _LIMITS.decode(record.limits)
+    except msgspec.MsgspecError as error:
+        raise _unreadable(error) from error
     debounce = None
     if limits.debounce is not None:
         key, wait_s, longest_s = limits.debounce
@@ -94,3 +115,7 @@ def _message(id: bytes, record: Record) -> Message:
         order=limits.order,
         debounce=debounce,
     )
+
+
+def _unreadable(error: msgspec.MsgspecError) -> BackendError:
+    return BackendError(f"the queue in Redis has a message that this version of turnout-ecs cannot read: {error}")

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+from turnout.errors import BackendError
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.queue import Lease
 
 from turnout_ecs.connection import Connection
-from turnout_ecs.queue.records import lease_of, read_record
+from turnout_ecs.queue.records import lease_of, read_record, token_of
 from turnout_ecs.queue.shards import Shard
 
 __all__ = ["Takers"]
@@ -29,6 +31,11 @@ _POLL_S: Final = 1.0
 
 _BELIEVED_S: Final = 3.0
 """So long a server believes that a taker waits."""
+
+_UNREADABLE_S: Final = 5.0
+"""So long a message that this version cannot read is left to workers of a newer one."""
+
+_log = logging.getLogger("turnout.redis")
 
 
 @dataclass(slots=True, eq=False)
@@ -59,6 +66,7 @@ class Takers:
         self._takers: dict[str, _Taker] = {}
         self._turn = 0
         self._closed = False
+        self._complained = False
         self._listening: asyncio.Task[None] | None = None
 
     async def take(self, worker: str, *, limit: int, wait_s: float) -> Sequence[Lease]:
@@ -142,9 +150,11 @@ class Takers:
             asking.add_done_callback(partial(self._return_all, shard))
             raise
         event_s = float(reply[0]) if reply[0] else float("inf")
-        if taker is not None and len(reply) > 2:
-            taker.registered.discard(shard)
-        return _leases(reply), event_s
+        if len(reply) > 2:
+            event_s = 0.0  # there may be more behind those that cannot be read
+            if taker is not None:
+                taker.registered.discard(shard)
+        return self._leases(shard, reply), event_s
 
     def _member(self, shard: Shard, taker: _Taker) -> bytes:
         return b" ".join((self._channel(shard), taker.number.encode(), taker.worker.encode()))
@@ -169,7 +179,12 @@ class Takers:
             if taker is not None:
                 self._loop.call_later(float(seconds), taker.wake)
             return
-        lease = lease_of(id, read_record(packed), expires_at=float(seconds))
+        lease = self._read(shard, id, packed, float(seconds))
+        if lease is None:
+            if taker is not None:
+                taker.registered.discard(shard)
+                taker.wake()
+            return
         if taker is None or self._closed:
             self._hand_back(shard, lease)
             return
@@ -187,16 +202,29 @@ class Takers:
 
     def _return_all(self, shard: Shard, asked: asyncio.Future[Any]) -> None:
         if not asked.cancelled() and asked.exception() is None:
-            for lease in _leases(asked.result()):
+            for lease in self._leases(shard, asked.result()):
                 self._hand_back(shard, lease)
 
     def _hand_back(self, shard: Shard, lease: Lease) -> None:
         shard.run("hand_back", lease.message.id, lease.token).add_done_callback(_look)
 
+    def _leases(self, shard: Shard, reply: Sequence[Any]) -> list[Lease]:
+        expires_at = float(reply[1])
+        read = (self._read(shard, reply[n], reply[n + 1], expires_at) for n in range(2, len(reply), 2))
+        return [lease for lease in read if lease is not None]
 
-def _leases(reply: Sequence[Any]) -> list[Lease]:
-    expires_at = float(reply[1])
-    return [lease_of(reply[n], read_record(reply[n + 1]), expires_at=expires_at) for n in range(2, len(reply), 2)]
+    def _read(self, shard: Shard, id: bytes, packed: bytes, expires_at: float) -> Lease | None:
+        """The lease; None if this version cannot read the message: then it is given back for workers that can."""
+        try:
+            return lease_of(id, read_record(packed), expires_at=expires_at)
+        except BackendError as error:
+            if not self._complained:
+                self._complained = True
+                _log.warning("message %s is left to other workers (as others may be): %s", id.decode(), error)
+        token = token_of(packed)
+        if token is not None:
+            shard.run("decline", id, token, repr(_UNREADABLE_S)).add_done_callback(_look)
+        return None
 
 
 def _look(future: asyncio.Future[Any]) -> None:
