@@ -254,6 +254,7 @@ class MemoryQueue(Queue):
     def _hold(self, entry: Entry, expires_at: float) -> None:
         self._move(entry, "leased", expires_at)
         self._leased[entry.message.id] = entry
+        drop_stale(self._expiries)  # a worker that takes nothing more, and renews what it has, would fill the memory
         if entry.attempts < self._max_attempts:
             heapq.heappush(self._expiries, (0.0, expires_at, entry.order, entry.version, entry))
 
