@@ -87,8 +87,6 @@ async def _front(spec: Spec, registry: Registry) -> None:
     try:
         for project in spec["projects"]:
             integration = load_integration(Path(project["path"]) / "integration.yaml")
-            if integration.name == "fifo" and "limits" not in platform.stores.queue.capabilities:
-                continue
             deployed = await platform.deploy(integration, config=project["config"], connections=project["connections"])
             for tenant in spec["tenants"]:
                 platform.instances.deploy(replace(deployed, name=f"{integration.name}-{tenant}", tenant=tenant))
