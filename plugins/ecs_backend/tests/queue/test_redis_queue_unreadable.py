@@ -105,3 +105,21 @@ async def test_the_lease_of_an_unreadable_message_can_be_ended_and_fenced(
     assert lease is not None
     assert ended.message.id == "newer"
     assert ended.token > lease.token
+
+
+async def test_one_unreadable_dead_letter_hides_no_other(
+    server: RedisServer, connection: Connection, clock: ManualClock
+) -> None:
+    queue = RedisQueue(connection, clock=clock, max_attempts=1)
+    for id in ("newer", "e1"):
+        await queue.put(Message(id=id, tenant="acme", concurrency=LIMITED))
+        lease = await queue.take("host:1:a", wait_s=0)
+        assert lease is not None
+        await queue.fail(lease, reason="made up")
+        clock.advance(1)
+    make_newer(server, "newer")
+
+    letters = await queue.dead()
+
+    assert [letter.message.id for letter in letters] == ["e1", "newer"]
+    assert letters[0].message.concurrency == LIMITED

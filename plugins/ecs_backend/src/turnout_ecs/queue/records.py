@@ -85,14 +85,21 @@ def lease_of(id: bytes, record: Record, *, expires_at: float) -> Lease:
 
 def lost_lease_of(id: bytes, record: Record, *, expires_at: float) -> Lease:
     """A lease that has ended, to be fenced by its id and token: without its limits if this version cannot read them."""
-    try:
-        return lease_of(id, record, expires_at=expires_at)
-    except BackendError:
-        return lease_of(id, msgspec.structs.replace(record, limits=""), expires_at=expires_at)
+    return lease_of(id, _with_known_limits(record), expires_at=expires_at)
 
 
 def dead_message(id: bytes, record: Record) -> DeadMessage:
-    return DeadMessage(message=_message(id, record), attempts=record.attempts, reason=record.reason, died_at=record.at)
+    """A dead letter, to be shown and ended: without its limits if this version cannot read them."""
+    message = _message(id, _with_known_limits(record))
+    return DeadMessage(message=message, attempts=record.attempts, reason=record.reason, died_at=record.at)
+
+
+def _with_known_limits(record: Record) -> Record:
+    try:
+        _LIMITS.decode(record.limits or b"{}")
+    except msgspec.MsgspecError:
+        return msgspec.structs.replace(record, limits="")
+    return record
 
 
 def _message(id: bytes, record: Record) -> Message:
