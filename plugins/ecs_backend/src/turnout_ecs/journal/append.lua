@@ -4,6 +4,7 @@
 -- args: execution token writer number opened rows...
 -- reply: {'written'} | {'fenced', fence} | {'forgotten'} | {'superseded'}: it was opened again with this token |
 --        {'gap', the number before the gap} | {'expired'}: a separate body is no longer there
+-- full: runs
 -- use: write
 -- safe: yes
 --

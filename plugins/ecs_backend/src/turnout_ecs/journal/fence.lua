@@ -3,6 +3,7 @@
 -- keys: positions owner
 -- args: token rowless_ms
 -- reply: the fence
+-- full: runs
 -- safe: yes
 --
 -- `owner` is described in write.lua; without rows it is remembered for `rowless_ms`.

@@ -3,6 +3,7 @@
 -- keys: rows unfinished positions owner waste
 -- args: execution through
 -- reply: how much waste there is
+-- full: runs
 -- safe: yes
 --
 -- Few rows go at once; many, and separate bodies, become waste, which sweep.lua removes bit by bit, since a long history must

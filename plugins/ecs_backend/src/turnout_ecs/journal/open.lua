@@ -3,6 +3,7 @@
 -- keys: rows positions owner
 -- args: token writer limit rowless_ms
 -- reply: {'opened', how many rows there are, {the fields of a row, …}} | {'fenced', fence}
+-- full: runs
 -- use: read
 -- safe: yes
 --

@@ -3,6 +3,7 @@
 -- keys: rows waste bodies...
 -- args: entries...
 -- reply: how much waste is left
+-- full: runs
 -- safe: yes
 --
 -- `entries` are the oldest of `waste`, as read before; `bodies` are those that they name.

@@ -2,6 +2,7 @@
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
 -- args: now lease_s max_attempts policed id worker
 -- reply: {when the lease runs out, record}; nothing if it is not there, dead, or leased
+-- full: runs
 -- use: kept lining ending handing
 
 local record = load(id)

@@ -2,6 +2,7 @@
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
 -- args: now lease_s max_attempts policed ids_and_tokens...
 -- reply: for each 1, or 0 if its lease is lost
+-- full: runs
 -- use: kept
 
 local done, plain, other, tenants = {}, {}, {}, {}

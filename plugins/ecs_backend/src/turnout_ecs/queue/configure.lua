@@ -2,6 +2,7 @@
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
 -- args: now lease_s max_attempts policed digest shards policies_now...
 -- reply: in how many shards it is divided
+-- full: runs
 -- safe: yes
 local divided = redis.call('HGET', policies, 'shards') or shards
 if redis.call('HGET', policies, 'digest') ~= digest then

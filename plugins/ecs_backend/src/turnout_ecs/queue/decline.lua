@@ -2,6 +2,7 @@
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
 -- args: now lease_s max_attempts policed id token delay_s
 -- reply: 1; 0 if the lease is lost
+-- full: runs
 -- use: kept lining ending
 
 local record = held_lease(id, token)

@@ -2,6 +2,7 @@
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
 -- args: now lease_s max_attempts policed leases_held...
 -- reply: for each lease H (held), L (lost) or C (held, and to be cancelled)
+-- full: runs
 -- safe: yes
 -- use: kept
 

@@ -2,6 +2,7 @@
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
 -- args: now lease_s max_attempts policed most named...
 -- reply: {id, record, when it ran out, ...}: the records as they were, with a raised token
+-- full: runs
 -- use: kept lining ending
 
 local out = {}

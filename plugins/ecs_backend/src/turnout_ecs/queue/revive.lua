@@ -2,6 +2,7 @@
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
 -- args: now lease_s max_attempts policed id
 -- reply: 1; 0 if it is not dead
+-- full: runs
 -- use: kept lining
 
 local record = load(id)

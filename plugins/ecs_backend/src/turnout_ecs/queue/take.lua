@@ -2,6 +2,7 @@
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
 -- args: now lease_s max_attempts policed worker limit waiter idle_s
 -- reply: {seconds until something happens by itself or empty, when the leases run out, id, record, id, record, ...}
+-- full: runs
 -- use: kept lining handing promoting
 
 local out = {}

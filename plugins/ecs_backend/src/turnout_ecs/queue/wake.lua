@@ -2,6 +2,7 @@
 -- keys: messages lines counts ring delayed timers leases last_leases dead idle policies
 -- args: now lease_s max_attempts policed id cancel
 -- reply: 1; 0 if it is not there
+-- full: runs
 -- safe: yes
 -- use: kept lining
 

@@ -3,6 +3,7 @@
 -- keys: values done large
 -- args: key remembered_ms
 -- reply: 'removed', or 'absent' if the key was not there
+-- full: runs
 -- use: once
 -- safe: yes
 

@@ -3,6 +3,7 @@
 -- keys: values done
 -- args: key expected value total remembered_ms
 -- reply: {'answered', the total that the change answered} | {'is', the value there}, empty if there is none
+-- full: runs
 -- use: once
 -- safe: yes
 --

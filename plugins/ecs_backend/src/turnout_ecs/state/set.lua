@@ -3,6 +3,7 @@
 -- keys: values done large staged...
 -- args: key value remembered_ms
 -- reply: 'set', or 'expired' if a large value is no longer there
+-- full: runs
 -- use: once
 -- safe: yes
 --
