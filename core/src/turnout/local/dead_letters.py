@@ -17,6 +17,8 @@ from turnout.services.recovery import Recovery
 __all__ = ["DeadLetter", "DeadLetters"]
 
 _MOST: Final = 100_000
+_FIRST: Final = 100
+"""Among so many is the one looked for, mostly: further back is looked only if it is not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,11 @@ class DeadLetters:
     async def get(self, id: str) -> DeadLetter:
         """`NotFound` if there is no dead letter of that id."""
         await self._settle()
-        for dead in await self._queue.dead(limit=_MOST):
+        limit, found = _FIRST, await self._queue.dead(limit=_FIRST)
+        while len(found) == limit and limit < _MOST and all(dead.message.id != id for dead in found):
+            limit *= 10
+            found = await self._queue.dead(limit=limit)
+        for dead in found:
             if dead.message.id == id:
                 return DeadLetter(message=dead, record=await self._records.get(id))
         raise NotFound("dead letter", id, hint="`turnout queue dead list` shows those that there are")
