@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
@@ -120,6 +121,18 @@ def _configure(context: ssl.SSLContext, options: RedisOptions, name: str) -> Non
             context.load_verify_locations(cafile=options.tls_ca_file)
         if options.tls_cert_file is not None:
             setting = f"backends.{name}.tls_cert_file"
-            context.load_cert_chain(options.tls_cert_file, options.tls_key_file)
+            key_setting = setting if options.tls_key_file is None else f"backends.{name}.tls_key_file"
+            context.load_cert_chain(
+                options.tls_cert_file, options.tls_key_file, password=partial(_refuse_encrypted, key_setting)
+            )
     except (OSError, ssl.SSLError) as error:
         raise SettingsError(f"{setting}: the file cannot be used: {error}", setting=setting) from error
+
+
+def _refuse_encrypted(setting: str) -> str:
+    """Called for the password of an encrypted key, which OpenSSL would ask for on the terminal, holding up the start."""
+    raise SettingsError(
+        f"{setting}: the key is encrypted, and nobody is there to type its password: decrypt it with "
+        f"`openssl pkey -in KEY -out DECRYPTED`, and keep that file readable to this user alone",
+        setting=setting,
+    )
