@@ -213,6 +213,25 @@ class Database:
 
         return await self.run(transaction, patience_s=patience_s)
 
+    @contextlib.asynccontextmanager
+    async def alone(self, what: str) -> AsyncIterator[bool]:
+        """Whether no other process is in a block of this name (one of ours: it is not escaped), until the end of this one. Takes a connection beside the
+        pool's: the block uses those."""
+        try:
+            connection = await AsyncConnection.connect(self._conninfo, cursor_factory=AsyncRawCursor)
+        except (psycopg.Error, OSError) as error:
+            raise translated(error, password=self._password) from _without(error, self._password)
+        try:
+            # Of the transaction, which stays open: a pooler in between may give the session to others. Without parameters, so
+            # that nothing is left of the statement that would keep VACUUM from what is deleted meanwhile.
+            lock = f"SELECT pg_try_advisory_xact_lock(hashtext('{what}'), hashtext('{self.schema}'))"
+            row = await (await connection.execute(lock.encode())).fetchone()
+            yield bool(row and row[0])
+        except psycopg.Error as error:
+            raise translated(error, password=self._password) from _without(error, self._password)
+        finally:
+            await connection.close()
+
     async def migrations(self) -> Migrations:
         """The versions of the tables: which there are, which were applied."""
         return await self.run(Migrations.read)

@@ -74,7 +74,13 @@ async def prune_by_age(database: Database, ended_before: float) -> list[str]:
 
 
 async def prune_by_size(database: Database, keep_bytes: int) -> list[str]:
-    """The ids of those that this removes: the oldest, until the rest is small enough."""
+    """The ids of those that this removes: the oldest, until the rest is small enough. None while another process is at it:
+    what is too much for both of them would go twice."""
+    async with database.alone("turnout retention") as alone:
+        return await _prune_by_size(database, keep_bytes) if alone else []
+
+
+async def _prune_by_size(database: Database, keep_bytes: int) -> list[str]:
     ids: list[str] = []
     try:
         for partition, _ in await database.run(sizes):

@@ -53,8 +53,9 @@ class PostgresRecords(RecordStore):
         return await self._database.transact(lambda session: reading.logs(session, id, after, limit), reading=True)
 
     async def prune(self, *, ended_before: float | None = None, keep_bytes: int | None = None) -> Sequence[str]:
-        """As promised. By size, up to a tenth of `keep_bytes` more may go, by a whole partition. Partitions of the next
-        days are made as well: this is what runs regularly."""
+        """As promised. By size, up to a tenth of `keep_bytes` more may go, by a whole partition, and only one process prunes
+        at a time: the others leave it to that one. Partitions of the next days are made as well: this is what runs
+        regularly."""
         removed: list[str] = []
         await self.make_partitions(days=_DAYS_AHEAD)
         if ended_before is not None:
