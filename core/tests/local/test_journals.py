@@ -196,3 +196,15 @@ async def test_names_that_are_over_do_not_pile_up(database: Database) -> None:
         clock.advance(1)
 
     assert database.query("SELECT COUNT(*) FROM journal_names")[0][0] <= 11
+
+
+async def test_failures_of_executions_that_went_elsewhere_do_not_pile_up(full: Database) -> None:
+    journal = SQLiteJournal(full)
+    for number in range(10_050):
+        await journal.append(f"e{number}", 1, [Row("step", b"late")])
+    with pytest.raises(BackendError):
+        await journal.barrier("e10049", 1)
+
+    assert len(journal._failed) == 10_000
+    with pytest.raises(BackendError, match="rows sent earlier were not written"):
+        await journal.append("e10049", 1, [Row("step", b"later")])

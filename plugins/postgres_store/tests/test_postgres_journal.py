@@ -292,3 +292,14 @@ async def test_durability_is_what_the_server_says(
         assert all(f"{name} is off" in journal.describe() for name, value in settings.items() if value == "off")
         assert ("survives a loss of power" in journal.describe()) is (durability is Durability.HOST)
         await database.aclose()
+
+
+async def test_failures_of_executions_that_went_elsewhere_do_not_pile_up(journal: PostgresJournal) -> None:
+    for number in range(10_050):
+        await journal.append(f"e{number}", 1, rows("late"))
+    with pytest.raises(BackendError):
+        await journal.barrier("e10049", 1)
+
+    assert len(journal._failed) == 10_000
+    with pytest.raises(BackendError, match="rows sent earlier were not written"):
+        await journal.append("e10049", 1, rows("later"))

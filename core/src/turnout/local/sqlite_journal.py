@@ -69,6 +69,9 @@ _REFUSED = """SELECT 1 FROM journal_names WHERE id = ? AND until > ?
 _UNACKNOWLEDGED_BYTES: Final = 32 * 1024 * 1024
 """With group commit: above this, `append` waits for the disk, so that a slow one does not fill the memory."""
 
+_FAILED: Final = 10_000
+"""Executions of which a failure is remembered, so that nothing is written after a gap; beyond, the earliest is forgotten."""
+
 
 class SQLiteJournal(Journal):
     """Implements `Journal`. `process` durable, or `host` durable on a database opened with `full`."""
@@ -79,7 +82,7 @@ class SQLiteJournal(Journal):
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._sent_bytes = 0
-        self._failed: dict[tuple[str, int], BaseException] = {}
+        self._failed: dict[str, dict[int, BaseException]] = {}
 
     @classmethod
     async def connect(cls, opening: Opening) -> Self:
@@ -104,8 +107,7 @@ class SQLiteJournal(Journal):
         # Not `durable`: a loss of power ends every owner, so there is nobody left to fence.
         await self._database.write(partial(_take_ownership, execution=execution, token=token), durable=False)
         with self._lock:
-            for failed in [key for key in self._failed if key[0] == execution]:
-                del self._failed[failed]
+            self._failed.pop(execution, None)
         return await self.rows(execution)
 
     async def append(self, execution: str, token: int, rows: Sequence[Row]) -> None:
@@ -120,7 +122,7 @@ class SQLiteJournal(Journal):
             crowded = self._sent_bytes > _UNACKNOWLEDGED_BYTES
         self._database.group.send(
             partial(self._append_after, execution=execution, token=token, rows=rows),
-            partial(self._acknowledge, (execution, token), size),
+            partial(self._acknowledge, execution, token, size),
         )
         if crowded:
             await self.barrier(execution, token)
@@ -168,15 +170,17 @@ class SQLiteJournal(Journal):
         self._raise_failure(execution, token)
         _append(connection, execution, token, rows)
 
-    def _acknowledge(self, owner: tuple[str, int], size: int, result: Any, error: BaseException | None) -> None:
+    def _acknowledge(self, execution: str, token: int, size: int, result: Any, error: BaseException | None) -> None:
         with self._lock:
             self._sent_bytes -= size
             if error is not None:
-                self._failed.setdefault(owner, error)
+                self._failed.setdefault(execution, {}).setdefault(token, error)
+                if len(self._failed) > _FAILED:
+                    del self._failed[next(iter(self._failed))]
 
     def _raise_failure(self, execution: str, token: int) -> None:
         with self._lock:
-            failure = self._failed.get((execution, token))
+            failure = self._failed.get(execution, {}).get(token)
         if isinstance(failure, Fenced):
             raise Fenced(execution, token=token, current=failure.current)
         if failure is not None:

@@ -56,6 +56,9 @@ _CLEARED: Final = 100
 _UNACKNOWLEDGED_BYTES: Final = 32 * 1024 * 1024
 """Above this, `append` waits, so that a slow server does not fill the memory."""
 
+_FAILED: Final = 10_000
+"""Executions of which a failure is remembered, so that nothing is written after a gap; beyond, the earliest is forgotten."""
+
 
 class PostgresJournal(Journal):
     """Implements `Journal` in `database`, which the caller closes. `clock` is for tests: the time of names that are
@@ -65,7 +68,7 @@ class PostgresJournal(Journal):
         self._database = database
         self._clock = clock
         self._writer = Writer(database, clock)
-        self._failed: dict[tuple[str, int], BackendError] = {}
+        self._failed: dict[str, dict[int, BackendError]] = {}
 
     @classmethod
     async def connect(cls, opening: Opening) -> Self:
@@ -91,8 +94,7 @@ class PostgresJournal(Journal):
         current, kinds, bodies = row
         if current > token:
             raise Fenced(execution, token=token, current=current)
-        for failed in [key for key in self._failed if key[0] == execution]:
-            del self._failed[failed]
+        self._failed.pop(execution, None)
         return [Row(original(kind), body) for kind, body in zip(kinds or (), bodies or (), strict=True)]
 
     async def append(self, execution: str, token: int, rows: Sequence[Row]) -> None:
@@ -151,10 +153,13 @@ class PostgresJournal(Journal):
 
     def _acknowledge(self, execution: str, token: int, answer: int, error: BackendError | None) -> None:
         if error is not None or answer:
-            self._failed.setdefault((execution, token), error or _failure(execution, token, answer))
+            failures = self._failed.setdefault(execution, {})
+            failures.setdefault(token, error or _failure(execution, token, answer))
+            if len(self._failed) > _FAILED:
+                del self._failed[next(iter(self._failed))]
 
     def _raise_failure(self, execution: str, token: int) -> None:
-        failure = self._failed.get((execution, token))
+        failure = self._failed.get(execution, {}).get(token)
         if isinstance(failure, Fenced):
             raise Fenced(execution, token=token, current=failure.current)
         if failure is not None:
