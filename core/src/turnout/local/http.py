@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from turnout.errors import BackendError
 from turnout.interfaces.service import Request, Response, Route
 
 __all__ = ["HttpServer", "application", "url_of"]
+
+_log = logging.getLogger("turnout.http")
 
 
 def url_of(host: str, port: int) -> str:
@@ -66,7 +69,8 @@ def _endpoint(
         except _TooSlow:
             return StarletteResponse('{"error": "the body did not arrive"}', 408, _JSON)
         except BackendError as error:
-            # Nothing was promised: the sender must know, so that it sends again.
+            # Nothing was promised: the sender must know, so that it sends again. Why is for who runs this, not for a stranger.
+            _log.warning("%s is answered with 503: %s", request.method, error)
             return StarletteResponse(f'{{"error": "not accepted, send it again: {type(error).__name__}"}}', 503, _JSON)
 
     return endpoint
