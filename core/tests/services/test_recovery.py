@@ -188,3 +188,15 @@ async def test_it_goes_on_by_itself_between_start_and_stop(yard: Yard) -> None:
     await yard.recovery.stop()
 
     assert (await yard.stores.queue.stats()).ready == 1
+
+
+async def test_a_worker_buries_what_it_ended_itself_and_leaves_the_others_to_theirs(yard: Yard) -> None:
+    id = await given_up(yard)
+    await yard.stores.queue.reap()
+    ends = []
+
+    for ids, settle_s in (({"another"}, 0.0), (None, 3600.0), ({id}, 0.0), (None, 0.0)):
+        await yard.recovery.bury(ids, settle_s=settle_s)
+        ends.append([row.kind for row in await yard.stores.journal.rows(id)].count("ended"))
+
+    assert ends == [0, 0, 1, 1]

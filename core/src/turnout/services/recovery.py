@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
@@ -99,7 +100,7 @@ class Recovery(Service):
         lost = await self._queue.reap(workers=ended)
         if lost:
             await self.fence(lost)
-            await self.bury()
+            await self.bury({lease.message.id for lease in lost})
         return lost
 
     async def fence(self, lost: Sequence[Lease]) -> None:
@@ -112,9 +113,11 @@ class Recovery(Service):
             for execution in (lease.message.id, *below[lease.message.id]):
                 await self._journal.fence(execution, lease.token)
 
-    async def bury(self) -> None:
-        """Give executions that used up their attempts their end, and their sub-executions. Also those whose worker died
-        before it could."""
+    async def bury(self, ids: Collection[str] | None = None, *, settle_s: float = 0.0) -> None:
+        """Give executions that used up their attempts their end, and their sub-executions: these, or all that are dead for
+        `settle_s`, whose worker died before it could.
+
+        Each is for the worker that ended its last lease: two that did it at the same moment would write two ends."""
         limit = 100
         while True:
             dead = await self._queue.dead(limit=limit)
@@ -123,10 +126,14 @@ class Recovery(Service):
             if len(dead) < limit or len(new) < len(dead):
                 break
             limit *= 10
-        for letter in new:
-            await self._end(letter)
-        known = {(letter.message.id, letter.died_at) for letter in dead}
-        self._ended = known if len(dead) < limit else self._ended | known
+        latest = self._clock.now() - settle_s if settle_s else math.inf
+        mine = [letter for letter in new if letter.message.id in ids] if ids is not None else new
+        for letter in mine:
+            if letter.died_at <= latest:
+                await self._end(letter)
+        self._ended |= {(letter.message.id, letter.died_at) for letter in mine if letter.died_at <= latest}
+        if len(dead) < limit:
+            self._ended &= {(letter.message.id, letter.died_at) for letter in dead}
 
     async def _end(self, letter: DeadMessage) -> None:
         id = letter.message.id
@@ -184,7 +191,7 @@ class Recovery(Service):
                 await self.reap()
                 if self._clock.now() >= sweep_at:
                     sweep_at = self._clock.now() + self._spread(self._sweep_s)
-                    await self.bury()
+                    await self.bury(settle_s=self._settle_s)
                     await self.requeue()
             except Exception as error:  # whatever it is, nobody else would tell, and the next try may do better
                 unknown = not isinstance(error, BackendError)

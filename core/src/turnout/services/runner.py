@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -96,7 +96,7 @@ class Runner(Service):
         options: RunnerOptions | None = None,
         open_queue: OpenQueue | None = None,
         given: Callable[[Lease], None] = lambda lease: None,
-        given_up: Callable[[], Awaitable[None]] | None = None,
+        given_up: Callable[[Collection[str]], Awaitable[None]] | None = None,
         watch: RunnerWatch | None = None,
     ) -> None:
         self.worker = worker
@@ -299,7 +299,7 @@ class Runner(Service):
         _log.error("execution %s, attempt %d: %s", id, lease.attempt, reason, exc_info=not ours)
         await self._queue.fail(lease, reason=reason, delay_s=min(60.0, 2.0 ** (lease.attempt - 1)))
         if self._given_up is not None:
-            await self._given_up()
+            await self._given_up([id])
 
     def _lost(self, lease: Lease) -> None:
         if (running := self._running(lease)) is not None:
