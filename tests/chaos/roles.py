@@ -3,6 +3,8 @@ end what the stores hold. Each opens the project as the product does, with watch
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
@@ -135,10 +137,24 @@ async def _inspect(spec: Spec, registry: Registry) -> None:
     """Sweep as if two hours had gone by, then write what is left to `spec["into"]`, as JSON."""
     platform = await _open({**spec, "clock_s": 7200.0}, registry)
     try:
+        await _complete_ended(platform)
         await Retention(platform.stores, platform.metadata, RetentionSettings()).prune()
         Path(spec["into"]).write_text(json.dumps(await _left(platform)), encoding="utf-8")
     finally:
         await platform.close()
+
+
+async def _complete_ended(platform: Platform) -> None:
+    """Complete what has ended and whose worker could not tell the queue, as the next worker does once its lease has run
+    out. What has not ended stays leased, and is found."""
+    queue, records = platform.stores.queue, platform.stores.records
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(10):
+            while (await queue.stats()).leased:
+                for lease in await queue.take_many("inspector", limit=50, wait_s=0.2):
+                    record = await records.get(lease.message.id)
+                    if record is not None and record.status.final:
+                        await queue.complete(lease)
 
 
 async def _left(platform: Platform) -> dict[str, Any]:
