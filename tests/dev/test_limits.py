@@ -128,7 +128,7 @@ def test_the_same_request_is_one_execution_after_a_sigkill_too(shop: Path) -> No
         executions = dev.client.get("/api/executions").json()["executions"]
     assert again.status_code == 202
     assert again.json() == {"execution": first, "follow": f"/api/executions/{first}", "duplicate": True}
-    assert (asking.status_code, asking.headers["location"]) == (303, f"/api/executions/{first}")
+    assert (asking.status_code, asking.headers["turnout-execution"]) == (200, first)
     assert {one["id"] for one in executions} == {first, other}
 
 
