@@ -64,12 +64,16 @@ def _ends_once(history: History) -> Iterator[str]:
 
 def _reported_stays(history: History) -> Iterator[str]:
     """A step that was reported complete is neither worked on by a process that was given its execution, nor reported by
-    any other. One that lost its execution while it stood still may work on for a moment: what it must not do is write."""
+    any other. One that lost its execution while it stood still may work on for a moment: what it must not do is write.
+    It may even say only then that it began: the attempt that it names is an earlier one than the holder's."""
     reported: dict[tuple[str, str], str] = {}
     holders: dict[str, str] = {}
+    attempts: Counter[str] = Counter()
     for _, line in history.lines("began", "work", "reported"):
         if line.kind == "began":
-            holders[line.words[0]] = line.life
+            execution, attempt = line.words[0], int(line.words[1])
+            if attempt >= attempts[execution]:
+                holders[execution], attempts[execution] = line.life, attempt
             continue
         step = (line.words[0], line.words[1])
         stray = line.kind == "work" and holders.get(step[0], line.life) != line.life

@@ -52,6 +52,8 @@ def sound() -> History:
             "w1.0 work o post",
             "w1.0 reported o post succeeded",
             "w0.0 work o post",
+            "w0.1 began o 1",
+            "w0.1 work o post",
             "w1.0 ended o succeeded",
             "w0.0 ended n parked",
             "w1.0 ended n succeeded",

@@ -158,9 +158,10 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(2048)
     except OSError as error:
         listener.close()
-        raise BackendError(f"cannot listen on {host}:{port}: {error.strerror}; choose another port") from error
-    listener.listen(2048)
+        advice = "choose another port (--port; for a worker [runner] health)"
+        raise BackendError(f"cannot listen on {host}:{port}: {error.strerror}; {advice}") from error
     listener.settimeout(0)
     return listener
