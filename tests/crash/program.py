@@ -29,7 +29,7 @@ from turnout.config import Settings
 from turnout.definition import load_integration
 from turnout.interfaces.journal import Row
 from turnout.local.platform import Platform
-from turnout.local.sandbox import ProcessSandbox
+from turnout.local.process_sandbox import ProcessSandbox
 from turnout.local.stores import Stores
 from turnout.model.events import Signalled
 from turnout.plugins import Registry

@@ -11,7 +11,7 @@ import pytest
 from turnout.engine.backends import InstanceSettings
 from turnout.engine.content import Content
 from turnout.errors import BackendError
-from turnout.local.sandbox import ProcessSandbox
+from turnout.local.process_sandbox import ProcessSandbox
 from turnout.model.execution import ExecutionInfo
 from turnout.model.limits import (
     ConcurrencyLimit,

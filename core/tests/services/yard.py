@@ -11,7 +11,7 @@ from typing import Any
 from turnout.config import Settings, StorageSettings
 from turnout.engine.engine import Engine
 from turnout.local.operations import Operations
-from turnout.local.sandbox import ProcessSandbox
+from turnout.local.process_sandbox import ProcessSandbox
 from turnout.local.stores import Stores
 from turnout.model.execution import ExecutionRecord
 from turnout.plugins import load_plugins

@@ -30,9 +30,9 @@ from turnout.definition.codec import dump, parse
 from turnout.errors import BackendError, DefinitionError, NotFound, Problem
 from turnout.interfaces.sandbox import CodeBundle
 from turnout.local.npm import Lockfile, install, read_lockfile
-from turnout.local.sandbox.module_map import MAP_FILE, survey
 from turnout.local.sources import gather, inside
 from turnout.model.definition import CodeStep, Integration, Position, walk
+from turnout.sandbox.module_map import MAP_FILE, survey
 
 __all__ = ["Bundle", "BundleStore"]
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from turnout.errors import BackendError, DefinitionError, Problem
-from turnout.local.sandbox.node import npm_cli, run_node
+from turnout.sandbox.node import npm_cli, run_node
 
 __all__ = ["Lockfile", "install", "read_lockfile"]
 

@@ -29,7 +29,7 @@ def turnout_queues() -> Mapping[str, type[Queue]]:
 
 @hookimpl
 def turnout_sandboxes() -> Mapping[str, type[Sandbox]]:
-    from turnout.local.sandbox import ProcessSandbox
+    from turnout.local.process_sandbox import ProcessSandbox
 
     return {"process": ProcessSandbox}
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from turnout.interfaces.sandbox import CodeBundle, Failure, Limits
-from turnout.local.sandbox.conversation import Conversation
-from turnout.local.sandbox.frames import Frame, FrameType
-from turnout.local.sandbox.output import LogBudget
 from turnout.model.payload import Encoded, File
+from turnout.sandbox.conversation import Conversation
+from turnout.sandbox.frames import Frame, FrameType
+from turnout.sandbox.output import LogBudget
 from turnout.testing.sandbox import job
 
 

@@ -18,11 +18,11 @@ import msgspec
 
 from turnout.errors import BackendError
 from turnout.interfaces.sandbox import CodeBundle, Limits
-from turnout.local.sandbox.channel import Channel, ChannelClosed
-from turnout.local.sandbox.frames import NO_NONCE, FrameType
-from turnout.local.sandbox.lifeline import Lifeline
-from turnout.local.sandbox.node import command, environment
-from turnout.local.sandbox.output import LogBudget, Printed
+from turnout.sandbox.channel import Channel, ChannelClosed
+from turnout.sandbox.frames import NO_NONCE, FrameType
+from turnout.sandbox.lifeline import Lifeline
+from turnout.sandbox.node import command, environment
+from turnout.sandbox.output import LogBudget, Printed
 
 __all__ = ["NodeProcess"]
 

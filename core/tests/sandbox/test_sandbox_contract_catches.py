@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from turnout.interfaces.sandbox import CodeBundle, Failure, Job, Limits, Outcome, Sandbox, SandboxHandle, Success
-from turnout.local.sandbox import ProcessSandbox
+from turnout.local.process_sandbox import ProcessSandbox
 from turnout.model.execution import LogLine
 from turnout.model.payload import Encoded, File
 from turnout.testing.sandbox import SandboxContract
 
-from ..contract_runs import run_contract
+from ..local.contract_runs import run_contract
 
 
 class Honest(SandboxHandle):

@@ -27,7 +27,7 @@ import msgspec
 
 from turnout.errors import BackendError
 from turnout.interfaces.sandbox import CodeBundle
-from turnout.local.sandbox.node import environment, node_binary
+from turnout.sandbox.node import environment, node_binary
 
 __all__ = ["MAP_FILE", "SoundMaps", "survey"]
 

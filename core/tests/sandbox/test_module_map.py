@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from turnout.interfaces.sandbox import CodeBundle, Failure, Limits, Outcome, Success
-from turnout.local.sandbox import ProcessSandbox
-from turnout.local.sandbox.module_map import MAP_FILE, SoundMaps, survey
+from turnout.local.process_sandbox import ProcessSandbox
+from turnout.sandbox.module_map import MAP_FILE, SoundMaps, survey
 from turnout.testing.sandbox import job
 
 ESM = '{"type":"module","exports":{".":"./main.js","./deep/*":"./src/*.js"},"imports":{"#own":"./src/own.js"}}'

@@ -21,8 +21,8 @@ from typing import Any
 from turnout.errors import BackendError
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.sandbox import CodeBundle, Limits, SandboxStats
-from turnout.local.sandbox.process import NodeProcess
-from turnout.local.sandbox.shelf import Shelf
+from turnout.sandbox.process import NodeProcess
+from turnout.sandbox.shelf import Shelf
 
 __all__ = ["Pool", "PoolSizes"]
 

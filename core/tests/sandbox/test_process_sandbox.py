@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import uvloop
 from turnout.interfaces.sandbox import Limits, Outcome, Sandbox, Success
-from turnout.local.sandbox import ProcessSandbox
+from turnout.local.process_sandbox import ProcessSandbox
 from turnout.model.execution import LogLine
 from turnout.testing.sandbox import SandboxContract, bundle_of, job
 

@@ -15,7 +15,7 @@ PARENT = """
 import asyncio, sys
 from pathlib import Path
 from turnout.interfaces.sandbox import Limits
-from turnout.local.sandbox import ProcessSandbox
+from turnout.local.process_sandbox import ProcessSandbox
 from turnout.testing.sandbox import bundle_of, job
 
 async def main():

@@ -7,7 +7,7 @@ import socket
 from collections import deque
 from typing import Final, cast
 
-from turnout.local.sandbox.frames import Frame, FrameParser, FrameType, ProtocolBroken, head
+from turnout.sandbox.frames import Frame, FrameParser, FrameType, ProtocolBroken, head
 
 __all__ = ["Channel", "ChannelClosed"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from turnout.interfaces.sandbox import Failure, Limits, Outcome, Success
-from turnout.local.sandbox import ProcessSandbox
+from turnout.local.process_sandbox import ProcessSandbox
 from turnout.model.execution import LogLine
 from turnout.model.payload import Encoded
 from turnout.testing.sandbox import bundle_of, job

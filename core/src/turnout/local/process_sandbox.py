@@ -21,12 +21,12 @@ from turnout.interfaces.sandbox import (
     SandboxHandle,
     SandboxStats,
 )
-from turnout.local.sandbox.conversation import Conversation
-from turnout.local.sandbox.lifeline import Lifeline
-from turnout.local.sandbox.module_map import SoundMaps
-from turnout.local.sandbox.node import node_binary
-from turnout.local.sandbox.pool import Pool, PoolSizes
-from turnout.local.sandbox.process import NodeProcess
+from turnout.sandbox.conversation import Conversation
+from turnout.sandbox.lifeline import Lifeline
+from turnout.sandbox.module_map import SoundMaps
+from turnout.sandbox.node import node_binary
+from turnout.sandbox.pool import Pool, PoolSizes
+from turnout.sandbox.process import NodeProcess
 
 __all__ = ["ProcessSandbox"]
 

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from turnout.interfaces.sandbox import CodeBundle
-from turnout.local.sandbox.process import NodeProcess
+from turnout.sandbox.process import NodeProcess
 
 __all__ = ["Shelf"]
 

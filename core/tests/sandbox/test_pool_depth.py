@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from turnout.errors import BackendError
 from turnout.interfaces.sandbox import CodeBundle, Limits
-from turnout.local.sandbox.lifeline import Lifeline
-from turnout.local.sandbox.pool import Pool, PoolSizes
-from turnout.local.sandbox.process import NodeProcess
+from turnout.sandbox.lifeline import Lifeline
+from turnout.sandbox.pool import Pool, PoolSizes
+from turnout.sandbox.process import NodeProcess
 from turnout.testing.clock import ManualClock
 from turnout.testing.sandbox import bundle_of
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from turnout.interfaces.sandbox import CodeBundle
-from turnout.local.sandbox.node import environment, run_node
-from turnout.local.sandbox.stacks import syntax_place
+from turnout.sandbox.node import environment, run_node
+from turnout.sandbox.stacks import syntax_place
 
 __all__ = ["find_syntax_error"]
 

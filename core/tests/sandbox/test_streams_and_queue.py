@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from turnout.interfaces.sandbox import FileAccess, Limits, Success
-from turnout.local.sandbox import ProcessSandbox
+from turnout.local.process_sandbox import ProcessSandbox
 from turnout.model.payload import Encoded, File
 from turnout.testing.sandbox import MemoryFiles, bundle_of, job
 

@@ -11,12 +11,12 @@ import msgspec
 
 from turnout.errors import StepError
 from turnout.interfaces.sandbox import CodeBundle, Failure, Job, Outcome, Success
-from turnout.local.sandbox.channel import ChannelClosed
-from turnout.local.sandbox.frames import Frame, FrameType, ProtocolBroken
-from turnout.local.sandbox.process import NodeProcess
-from turnout.local.sandbox.stacks import Thrown, relative, stack_of, syntax_place
-from turnout.local.sandbox.syntax import find_syntax_error
 from turnout.model.payload import Encoded, File
+from turnout.sandbox.channel import ChannelClosed
+from turnout.sandbox.frames import Frame, FrameType, ProtocolBroken
+from turnout.sandbox.process import NodeProcess
+from turnout.sandbox.stacks import Thrown, relative, stack_of, syntax_place
+from turnout.sandbox.syntax import find_syntax_error
 from turnout.values import Value
 
 __all__ = ["Conversation"]
