@@ -6,13 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
-from turnout.model.execution import LogLine
+from turnout.model.execution import LogLine, SandboxReceipt
 from turnout.model.payload import Encoded, File
 
 __all__ = [
+    "NO_EGRESS",
     "CodeBundle",
+    "Credential",
+    "Egress",
+    "Exchange",
     "Failure",
     "FileAccess",
     "Isolation",
@@ -68,6 +72,60 @@ class FileAccess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A secret that customers' code uses without having it: it sends `placeholder`, and towards `hosts` alone (patterns as
+    those of `Egress`) that becomes `secret`. `name` is what people call it (`connection crm, field token`), for messages.
+
+    A placeholder has at least 16 characters, of letters, digits, `-`, `_`, `.` and `~` alone, and cannot be guessed.
+    """
+
+    placeholder: str
+    secret: str = field(repr=False)
+    hosts: tuple[str, ...]
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """A request that a job's code made, or was refused: no header, no query, no secret.
+
+    `status` is the response's, None where none came; `refusal` says why then (and where a response broke off).
+    `path` has placeholders where the code put them. Bytes are those of the bodies.
+    """
+
+    method: str
+    host: str
+    port: int
+    path: str
+    tls: bool
+    status: int | None = None
+    refusal: str = ""
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Egress:
+    """What a job may reach by HTTP and HTTPS, and with which credentials; a sandbox that does not isolate the network
+    leaves it to the code.
+
+    A host is `api.example.com`, `*.example.com` (any name below it), `*` (any public host), an IP address or a network
+    (`10.1.0.0/16`); `example.com:8443` allows that port alone, a host without port 80 and 443. What resolves to a private
+    or otherwise special address is reachable only where that address or a network with it is listed too.
+    `observe` is told of each request when it has ended.
+    """
+
+    hosts: tuple[str, ...] = ()
+    credentials: tuple[Credential, ...] = ()
+    observe: Callable[[Exchange], None] = field(default=lambda exchange: None)
+
+
+NO_EGRESS: Final = Egress()
+"""Nothing is reachable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """Call the default export of `module` (relative to the bundle) with `input`, within `timeout_s`.
 
@@ -82,6 +140,7 @@ class Job:
     timeout_s: float
     files: FileAccess
     log: Callable[[LogLine], None] = field(default=lambda line: None)
+    egress: Egress = NO_EGRESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +183,12 @@ class SandboxHandle(ABC):
         at once. Jobs of one handle run in one process, one after another, and share its globals and loaded modules."""
 
     @abstractmethod
+    def receipt(self) -> SandboxReceipt:
+        """What stood around the code that ran here, and what it used so far. Measured from outside, not asked of the code."""
+
+    @abstractmethod
     async def release(self) -> None:
-        """End the process and all it started; it is never used again. Idempotent."""
+        """Let go of it: nothing that its code started is left, and it is never used again. Idempotent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
