@@ -14,6 +14,7 @@ __all__ = [
     "ExecutionInfo",
     "ExecutionRecord",
     "LogLine",
+    "SandboxReceipt",
     "Status",
     "StepRecord",
     "StepStatus",
@@ -110,6 +111,25 @@ class StepRecord:
     duration_ms: float = 0.0
     output: Encoded | None = None
     error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxReceipt:
+    """What stood around the customer's code of one execution in one sandbox, and what the code used.
+
+    `sandbox` is the sandbox's name, `layers` what was active, `uid` the process's user where it had one of its own (else -1).
+    `memory_bytes` is its limit, `peak_memory_bytes` the most that was resident; `jobs` how many steps it ran; `hosts` those
+    that it contacted, as `host:port`.
+    """
+
+    sandbox: str
+    layers: tuple[str, ...] = ()
+    uid: int = -1
+    memory_bytes: int = 0
+    peak_memory_bytes: int = 0
+    cpu_ms: float = 0.0
+    jobs: int = 0
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
