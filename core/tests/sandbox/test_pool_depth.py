@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from turnout.errors import BackendError
 from turnout.interfaces.sandbox import CodeBundle, Limits
+from turnout.local.process_launch import ProcessLaunch
 from turnout.sandbox.lifeline import Lifeline
 from turnout.sandbox.pool import Pool, PoolSizes
 from turnout.sandbox.process import NodeProcess
@@ -39,7 +40,7 @@ class Workshop:
 
     async def make(self, limits: Limits) -> NodeProcess:
         self.made += 1
-        return await NodeProcess.start(limits, self.lifeline)
+        return await NodeProcess.start(limits, self.lifeline, ProcessLaunch())
 
     async def prepare(self, process: NodeProcess, bundle: CodeBundle) -> None:
         await self.gate.wait()

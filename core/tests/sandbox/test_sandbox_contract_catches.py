@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from turnout.interfaces.sandbox import CodeBundle, Failure, Job, Limits, Outcome, Sandbox, SandboxHandle, Success
 from turnout.local.process_sandbox import ProcessSandbox
-from turnout.model.execution import LogLine
+from turnout.model.execution import LogLine, SandboxReceipt
 from turnout.model.payload import Encoded, File
 from turnout.testing.sandbox import SandboxContract
 
@@ -30,6 +30,9 @@ class Honest(SandboxHandle):
 
     async def run(self, job: Job) -> Outcome:
         return self.changed(await self.inner.run(self.given(job)))
+
+    def receipt(self) -> SandboxReceipt:
+        return self.inner.receipt()
 
     async def release(self) -> None:
         await self.inner.release()

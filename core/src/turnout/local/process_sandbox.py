@@ -8,20 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 
-from turnout.errors import BackendError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.sandbox import (
     CodeBundle,
-    Failure,
     Isolation,
-    Job,
     Limits,
-    Outcome,
     Sandbox,
     SandboxHandle,
     SandboxStats,
 )
-from turnout.sandbox.conversation import Conversation
+from turnout.local.process_launch import ProcessLaunch
+from turnout.sandbox.handle import ProcessHandle
 from turnout.sandbox.lifeline import Lifeline
 from turnout.sandbox.module_map import SoundMaps
 from turnout.sandbox.node import node_binary
@@ -78,7 +75,8 @@ class ProcessSandbox(Sandbox):
     async def acquire(self, tenant: str, bundle: CodeBundle, limits: Limits) -> SandboxHandle:
         pool = self._open()
         mapped = await self._maps.has(bundle)
-        return _ProcessHandle(await pool.acquire(tenant, bundle, limits), bundle, pool, mapped=mapped)
+        process = await pool.acquire(tenant, bundle, limits)
+        return ProcessHandle("process", process, bundle, pool, mapped=mapped)
 
     def stats(self) -> SandboxStats | None:
         return None if self._pool is None else self._pool.stats()
@@ -95,7 +93,7 @@ class ProcessSandbox(Sandbox):
             lifeline = self._lifeline = Lifeline()
 
             async def make(limits: Limits) -> NodeProcess:
-                return await NodeProcess.start(limits, lifeline)
+                return await NodeProcess.start(limits, lifeline, ProcessLaunch())
 
             async def prepare(process: NodeProcess, bundle: CodeBundle) -> None:
                 await process.prepare(bundle, mapped=await self._maps.has(bundle))
@@ -110,38 +108,3 @@ def _fitting(most: int) -> int:
     with contextlib.suppress(OSError, ValueError):  # a container's own limit, where there is one
         memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return min(most, max(4, memory // 16 // _IDLE_BYTES))
-
-
-class _ProcessHandle(SandboxHandle):
-    """One process for one execution."""
-
-    def __init__(self, process: NodeProcess, bundle: CodeBundle, pool: Pool, *, mapped: bool) -> None:
-        self._process = process
-        self._bundle = bundle
-        self._mapped = mapped
-        self._pool = pool
-        self._sound = True
-        self._busy = False
-
-    @property
-    def usable(self) -> bool:
-        return self._sound and self._process.alive
-
-    async def run(self, job: Job) -> Outcome:
-        if self._busy:
-            raise BackendError("a sandbox handle runs one job at a time: acquire another")
-        if not self.usable:
-            self._sound = False
-            return Failure(kind="crashed", message="the process has ended: acquire another sandbox")
-        self._busy = True
-        conversation = Conversation(self._process, self._bundle, job, mapped=self._mapped)
-        try:
-            return await conversation.run()
-        finally:
-            self._sound = conversation.usable
-            self._busy = False
-
-    async def release(self) -> None:
-        self._sound = False
-        self._pool.release(self._process)
-        await self._process.end()

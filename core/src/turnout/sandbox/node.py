@@ -11,9 +11,10 @@ from typing import Final
 
 from turnout.errors import BackendError
 
-__all__ = ["command", "environment", "node_binary", "npm_cli", "run_node"]
+__all__ = ["BOOTSTRAP", "environment", "node_binary", "npm_cli", "options", "run_node"]
 
-_BOOTSTRAP: Final = Path(__file__).parent / "bootstrap" / "main.cjs"
+BOOTSTRAP: Final = Path(__file__).parent / "bootstrap"
+"""The directory of what Node runs; `main.cjs` is where it begins."""
 _LATER_OPTIMISING: Final = (
     "--invocation-count-for-maglev=10000",
     "--invocation-count-for-maglev-osr=2000",
@@ -51,17 +52,15 @@ def npm_cli() -> str:
     return str(cli)
 
 
-def command(memory_bytes: int) -> list[str]:
-    """The arguments of a process whose JavaScript heap may grow to `memory_bytes`."""
+def options(memory_bytes: int) -> list[str]:
+    """Node's own arguments, for a process whose JavaScript heap may grow to `memory_bytes`."""
     return [
-        node_binary(),
         f"--max-old-space-size={max(16, memory_bytes // (1024 * 1024))}",
         "--stack-trace-limit=50",
         *_LATER_OPTIMISING,
         "--no-deprecation",
         "--disable-warning=ExperimentalWarning",
         "--disable-sigusr1",  # saves the thread that waits for a debugger's signal, and lets nobody open one
-        str(_BOOTSTRAP),
     ]
 
 

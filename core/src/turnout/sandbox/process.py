@@ -6,12 +6,9 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import resource
 import signal
 import socket
-from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -20,25 +17,23 @@ from turnout.errors import BackendError
 from turnout.interfaces.sandbox import CodeBundle, Limits
 from turnout.sandbox.channel import Channel, ChannelClosed
 from turnout.sandbox.frames import NO_NONCE, FrameType
+from turnout.sandbox.launch import Launch, Usage
 from turnout.sandbox.lifeline import Lifeline
-from turnout.sandbox.node import command, environment
 from turnout.sandbox.output import LogBudget, Printed
 
 __all__ = ["NodeProcess"]
 
-_CHANNEL_FD: Final = 3
-_LIFELINE_FD: Final = 4
 _SLACK_BYTES: Final = 1024 * 1024 + 64 * 1024
 _LAST_FRAMES_S: Final = 0.2
-_OUTSIDE_HEAP_BYTES: Final = 192 * 1024 * 1024
-"""What V8 and libuv need beside the heap: semi-spaces, code, stacks of threads, buffers that are being sent."""
 
 
 class NodeProcess:
-    """A process that waits for jobs. It leads its own session; `kill` ends that and every descendant that is found."""
+    """A process that waits for jobs. How it is started and ended is `launch`'s."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, launch: Launch) -> None:
         self.limits = limits
+        self.launch = launch
+        self._usage: Usage | None = None
         self.log = LogBudget(limits.log_bytes)
         self._printed = (Printed("info", self.log), Printed("error", self.log))
         self._pipes: dict[int, Printed] = {}
@@ -48,9 +43,9 @@ class NodeProcess:
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @classmethod
-    async def start(cls, limits: Limits, lifeline: Lifeline) -> NodeProcess:
+    async def start(cls, limits: Limits, lifeline: Lifeline, launch: Launch) -> NodeProcess:
         """A process that has said it is ready. `BackendError` if it does not within `limits.boot_s`."""
-        process = cls(limits)
+        process = cls(limits, launch)
         try:
             async with asyncio.timeout(limits.boot_s):
                 await process._boot(lifeline)
@@ -79,6 +74,11 @@ class NodeProcess:
     def channel(self) -> Channel:
         assert self._channel is not None
         return self._channel
+
+    @property
+    def usage(self) -> Usage:
+        """What it has used so far, or at its end: measured from outside."""
+        return self._usage or Usage.of_living(self._pid)
 
     @property
     def out_of_memory(self) -> bool:
@@ -112,14 +112,11 @@ class NodeProcess:
     def kill(self) -> None:
         """End the process and all it started, at once. Idempotent."""
         if self._pid and self.alive:
-            for pid in _descendants(self._pid):
-                with contextlib.suppress(OSError):
-                    os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(OSError):
-                os.killpg(self._pid, signal.SIGKILL)
+            self.launch.kill(self._pid)
         if not self._pid:
             for fd in tuple(self._pipes):
                 self._close_pipe(fd)
+            self.launch.buried()
         if self._channel:
             self._channel.close()
 
@@ -146,7 +143,7 @@ class NodeProcess:
         except ChannelClosed as error:
             code = await self.exited
             raise BackendError(f"a Node process ended while it started, with status {code}") from error
-        self._limit_memory()
+        self.launch.booted(self._pid, self.limits)
 
     async def _until(self, kind: FrameType) -> None:
         while (frame := await self.channel.next()).type is not kind:
@@ -165,14 +162,7 @@ class NodeProcess:
                 self._pipes[read] = printed
             sources = (null, *outs, theirs.fileno(), line)
             safe = [_opened(stack, fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)) for fd in sources]
-            args = command(self.limits.memory_bytes)
-            self._pid = os.posix_spawn(
-                args[0],
-                args,
-                environment(),
-                file_actions=[(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(safe)],
-                setsid=True,
-            )
+            self._pid = self.launch.spawn(self.limits, safe)
             lifeline.tie(line, self._pid)
         self._watch_exit(loop)
         for read in self._pipes:
@@ -201,7 +191,9 @@ class NodeProcess:
             os.close(self._pidfd)
         with contextlib.suppress(OSError):
             os.killpg(self._pid, signal.SIGKILL)
-        _, status = os.waitpid(self._pid, 0)
+        _, status, usage = os.wait4(self._pid, 0)
+        self._usage = Usage.of_dead(usage)
+        self.launch.buried()
         for fd, printed in tuple(self._pipes.items()):
             self._read_pipe(fd)
             self._close_pipe(fd)
@@ -231,18 +223,6 @@ class NodeProcess:
             asyncio.get_running_loop().remove_reader(fd)
             os.close(fd)
 
-    def _limit_memory(self) -> None:
-        """Bound what lies outside the heap too (buffers): by the data segment, on top of what Node reserved at its start.
-
-        RLIMIT_AS cannot be used with V8, which reserves far more than it uses.
-        """
-        try:
-            pages = int(Path(f"/proc/{self._pid}/statm").read_text().split()[5])
-            limit = pages * resource.getpagesize() + self.limits.memory_bytes + _OUTSIDE_HEAP_BYTES
-            resource.prlimit(self._pid, resource.RLIMIT_DATA, (limit, limit))
-        except (OSError, AttributeError, ValueError):
-            return  # not Linux: the heap limit alone holds
-
 
 def _largest_body(limits: Limits) -> int:
     """The largest frame that an honest bootstrap sends: a result, the log's last line (in UTF-8), or a piece of a file."""
@@ -252,20 +232,3 @@ def _largest_body(limits: Limits) -> int:
 def _opened(stack: contextlib.ExitStack, fd: int) -> int:
     stack.callback(partial(os.close, fd))
     return fd
-
-
-def _descendants(pid: int) -> Sequence[int]:
-    """Processes that `pid` started and theirs, as far as the kernel still knows their parents. Empty where it does not tell."""
-    found: list[int] = []
-    waiting = [pid]
-    while waiting:
-        try:
-            tasks = [task.name for task in Path(f"/proc/{waiting.pop()}/task").iterdir()]
-        except OSError:
-            continue
-        for task in tasks:
-            with contextlib.suppress(OSError, ValueError):
-                children = [int(child) for child in Path(f"/proc/{task}/task/{task}/children").read_text().split()]
-                found.extend(children)
-                waiting.extend(children)
-    return found

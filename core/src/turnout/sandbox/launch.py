@@ -1,0 +1,82 @@
+"""How a sandboxed process comes to be and goes: the part in which sandboxes differ."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from turnout.interfaces.sandbox import Limits
+
+__all__ = ["CHANNEL", "EGRESS", "LIFELINE", "Launch", "Usage", "posix_spawn"]
+
+CHANNEL: Final = 3
+LIFELINE: Final = 4
+EGRESS: Final = 5
+_TICK_MS: Final = 1000 / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process used: the most that was resident at once, and processor time of all its threads."""
+
+    peak_bytes: int = 0
+    cpu_ms: float = 0.0
+
+    @classmethod
+    def of_living(cls, pid: int) -> Usage:
+        """Read from /proc; nothing where that is not."""
+        try:
+            status = Path(f"/proc/{pid}/status").read_bytes()
+            stat = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        except OSError:
+            return cls()
+        peak = int(status.partition(b"VmHWM:")[2].split(b"k", 1)[0] or 0) * 1024
+        return cls(peak, (int(stat[11]) + int(stat[12])) * _TICK_MS)
+
+    @classmethod
+    def of_dead(cls, usage: resource.struct_rusage) -> Usage:
+        return cls(usage.ru_maxrss * 1024, (usage.ru_utime + usage.ru_stime) * 1000)
+
+
+class Launch(ABC):
+    """One process, from the outside. Made for one process and used once; the calls come in the order they stand here.
+
+    `layers` names what stands around it, `uid` its user where it has one of its own (else -1): for receipts.
+    """
+
+    layers: tuple[str, ...] = ()
+    uid: int = -1
+
+    @abstractmethod
+    def spawn(self, limits: Limits, descriptors: Sequence[int]) -> int:
+        """Start the program and return its pid, which leads a session of its own. `descriptors` become its 0, 1, 2, …;
+        it inherits no other but what the launch adds. `OSError` or `BackendError` where it cannot be started."""
+
+    def booted(self, pid: int, limits: Limits) -> None:  # noqa: B027 - most have nothing to do
+        """It is ready, and has run nobody's code: the moment to bound what could not be bounded before."""
+
+    def kill(self, pid: int) -> None:
+        """End it and all it started, at once. It may have ended; its pid is still its own."""
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+
+    def buried(self) -> None:  # noqa: B027 - most have nothing to do
+        """It has been reaped, or was never started: let go of what was its own. Idempotent."""
+
+
+def posix_spawn(argv: Sequence[str], env: dict[str, str], descriptors: Sequence[int]) -> int:
+    """Start `argv` in a session of its own with `descriptors` as its 0, 1, 2, …. They must be above those numbers."""
+    return os.posix_spawn(
+        argv[0],
+        list(argv),
+        env,
+        file_actions=[(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(descriptors)],
+        setsid=True,
+    )
