@@ -24,6 +24,8 @@ class ProcessHandle(SandboxHandle):
         self._sound = True
         self._busy = False
         self._jobs = 0
+        self._kept: bool | None = None
+        self._cpu_ms = process.cpu_ms
 
     @property
     def usable(self) -> bool:
@@ -45,18 +47,20 @@ class ProcessHandle(SandboxHandle):
             self._busy = False
 
     def receipt(self) -> SandboxReceipt:
-        usage = self._process.usage
+        process = self._process
         return SandboxReceipt(
             sandbox=self._sandbox,
-            layers=self._process.launch.layers,
-            uid=self._process.launch.uid,
-            memory_bytes=self._process.limits.memory_bytes,
-            peak_memory_bytes=usage.peak_bytes,
-            cpu_ms=usage.cpu_ms,
+            layers=process.launch.layers,
+            uid=process.launch.uid,
+            memory_bytes=process.limits.memory_bytes,
+            peak_memory_bytes=process.peak_bytes,
+            cpu_ms=max(0.0, process.cpu_ms - self._cpu_ms),
             jobs=self._jobs,
         )
 
     async def release(self) -> None:
-        self._sound = False
-        self._pool.release(self._process)
-        await self._process.end()
+        if self._kept is None:
+            sound, self._sound = self.usable and not self._busy, False
+            self._kept = self._pool.release(self._process, sound=sound)
+        if not self._kept:
+            await self._process.end()

@@ -1,9 +1,11 @@
-"""The pool: processes that are warm before they are asked for, each used for one execution and then ended.
+"""The pool: processes that are warm before they are asked for, each used for one execution and then ended, or renewed.
 
 Two kinds wait on the shelf. Generic ones have run nobody's code. Specialised ones have loaded the modules of one bundle for
 one tenant, and go to that tenant for that bundle or to nobody. Whoever acquires gets a specialised one if there is one, else a
 generic one, else the next that becomes ready, which may be one that is just being specialised for it. How many run at once is
 bounded, and tenants take turns in the queue.
+
+Where processes are used again (`renew`), a released one goes back to the shelf of its own tenant and bundle, never to another's.
 
 A process made ahead costs what it costs later, so making it ahead wastes nothing if it is used. It is not started at a lower
 priority, which it could not leave without a privilege when its turn comes: while anything runs, one is made at a time.
@@ -59,7 +61,8 @@ class _Waiter:
 
 
 class Pool:
-    """Of one event loop. `make` starts a generic process, `prepare` makes it a specialised one."""
+    """Of one event loop. `make` starts a generic process, `prepare` makes it a specialised one. `renew` makes a released one
+    fit for another execution of the same tenant and bundle, or says that it is not; without it each is used once."""
 
     def __init__(
         self,
@@ -67,8 +70,11 @@ class Pool:
         make: Callable[[Limits], Awaitable[NodeProcess]],
         prepare: Callable[[NodeProcess, CodeBundle], Awaitable[None]],
         clock: Clock | None = None,
+        renew: Callable[[NodeProcess], Awaitable[bool]] | None = None,
     ) -> None:
         self._sizes = sizes
+        self._renew = renew
+        self._renewals: set[asyncio.Task[None]] = set()
         self._clock = clock or SystemClock()
         self._looking: asyncio.Task[None] | None = None
         self._make = make
@@ -77,7 +83,7 @@ class Pool:
         self._usual = Limits()
         self._generic: deque[NodeProcess] = deque()
         self._shelves: OrderedDict[_Key, Shelf] = OrderedDict()
-        self._running: set[NodeProcess] = set()
+        self._running: dict[NodeProcess, _Key] = {}
         self._places = sizes.running
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         self._waiters: deque[_Waiter] = deque()
@@ -116,16 +122,23 @@ class Pool:
         now = asyncio.get_running_loop().time()
         if now >= self._shelf_due:
             self._shelf_due = now + self._sizes.patience_s
-        self._running.add(process)
+        self._running[process] = key
         self._balance()
         return process
 
-    def release(self, process: NodeProcess) -> None:
-        """End a process that `acquire` gave. Idempotent."""
-        process.kill()
-        if process not in self._running:
-            return
-        self._running.discard(process)
+    def release(self, process: NodeProcess, *, sound: bool = False) -> bool:
+        """Take back a process that `acquire` gave: end it, or renew it if it is `sound`. Says whether it lives on. Idempotent."""
+        key = self._running.pop(process, None)
+        kept = sound and key is not None and self._renew is not None and not self._closed
+        if not kept:
+            process.kill()
+        elif key is not None:
+            self._renew_for(key, process)
+        if key is not None:
+            self._leave()
+        return kept
+
+    def _leave(self) -> None:
         if len(self._running) < self._sizes.makers:
             self._shelf_due = 0.0  # a processor is free: make the next at once
         self._free_place()
@@ -139,7 +152,7 @@ class Pool:
     async def close(self) -> None:
         """End all. Idempotent."""
         self._closed = True
-        tasks = [*self._makers, *([self._looking] if self._looking else [])]
+        tasks = [*self._makers, *self._renewals, *([self._looking] if self._looking else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -370,6 +383,30 @@ class Pool:
         finally:
             shelf.making -= 1
             self._making_for_shelf -= 1
+
+    def _renew_for(self, key: _Key, process: NodeProcess) -> None:
+        """Somebody may already wait for it: it counts as one that is on its way."""
+        shelf = self._shelves.get(key)
+        if shelf is None or self.warm >= self._sizes.ceiling:
+            process.kill()
+            return
+        shelf.making += 1
+        task = asyncio.ensure_future(self._renewed(key, shelf, process))
+        self._renewals.add(task)
+        task.add_done_callback(self._renewals.discard)
+
+    async def _renewed(self, key: _Key, shelf: Shelf, process: NodeProcess) -> None:
+        assert self._renew is not None
+        fit = False
+        try:
+            fit = await self._renew(process)
+        finally:
+            shelf.making -= 1
+            if fit:
+                self._offer_special(key, process)
+            else:
+                process.kill()
+                self._balance()
 
     def _spare(self, key: _Key) -> NodeProcess | None:
         """A generic process to specialise, if more are ready than the floor asks for."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 import socket
 from functools import partial
@@ -17,7 +18,7 @@ from turnout.errors import BackendError
 from turnout.interfaces.sandbox import CodeBundle, Limits
 from turnout.sandbox.channel import Channel, ChannelClosed
 from turnout.sandbox.frames import NO_NONCE, FrameType
-from turnout.sandbox.launch import Launch, Usage
+from turnout.sandbox.launch import Launch, cpu_ms_of, peak_bytes_of
 from turnout.sandbox.lifeline import Lifeline
 from turnout.sandbox.output import LogBudget, Printed
 
@@ -33,7 +34,7 @@ class NodeProcess:
     def __init__(self, limits: Limits, launch: Launch) -> None:
         self.limits = limits
         self.launch = launch
-        self._usage: Usage | None = None
+        self._used: resource.struct_rusage | None = None
         self.log = LogBudget(limits.log_bytes)
         self._printed = (Printed("info", self.log), Printed("error", self.log))
         self._pipes: dict[int, Printed] = {}
@@ -76,9 +77,14 @@ class NodeProcess:
         return self._channel
 
     @property
-    def usage(self) -> Usage:
-        """What it has used so far, or at its end: measured from outside."""
-        return self._usage or Usage.of_living(self._pid)
+    def cpu_ms(self) -> float:
+        """Processor time that it has used so far, or by its end: measured from outside."""
+        return cpu_ms_of(self._pid) if self._used is None else (self._used.ru_utime + self._used.ru_stime) * 1000
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that was resident at once so far, or by its end: measured from outside."""
+        return peak_bytes_of(self._pid) if self._used is None else self._used.ru_maxrss * 1024
 
     @property
     def out_of_memory(self) -> bool:
@@ -191,8 +197,7 @@ class NodeProcess:
             os.close(self._pidfd)
         with contextlib.suppress(OSError):
             os.killpg(self._pid, signal.SIGKILL)
-        _, status, usage = os.wait4(self._pid, 0)
-        self._usage = Usage.of_dead(usage)
+        _, status, self._used = os.wait4(self._pid, 0)
         self.launch.buried()
         for fd, printed in tuple(self._pipes.items()):
             self._read_pipe(fd)
