@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
 from turnout.errors import BackendError
 from turnout.interfaces.sandbox import CodeBundle, Failure, Job, Outcome, SandboxHandle
 from turnout.model.execution import SandboxReceipt
@@ -9,14 +13,39 @@ from turnout.sandbox.conversation import Conversation
 from turnout.sandbox.pool import Pool
 from turnout.sandbox.process import NodeProcess
 
-__all__ = ["ProcessHandle"]
+__all__ = ["Guard", "ProcessHandle"]
+
+
+class Guard:
+    """What a sandbox does around each job; this one does nothing."""
+
+    def enter(self, process: NodeProcess, job: Job) -> None:
+        """The job is about to run in the process."""
+
+    def leave(self, process: NodeProcess) -> Sequence[str]:
+        """The job has its outcome: the hosts that it contacted, as `host:port`, as far as that is known from outside."""
+        return ()
+
+
+_NO_GUARD: Final = Guard()
 
 
 class ProcessHandle(SandboxHandle):
     """One process of a pool for one execution. `sandbox` is the sandbox's name."""
 
-    def __init__(self, sandbox: str, process: NodeProcess, bundle: CodeBundle, pool: Pool, *, mapped: bool) -> None:
+    def __init__(
+        self,
+        sandbox: str,
+        process: NodeProcess,
+        bundle: CodeBundle,
+        pool: Pool,
+        *,
+        mapped: bool,
+        guard: Guard = _NO_GUARD,
+    ) -> None:
         self._sandbox = sandbox
+        self._guard = guard
+        self._hosts: dict[str, None] = {}
         self._process = process
         self._bundle = bundle
         self._mapped = mapped
@@ -40,11 +69,16 @@ class ProcessHandle(SandboxHandle):
         self._busy = True
         self._jobs += 1
         conversation = Conversation(self._process, self._bundle, job, mapped=self._mapped)
+        hosts: Sequence[str] = ()
+        self._guard.enter(self._process, job)
         try:
-            return await conversation.run()
+            outcome = await conversation.run()
         finally:
             self._sound = conversation.usable
             self._busy = False
+            hosts = self._guard.leave(self._process)
+            self._hosts |= dict.fromkeys(hosts)
+        return replace(outcome, network=True) if hosts and not outcome.network else outcome
 
     def receipt(self) -> SandboxReceipt:
         process = self._process
@@ -56,6 +90,7 @@ class ProcessHandle(SandboxHandle):
             peak_memory_bytes=process.peak_bytes,
             cpu_ms=max(0.0, process.cpu_ms - self._cpu_ms),
             jobs=self._jobs,
+            hosts=tuple(self._hosts),
         )
 
     async def release(self) -> None:
