@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from turnout.interfaces.sandbox import CodeBundle, Failure, Limits
 from turnout.model.payload import Encoded, File
+from turnout.sandbox.code_view import CodeView, OnDisk
 from turnout.sandbox.conversation import Conversation
 from turnout.sandbox.frames import Frame, FrameType
 from turnout.sandbox.output import LogBudget
@@ -27,6 +28,9 @@ class Forger:
         self._body = body
         self._meta = json.dumps({"cpu_ms": 1.0, "network": False, "files": files}).encode()
         self._nonce = b""
+
+    async def enter(self, bundle: CodeBundle, *, mapped: bool) -> CodeView:
+        return OnDisk().view(bundle, mapped=mapped)
 
     async def send(self, kind: FrameType, nonce: bytes, meta: bytes, body: bytes = b"") -> None:
         self._nonce = nonce

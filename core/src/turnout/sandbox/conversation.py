@@ -13,6 +13,7 @@ from turnout.errors import StepError
 from turnout.interfaces.sandbox import CodeBundle, Failure, Job, Outcome, Success
 from turnout.model.payload import Encoded, File
 from turnout.sandbox.channel import ChannelClosed
+from turnout.sandbox.code_view import CODE_FRAMES
 from turnout.sandbox.frames import Frame, FrameType, ProtocolBroken
 from turnout.sandbox.process import NodeProcess
 from turnout.sandbox.stacks import Thrown, relative, stack_of, syntax_place
@@ -122,10 +123,11 @@ class Conversation:
 
     async def _ask(self) -> None:
         job, limits = self._job, self._process.limits
+        code = await self._process.enter(self._bundle, mapped=self._mapped)
         order = _Order(
-            directory=self._bundle.directory,
+            directory=code.directory,
             module=job.module,
-            mapped=self._mapped,
+            mapped=code.mapped,
             context=dict(job.context),
             timeout_ms=job.timeout_s * 1000,
             log_bytes=self._process.log.left,
@@ -145,6 +147,8 @@ class Conversation:
                     self._process.log.add(frame.meta.decode("ascii", "replace"), frame.body)
                 case FrameType.READ:
                     await self._answer_read(_read(frame.meta))
+                case FrameType.FETCH | FrameType.INDEX:
+                    await self._process.answer(frame)
                 case FrameType.STORE:
                     await self._answer_store(_store(frame.meta))
                 case FrameType.RESULT:
@@ -189,6 +193,8 @@ class Conversation:
                 self._process.log.add(frame.meta.decode("ascii", "replace"), frame.body)
             elif frame.type is FrameType.READ:
                 await self._answer_read(_read(frame.meta))
+            elif frame.type in CODE_FRAMES:
+                await self._process.answer(frame)
             else:
                 raise ProtocolBroken(f"a {frame.type.name} frame inside a file")
 

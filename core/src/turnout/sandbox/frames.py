@@ -28,10 +28,13 @@ class FrameType(IntEnum):
     CHUNK = 7
     STORED = 8
     PREPARED = 9
+    FETCH = 10
+    INDEX = 11
     JOB = 32
     PREPARE = 33
     CONTENT = 34
     REFUSED = 35
+    ENTER = 36
 
 
 class ProtocolBroken(Exception):

@@ -17,7 +17,8 @@ import msgspec
 from turnout.errors import BackendError
 from turnout.interfaces.sandbox import CodeBundle, Limits
 from turnout.sandbox.channel import Channel, ChannelClosed
-from turnout.sandbox.frames import NO_NONCE, FrameType
+from turnout.sandbox.code_view import CODE_FRAMES, CodeSource, CodeView, OnDisk
+from turnout.sandbox.frames import NO_NONCE, Frame, FrameType
 from turnout.sandbox.launch import Launch, cpu_ms_of, peak_bytes_of
 from turnout.sandbox.lifeline import Lifeline
 from turnout.sandbox.output import LogBudget, Printed
@@ -29,11 +30,14 @@ _LAST_FRAMES_S: Final = 0.2
 
 
 class NodeProcess:
-    """A process that waits for jobs. How it is started and ended is `launch`'s."""
+    """A process that waits for jobs. How it is started and ended is `launch`'s, how it sees its code is `source`'s."""
 
-    def __init__(self, limits: Limits, launch: Launch) -> None:
+    def __init__(self, limits: Limits, launch: Launch, source: CodeSource) -> None:
         self.limits = limits
         self.launch = launch
+        self._source = source
+        self._code: CodeView | None = None
+        self._held_too_much = False
         self._used: resource.struct_rusage | None = None
         self.log = LogBudget(limits.log_bytes)
         self._printed = (Printed("info", self.log), Printed("error", self.log))
@@ -44,9 +48,11 @@ class NodeProcess:
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @classmethod
-    async def start(cls, limits: Limits, lifeline: Lifeline, launch: Launch) -> NodeProcess:
+    async def start(
+        cls, limits: Limits, lifeline: Lifeline, launch: Launch, source: CodeSource | None = None
+    ) -> NodeProcess:
         """A process that has said it is ready. `BackendError` if it does not within `limits.boot_s`."""
-        process = cls(limits, launch)
+        process = cls(limits, launch, source or OnDisk())
         try:
             async with asyncio.timeout(limits.boot_s):
                 await process._boot(lifeline)
@@ -88,32 +94,54 @@ class NodeProcess:
 
     @property
     def out_of_memory(self) -> bool:
-        """Whether V8's last words were that it had no memory left."""
-        return self._printed[1].out_of_memory
+        """Whether it ended for want of memory: by V8's last words, or because it was ended for holding too much."""
+        return self._held_too_much or self._printed[1].out_of_memory
 
     async def prepare(self, bundle: CodeBundle, *, mapped: bool) -> None:
         """Load the bundle's modules ahead of time: from now on the process is for one tenant and this bundle alone.
 
         `mapped`: the bundle's module map is sound. `BackendError` if that ends the process or takes longer than `limits.boot_s`.
         """
-        order = {
-            "directory": bundle.directory,
-            "modules": bundle.modules,
-            "mapped": mapped,
-            "log_bytes": self.log.left,
-        }
         try:
             async with asyncio.timeout(self.limits.boot_s):
+                code = await self.enter(bundle, mapped=mapped)
+                order = {
+                    "directory": code.directory,
+                    "modules": bundle.modules,
+                    "mapped": code.mapped,
+                    "log_bytes": self.log.left,
+                }
                 await self.channel.send(FrameType.PREPARE, NO_NONCE, msgspec.json.encode(order))
                 await self._until(FrameType.PREPARED)
         except (ChannelClosed, TimeoutError) as error:
             self.kill()
             raise BackendError("the code could not be loaded ahead of time") from error
 
+    async def enter(self, bundle: CodeBundle, *, mapped: bool) -> CodeView:
+        """How the process sees the bundle, the one that all its jobs are of; told to it the first time if it needs telling."""
+        if self._code is None:
+            code = self._source.view(bundle, mapped=mapped)
+            if (opening := await code.opening()) is not None:
+                kind, meta, body = opening
+                await self.channel.send(kind, NO_NONCE, meta, body)
+            self._code = code
+        return self._code
+
+    async def answer(self, frame: Frame) -> None:
+        """Answer what the process asks for its code."""
+        assert self._code is not None
+        kind, meta, body = await self._code.answer(frame)
+        await self.channel.send(kind, frame.nonce, meta, body)
+
     def drain(self) -> None:
         """Take in what the process has printed so far."""
         for fd in tuple(self._pipes):
             self._read_pipe(fd)
+
+    def end_for_memory(self) -> None:
+        """Kill it because it holds more memory than it may."""
+        self._held_too_much = True
+        self.kill()
 
     def kill(self) -> None:
         """End the process and all it started, at once. Idempotent."""
@@ -155,6 +183,8 @@ class NodeProcess:
         while (frame := await self.channel.next()).type is not kind:
             if frame.type is FrameType.LOG:
                 self.log.add(frame.meta.decode("ascii", "replace"), frame.body)
+            elif frame.type in CODE_FRAMES and self._code is not None:
+                await self.answer(frame)
 
     def _spawn(self, theirs: socket.socket, lifeline: Lifeline) -> None:
         loop = asyncio.get_running_loop()

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from turnout.interfaces.sandbox import CodeBundle
+from turnout.sandbox.code_view import VIRTUAL_DIRECTORY
 
 __all__ = ["Inline", "Thrown", "relative", "stack_of", "syntax_place"]
 
@@ -63,7 +64,7 @@ class _Places:
     """Turns places in the bundle's directory into names that people know."""
 
     def __init__(self, directory: str, inline: Mapping[str, Inline]) -> None:
-        self._roots = tuple({f"{directory}/", f"{Path(directory).resolve()}/"})
+        self._roots = tuple({f"{directory}/", f"{Path(directory).resolve()}/", f"{VIRTUAL_DIRECTORY}/"})
         self._inline = inline
 
     def relative(self, text: str) -> str:

@@ -6,6 +6,7 @@
 const fs = require("fs");
 const util = require("util");
 const { Blob, Buffer } = require("buffer");
+const { fileURLToPath, pathToFileURL } = require("url");
 
 const { bind, call } = Function.prototype;
 const uncurry = bind.bind(call);
@@ -26,6 +27,17 @@ module.exports = {
   types: { ...util.types },
   isView: ArrayBuffer.isView,
   defineProperty: Object.defineProperty,
+  hasOwn: Object.hasOwn,
+  keys: Object.keys,
+  isArray: Array.isArray,
+  fileURLToPath,
+  pathToFileURL,
+  urlHref: getter(URL.prototype, "href"),
+  urlProtocol: getter(URL.prototype, "protocol"),
+  urlPathname: getter(URL.prototype, "pathname"),
+  urlSearch: getter(URL.prototype, "search"),
+  urlHash: getter(URL.prototype, "hash"),
+  canParse: URL.canParse.bind(URL),
   setPrototypeOf: Object.setPrototypeOf,
   isSafeInteger: Number.isSafeInteger,
   min: Math.min,
@@ -38,6 +50,7 @@ module.exports = {
   TypeError,
   TypedArray,
   Uint8Array,
+  URL,
   TextDecoder,
   setTimeout,
   now: performance.now.bind(performance),
@@ -63,9 +76,12 @@ module.exports = {
   split: uncurry(String.prototype.split),
   slice: uncurry(String.prototype.slice),
   indexOf: uncurry(String.prototype.indexOf),
+  lastIndexOf: uncurry(String.prototype.lastIndexOf),
+  startsWith: uncurry(String.prototype.startsWith),
   endsWith: uncurry(String.prototype.endsWith),
   pop: uncurry(Array.prototype.pop),
   includes: uncurry(Array.prototype.includes),
   mapGet: uncurry(Map.prototype.get),
   mapSet: uncurry(Map.prototype.set),
+  setHas: uncurry(Set.prototype.has),
 };

@@ -80,9 +80,12 @@ module.exports = {
   CHUNK: 7,
   STORED: 8,
   PREPARED: 9,
+  FETCH: 10,
+  INDEX: 11,
   // From the other side
   JOB: 32,
   PREPARE: 33,
   CONTENT: 34,
   REFUSED: 35,
+  ENTER: 36,
 };

@@ -10,9 +10,11 @@ const files = require("./files.cjs");
 const modules = require("./modules.cjs");
 const network = require("./network.cjs");
 const values = require("./values.cjs");
+const virtual = require("./virtual.cjs");
 
 const loaded = new c.Map();
 let bundle = "";
+let loader = modules;
 let running = false;
 let startCpu = 0;
 
@@ -28,12 +30,20 @@ function enter(directory, mapped) {
   c.chdir(directory);
 }
 
+/** The bundle is where nothing can be opened: from now on everything of it comes over the channel. */
+function enterVirtual({ meta, body }) {
+  ({ directory: bundle } = c.parse(meta));
+  modules.leave();
+  virtual.enter(bundle, body);
+  loader = virtual;
+}
+
 /** The default export of a module of the bundle. */
 async function load(module) {
   const path = `${bundle}/${module}`;
   const known = c.mapGet(loaded, path);
   if (known !== undefined) return known;
-  const { default: main } = await modules.load(module);
+  const { default: main } = await loader.load(module);
   c.mapSet(loaded, path, main);
   return main;
 }
@@ -143,7 +153,9 @@ async function run({ meta, body }) {
 async function serve() {
   for (;;) {
     const frame = channel.read();
-    if (frame.type === channel.PREPARE) {
+    if (frame.type === channel.ENTER) {
+      enterVirtual(frame);
+    } else if (frame.type === channel.PREPARE) {
       const order = c.parse(frame.meta);
       consoles.allow(order.log_bytes);
       await prepare(order);

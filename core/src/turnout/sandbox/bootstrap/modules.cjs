@@ -19,6 +19,7 @@ let entries = new c.Map();
 let contents;
 let directory = "";
 let allowed = [];
+let confining;
 let rounds = 0;
 
 const folderUrl = (path) => `${pathToFileURL(path).href}/`;
@@ -35,7 +36,7 @@ function realPath(path) {
 function enter(path, mapped) {
   const root = realPath(path);
   const layer = realPath(`${path}/${LAYER}`);
-  if (!allowed.length) registerHooks({ resolve: confined });
+  confining ??= registerHooks({ resolve: confined });
   directory = path;
   allowed = [folderUrl(path), folderUrl(root), folderUrl(layer)];
   rows = new c.Map();
@@ -47,6 +48,12 @@ function enter(path, mapped) {
     rows = new c.Map(); // Node finds everything by itself, only later
     entries = new c.Map();
   }
+}
+
+/** Another way of loading takes over. */
+function leave() {
+  confining?.deregister();
+  confining = undefined;
 }
 
 function readMap(root, layer) {
@@ -137,4 +144,4 @@ function confined(specifier, context, next) {
   throw error;
 }
 
-module.exports = { enter, load };
+module.exports = { enter, leave, load };
