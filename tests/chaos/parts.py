@@ -42,7 +42,7 @@ class WatchedRegistry:
             case "records":
                 return _Backend(found, part, RECORDS, self._fate, self._broken)
             case _ if kind is Kind.SANDBOXES:
-                return lambda: watched_sandbox(found(), self._fate)
+                return _Sandboxes(found, self._fate)
             case _:
                 return found
 
@@ -62,6 +62,17 @@ class _Backend:
         if self.broken and self.part in BROKEN[self.broken]:
             store = BROKEN[self.broken][self.part](store)
         return Watched(store, self.part, self.methods, self.fate)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sandboxes:
+    """Stands for a sandbox's class."""
+
+    sandbox: Any
+    fate: Fate
+
+    async def connect(self, opening: Opening) -> Any:
+        return watched_sandbox(await self.sandbox.connect(opening), self.fate)
 
 
 class _Broken:

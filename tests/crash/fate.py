@@ -16,6 +16,7 @@ from typing import Any
 from turnout.connectors import Connector
 from turnout.interfaces.sandbox import Job, SandboxHandle
 from turnout.model.events import Accepted, Ended, Event, StepEnded
+from turnout.model.execution import SandboxReceipt
 
 __all__ = ["JOURNAL", "QUEUE", "Fate", "Forgetful", "Watched", "watched_connectors", "watched_sandbox"]
 
@@ -113,6 +114,9 @@ class _WatchedHandle(SandboxHandle):
         outcome = await self._handle.run(job)
         self._fate.point("sandbox.run after")
         return outcome
+
+    def receipt(self) -> SandboxReceipt:
+        return self._handle.receipt()
 
     async def release(self) -> None:
         await self._handle.release()

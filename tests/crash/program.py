@@ -57,11 +57,12 @@ async def _open(command: Command, registry: Registry) -> Platform:
     journal = Watched(journal, "journal", JOURNAL, fate)
     queue: Any = Watched(stores.queue, "queue", QUEUE, fate)
     watched = replace(stores, journal=journal, queue=queue)
-    platform = Platform(settings, registry, watched, public_url="http://turnout.test", observers=(fate.observe,))
+    sandbox = watched_sandbox(ProcessSandbox(warm_floor=0, warm_ceiling=0), fate)
+    url = "http://turnout.test"
+    platform = Platform(settings, registry, watched, sandbox, public_url=url, observers=(fate.observe,))
     backends = platform.engine.backends
     platform.engine.backends = platform.backends = replace(
         backends,
-        sandbox=watched_sandbox(ProcessSandbox(warm_floor=0, warm_ceiling=0), fate),
         connectors=watched_connectors(backends.connectors, fate),
         # What is written by the clock would make the points of two runs differ.
         settings=replace(backends.settings, report_every=timedelta(hours=1)),
@@ -84,7 +85,6 @@ async def _deployed(platform: Platform, command: Command) -> Instance:
 
 async def _work(command: Command, registry: Registry) -> None:
     platform = await _open(command, registry)
-    sandbox = platform.engine.backends.sandbox
     try:
         match command["command"]:
             case "deploy":
@@ -110,7 +110,6 @@ async def _work(command: Command, registry: Registry) -> None:
                 raise ValueError(other)
     finally:
         await platform.close()
-        await sandbox.close()
 
 
 async def _recover(platform: Platform) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Final
 
+from turnout.interfaces.opening import Openable
 from turnout.model.execution import LogLine, SandboxReceipt
 from turnout.model.payload import Encoded, File
 
@@ -200,7 +201,7 @@ class SandboxStats:
     waiting: int
 
 
-class Sandbox(ABC):
+class Sandbox(Openable, ABC):
     """Makes handles. Each sentence is a promise and a test in `turnout.testing.sandbox`."""
 
     isolates: ClassVar[frozenset[Isolation]]

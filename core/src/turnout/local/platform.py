@@ -20,7 +20,7 @@ from turnout.errors import SettingsError, StepError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.connector import Connector
 from turnout.interfaces.queue import QueueCapability
-from turnout.interfaces.sandbox import Limits
+from turnout.interfaces.sandbox import Limits, Sandbox
 from turnout.interfaces.service import Service
 from turnout.local.dead_letters import DeadLetters
 from turnout.local.instances import LocalInstances
@@ -34,7 +34,6 @@ from turnout.model.events import Event
 from turnout.model.execution import ExecutionRecord
 from turnout.model.limits import FlowLimits
 from turnout.plugins import Registry
-from turnout.plugins.contracts import Kind
 from turnout.services.executions import Executions
 from turnout.services.ingress import CallbackUrls, Ingress
 from turnout.services.metadata import Metadata
@@ -67,6 +66,7 @@ class Platform:
         settings: Settings,
         registry: Registry,
         stores: Stores,
+        sandbox: Sandbox,
         *,
         public_url: str,
         observers: tuple[Observer, ...],
@@ -80,7 +80,7 @@ class Platform:
         self._workers = stores.directory / "workers"
         self._lock = WorkerLock(self._workers)
         self._observers = (*registry.observers, *observers)
-        self._sandbox = registry.find(Kind.SANDBOXES, settings.runner.sandbox)()
+        self._sandbox = sandbox
         self.instances = LocalInstances(stores.secrets, stores.keys.derive("instances"))
         self.endings = Endings()
         self.metadata = Metadata(stores.journal, stores.records, stores.clock)
@@ -143,24 +143,27 @@ class Platform:
         drain_s: float = _DRAIN_S,
         watch: RunnerWatch | None = None,
     ) -> Platform:
-        """Open the project's stores. `BackendError`, `SettingsError`, `NotFound` say what is wrong. The runner drains for
-        `drain_s`, and tells `watch` how it does."""
+        """Open the project's stores and connect its sandbox. `BackendError`, `SettingsError`, `NotFound` say what is wrong.
+        The runner drains for `drain_s`, and tells `watch` how it does."""
         stores = await Stores.open(settings, registry, clock=clock)
-        try:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(stores.close)
+            sandbox = await stores.sandbox()
+            stack.push_async_callback(sandbox.close)
             traces = await open_traces(settings.telemetry, stores.references.resolve)
-            return cls(
+            platform = cls(
                 settings,
                 registry,
                 stores,
+                sandbox,
                 public_url=public_url,
                 observers=observers,
                 traces=traces,
                 drain_s=drain_s,
                 watch=watch,
             )
-        except BaseException:
-            await stores.close()
-            raise
+            stack.pop_all()
+            return platform
 
     def _backends(self, connectors: Mapping[str, Connector]) -> Backends:
         stores, traces = self.stores, self._traces

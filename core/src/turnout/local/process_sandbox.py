@@ -6,9 +6,12 @@ import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from turnout.interfaces.clock import Clock
+from turnout.interfaces.opening import Opening
 from turnout.interfaces.sandbox import (
     CodeBundle,
     Isolation,
@@ -33,6 +36,16 @@ _NOTES: Final = (
     "but code can read this machine's files and processes and reach its network;",
     "time, memory, output and results are limited. For development and for one customer only.",
 )
+
+
+class _Options(BaseModel):
+    """The table `[backends.process]`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    warm_floor: int = Field(default=2, ge=0, le=1000)
+    warm_ceiling: int | None = Field(default=None, ge=1, le=1000)
+    max_processes: int | None = Field(default=None, ge=1, le=10_000)
 
 
 class ProcessSandbox(Sandbox):
@@ -66,6 +79,17 @@ class ProcessSandbox(Sandbox):
         self._maps = SoundMaps()
         self._lifeline: Lifeline | None = None
         self._pool: Pool | None = None
+
+    @classmethod
+    async def connect(cls, opening: Opening) -> Self:
+        """Its sizes are options, by the names that they have here."""
+        options = opening.read(_Options)
+        return cls(
+            warm_floor=options.warm_floor,
+            warm_ceiling=options.warm_ceiling,
+            max_processes=options.max_processes,
+            clock=opening.clock,
+        )
 
     async def start(self) -> Sequence[str]:
         node_binary()

@@ -16,6 +16,7 @@ from turnout.interfaces.opening import Openable, Opening, Shared
 from turnout.interfaces.payloads import PayloadStore
 from turnout.interfaces.queue import Queue
 from turnout.interfaces.records import RecordStore
+from turnout.interfaces.sandbox import Sandbox
 from turnout.interfaces.state import StateStore
 from turnout.local.bundles import BundleStore
 from turnout.local.file_secrets import FileSecrets
@@ -94,6 +95,10 @@ class Stores:
             stack.push_async_callback(shared.aclose)
             yield await self._openings.queue(shared, stack)
 
+    async def sandbox(self) -> Sandbox:
+        """The sandbox that the settings choose, not started. Whoever asks closes it, before the stores."""
+        return await self._openings.sandbox()
+
     async def close(self) -> None:
         """Close every store, then what they shared, whether or not one of them fails to. Idempotent."""
         await self._open.aclose()
@@ -109,30 +114,37 @@ class _Openings:
 
     async def queue(self, shared: Shared, stack: AsyncExitStack) -> Queue:
         name = self.settings.stores.queue
-        queue = await self._connect(self._find(Kind.QUEUES, name, "queue"), name, shared)
+        queue = await self._connect(self._find(Kind.QUEUES, name, "stores.queue"), name, shared, "stores.queue")
         stack.push_async_callback(queue.close)
         return cast("Queue", queue)
 
     async def store(self, kind: str, stack: AsyncExitStack) -> Openable:
         name = getattr(self.settings.stores, kind)
-        store = await self._connect(self._find(Kind.STORES, f"{kind}:{name}", kind), name, self.opening.shared)
+        setting = f"stores.{kind}"
+        found = self._find(Kind.STORES, f"{kind}:{name}", setting)
+        store = await self._connect(found, name, self.opening.shared, setting)
         stack.push_async_callback(store.close)
         return store
+
+    async def sandbox(self) -> Sandbox:
+        name, setting = self.settings.runner.sandbox, "runner.sandbox"
+        sandbox = await self._connect(self._find(Kind.SANDBOXES, name, setting), name, self.opening.shared, setting)
+        return cast("Sandbox", sandbox)
 
     def _find(self, kind: Kind, name: str, setting: str) -> type[Openable]:
         try:
             found: type[Openable] = self.registry.find(kind, name)
         except NotFound as error:
-            raise SettingsError(f"stores.{setting}: {error}", setting=f"stores.{setting}") from error
+            raise SettingsError(f"{setting}: {error}", setting=setting) from error
         return found
 
-    async def _connect(self, backend: type[B], name: str, shared: Shared) -> B:
+    async def _connect(self, backend: type[B], name: str, shared: Shared, setting: str) -> B:
         options = self.settings.backends.get(name, {})
         try:
             return await backend.connect(replace(self.opening, name=name, options=options, shared=shared))
         except Unsupported as error:
-            message = f"[stores]: {name!r} cannot be chosen: a {backend.__name__} lives in one process, for tests"
-            raise SettingsError(message, setting="stores") from error
+            message = f"{setting}: {name!r} cannot be chosen: a {backend.__name__} lives in one process, for tests"
+            raise SettingsError(message, setting=setting) from error
         except NotFound as error:  # of what a reference names
             raise SettingsError(f"backends.{name}: {error}", setting=f"backends.{name}") from error
 

@@ -1,0 +1,72 @@
+"""`[runner] sandbox` and `[backends.<name>]` choose and open the sandbox: what is wrong is told with the setting's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from turnout.config import RunnerSettings, Settings
+from turnout.errors import SettingsError
+from turnout.hookspecs import hookimpl
+from turnout.interfaces.sandbox import CodeBundle, Limits, Sandbox, SandboxHandle
+from turnout.local.platform import Platform
+from turnout.local.process_sandbox import ProcessSandbox
+from turnout.plugins import load_plugins
+
+
+class Unopened(Sandbox):
+    """One that never learned to be opened."""
+
+    isolates = frozenset()
+    languages = frozenset({"javascript"})
+
+    async def start(self) -> Sequence[str]:
+        return ()
+
+    async def acquire(self, tenant: str, bundle: CodeBundle, limits: Limits) -> SandboxHandle:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+class Extra:
+    @hookimpl
+    def turnout_sandboxes(self) -> Mapping[str, type[Sandbox]]:
+        return {"unopened": Unopened}
+
+
+async def opened(tmp_path: Path, sandbox: str, **options: Any) -> Platform:
+    settings = Settings(root=tmp_path, runner=RunnerSettings(sandbox=sandbox), backends={sandbox: options})
+    return await Platform.open(settings, load_plugins(extra=[Extra()]))
+
+
+async def test_the_process_sandbox_takes_its_sizes_from_its_table(tmp_path: Path) -> None:
+    platform = await opened(tmp_path, "process", warm_floor=0, warm_ceiling=1, max_processes=3)
+
+    sandbox = platform.backends.sandbox
+    assert isinstance(sandbox, ProcessSandbox)
+    assert (sandbox._sizes.floor, sandbox._sizes.ceiling, sandbox._sizes.running) == (0, 1, 3)
+    await platform.close()
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "options", "setting", "says"),
+    [
+        ("proces", {}, "runner.sandbox", "did you mean 'process'?"),
+        ("process", {"warm_flor": 1}, "backends.process.warm_flor", "did you mean 'warm_floor'?"),
+        ("process", {"max_processes": 0}, "backends.process.max_processes", "greater than or equal to 1"),
+        ("unopened", {}, "runner.sandbox", "'unopened' cannot be chosen"),
+    ],
+)
+async def test_a_wrong_name_or_option_is_told_with_its_setting(
+    tmp_path: Path, sandbox: str, options: dict[str, Any], setting: str, says: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        await opened(tmp_path, sandbox, **options)
+
+    assert caught.value.setting == setting
+    assert str(caught.value).startswith(setting)
+    assert says in str(caught.value)
