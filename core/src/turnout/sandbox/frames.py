@@ -30,11 +30,13 @@ class FrameType(IntEnum):
     PREPARED = 9
     FETCH = 10
     INDEX = 11
+    RENEWED = 12
     JOB = 32
     PREPARE = 33
     CONTENT = 34
     REFUSED = 35
     ENTER = 36
+    RENEW = 37
 
 
 class ProtocolBroken(Exception):

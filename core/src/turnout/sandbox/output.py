@@ -44,6 +44,11 @@ class LogBudget:
         """Keep what comes now for the next sink."""
         self.sink = None
 
+    def renew(self) -> None:
+        """The whole limit again: for the log of another execution."""
+        self._left = self._limit
+        self._early.clear()
+
     def add(self, level: str, text: bytes) -> None:
         """One line; text that is not UTF-8 is shown with replacement characters."""
         if self._left < 0:

@@ -27,6 +27,7 @@ __all__ = ["NodeProcess"]
 
 _SLACK_BYTES: Final = 1024 * 1024 + 64 * 1024
 _LAST_FRAMES_S: Final = 0.2
+_RENEWAL_S: Final = 1.0
 
 
 class NodeProcess:
@@ -133,6 +134,20 @@ class NodeProcess:
         kind, meta, body = await self._code.answer(frame)
         await self.channel.send(kind, frame.nonce, meta, body)
 
+    async def renew(self) -> bool:
+        """Forget the modules that were loaded, for another execution of the same tenant and bundle. False where the code left
+        something behind that could act in it: then it is not to be used again."""
+        try:
+            async with asyncio.timeout(_RENEWAL_S):
+                nonce = os.urandom(8)
+                await self.channel.send(FrameType.RENEW, nonce, b"")
+                frame = await self._until(FrameType.RENEWED)
+        except (ChannelClosed, TimeoutError):
+            return False
+        self.drain()
+        self.log.renew()
+        return frame.nonce == nonce and frame.meta == b"clean"
+
     def drain(self) -> None:
         """Take in what the process has printed so far."""
         for fd in tuple(self._pipes):
@@ -179,12 +194,13 @@ class NodeProcess:
             raise BackendError(f"a Node process ended while it started, with status {code}") from error
         self.launch.booted(self._pid, self.limits)
 
-    async def _until(self, kind: FrameType) -> None:
+    async def _until(self, kind: FrameType) -> Frame:
         while (frame := await self.channel.next()).type is not kind:
             if frame.type is FrameType.LOG:
                 self.log.add(frame.meta.decode("ascii", "replace"), frame.body)
             elif frame.type in CODE_FRAMES and self._code is not None:
                 await self.answer(frame)
+        return frame
 
     def _spawn(self, theirs: socket.socket, lifeline: Lifeline) -> None:
         loop = asyncio.get_running_loop()

@@ -5,6 +5,7 @@
 
 const fs = require("fs");
 const util = require("util");
+const EventEmitter = require("events");
 const { Blob, Buffer } = require("buffer");
 const { fileURLToPath, pathToFileURL } = require("url");
 
@@ -27,6 +28,7 @@ module.exports = {
   types: { ...util.types },
   isView: ArrayBuffer.isView,
   defineProperty: Object.defineProperty,
+  assign: Object.assign,
   hasOwn: Object.hasOwn,
   keys: Object.keys,
   isArray: Array.isArray,
@@ -83,5 +85,9 @@ module.exports = {
   includes: uncurry(Array.prototype.includes),
   mapGet: uncurry(Map.prototype.get),
   mapSet: uncurry(Map.prototype.set),
+  mapClear: uncurry(Map.prototype.clear),
+  activeResources: process.getActiveResourcesInfo,
+  eventNames: uncurry(EventEmitter.prototype.eventNames),
+  mapDelete: uncurry(Map.prototype.delete),
   setHas: uncurry(Set.prototype.has),
 };

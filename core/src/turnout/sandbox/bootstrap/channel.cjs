@@ -82,10 +82,12 @@ module.exports = {
   PREPARED: 9,
   FETCH: 10,
   INDEX: 11,
+  RENEWED: 12,
   // From the other side
   JOB: 32,
   PREPARE: 33,
   CONTENT: 34,
   REFUSED: 35,
   ENTER: 36,
+  RENEW: 37,
 };

@@ -9,6 +9,7 @@ const errors = require("./errors.cjs");
 const files = require("./files.cjs");
 const modules = require("./modules.cjs");
 const network = require("./network.cjs");
+const seal = require("./seal.cjs");
 const values = require("./values.cjs");
 const virtual = require("./virtual.cjs");
 
@@ -17,6 +18,7 @@ let bundle = "";
 let loader = modules;
 let running = false;
 let startCpu = 0;
+let listened = 0;
 
 const cpuMs = () => {
   const { user, system } = c.cpuUsage();
@@ -59,6 +61,17 @@ async function prepare(order) {
     }
   }
   channel.write(channel.PREPARED, "");
+}
+
+/**
+ * Ready for another execution of the same bundle, whose modules are evaluated anew. Whatever could act in that one by itself,
+ * a timer or a listener, makes the process unfit for it.
+ */
+function renew() {
+  const left = c.activeResources().length || c.eventNames(process).length !== listened;
+  c.mapClear(loaded);
+  loader.renew();
+  channel.write(channel.RENEWED, left ? "busy" : "clean");
 }
 
 function fail(kind, message, error, { last = false } = {}) {
@@ -159,6 +172,8 @@ async function serve() {
       const order = c.parse(frame.meta);
       consoles.allow(order.log_bytes);
       await prepare(order);
+    } else if (frame.type === channel.RENEW) {
+      renew();
     } else {
       await run(frame);
     }
@@ -196,6 +211,8 @@ async function rehearse() {
 }
 
 rehearse().then(() => {
+  listened = c.eventNames(process).length;
+  if (process.argv[2] === "sealed") seal.close();
   channel.write(channel.READY, "");
   return serve();
 });
