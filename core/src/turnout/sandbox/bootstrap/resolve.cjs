@@ -11,7 +11,8 @@ const { absolute, parentOf, nameOf, urlOf } = require("./paths.cjs");
 
 const FILE = 1;
 const FOLDER = 2;
-const NAME = /^((?:@[^/\\%]+\/)?[^./\\%][^/\\%]*)(\/.*)?$/;
+const REQUIRED_NAME = /^((?:@[^/\\%]+\/)?[^./\\%][^/\\%]*)(\/.*)?$/;
+const IMPORTED_NAME = /^(@[^/\\%]*\/[^/\\%]*|[^@./\\%][^/\\%]*)(\/[^]*)?$/;
 const SLASH_ENCODED = /%2F|%5C/i;
 const FORBIDDEN = /(^|\\|\/)((\.|%2e)(\.|%2e)?|(n|%6e|%4e)(o|%6f|%4f)(d|%64|%44)(e|%65|%45)(_|%5f)(m|%6d|%4d)(o|%6f|%4f)(d|%64|%44)(u|%75|%55)(l|%6c|%4c)(e|%65|%45)(s|%73|%53))(\\|\/|$)/i;
 const INDEX_NUMBER = /^(0|[1-9][0-9]*)$/;
@@ -29,7 +30,13 @@ function fault(Kind, code, message, more) {
 const has = (conditions, name) => (c.isArray(conditions) ? c.includes(conditions, name) : c.setHas(conditions, name));
 const own = (object, name) => (object && c.hasOwn(object, name) ? object[name] : undefined);
 const hrefOf = (specifier, base) => c.urlHref(new c.URL(specifier, base));
-const quoted = (value) => (typeof value === "string" ? c.stringify(value) : c.stringify(c.stringify(value)));
+
+/** `exports` or `imports` as far as Node heeds them. */
+function mapOf(manifest, name) {
+  const map = own(manifest, name);
+  return typeof map === "object" || (typeof map === "string" && name === "exports") ? (map ?? undefined) : undefined;
+}
+
 const withStar = (text, match) => c.replace(text, STARS, () => match);
 
 function isRelative(specifier) {
@@ -51,12 +58,10 @@ function makeResolver(tree) {
     return undefined;
   }
 
-  const badConfig = (folder, why = "", base = undefined) =>
-    fault(
-      c.Error,
-      "ERR_INVALID_PACKAGE_CONFIG",
-      `Invalid package config ${folder}/package.json${base ? ` while importing ${base}` : ""}${why ? `. ${why}` : ""}`,
-    );
+  function badConfig(folder, base, why = "") {
+    const by = base ? ` while importing ${base}` : "";
+    return fault(c.Error, "ERR_INVALID_PACKAGE_CONFIG", `Invalid package config ${folder}/package.json${by}.${why ? ` ${why}` : ""}`);
+  }
 
   const notExported = (folder, subpath, base) => {
     const by = base ? ` imported from ${base}` : "";
@@ -72,8 +77,10 @@ function makeResolver(tree) {
   const badTarget = (asked, target) => {
     const kind = asked.internal ? "imports" : "exports";
     const by = asked.base ? ` imported from ${asked.base}` : "";
-    const hint = typeof target === "string" && !asked.internal && target.length && !c.startsWith(target, "./");
-    const where = asked.key === "." ? `main target ${quoted(target)} defined in` : `target ${quoted(target)} defined for '${asked.key}' in`;
+    const text = c.String(target);
+    const hint = !asked.internal && text !== "" && !c.startsWith(text, "./");
+    const shown = c.stringify(text);
+    const where = asked.key === "." ? `main target ${shown} defined in` : `target ${shown} defined for '${asked.key}' in`;
     const message = `Invalid "${kind}" ${where} the package config ${asked.folder}/package.json${by}`;
     return fault(c.Error, "ERR_INVALID_PACKAGE_TARGET", message + (hint ? '; targets must start with "./"' : ""));
   };
@@ -94,7 +101,7 @@ function makeResolver(tree) {
     const keys = c.keys(value);
     for (let at = 0; at < keys.length; at++) {
       if (c.exec(INDEX_NUMBER, keys[at]) !== null) {
-        throw badConfig(asked.folder, '"exports" cannot contain numeric property keys.', asked.base);
+        throw badConfig(asked.folder, asked.base && urlOf(asked.base), '"exports" cannot contain numeric property keys.');
       }
     }
     for (let at = 0; at < keys.length; at++) {
@@ -172,14 +179,13 @@ function makeResolver(tree) {
 
   function exported(folder, subpath, exports, base, conditions) {
     const map = isSugar(exports, folder, base) ? { __proto__: null, ".": exports } : exports;
-    const url = typeof map === "object" ? entry(map, subpath, { folder, base, conditions, internal: false }) : undefined;
+    const url = entry(map, subpath, { folder, base, conditions, internal: false });
     if (url === undefined || url === null) throw notExported(folder, subpath, base);
     return url;
   }
 
   function isSugar(exports, folder, base) {
     if (typeof exports === "string" || c.isArray(exports)) return true;
-    if (typeof exports !== "object") return false;
     const keys = c.keys(exports);
     const sugar = keys.length > 0 && keys[0][0] !== ".";
     for (let at = 1; at < keys.length; at++) {
@@ -187,7 +193,7 @@ function makeResolver(tree) {
         const why =
           "\"exports\" cannot contain some keys starting with '.' and some not. The exports object must either be an " +
           "object of package subpath keys or an object of main entry condition name keys only.";
-        throw badConfig(folder, why, base);
+        throw badConfig(folder, base && urlOf(base), why);
       }
     }
     return sugar;
@@ -198,9 +204,9 @@ function makeResolver(tree) {
       throw badSpecifier(name, "is not a valid internal imports specifier name", parent);
     }
     const scope = scopeOf(parentOf(parent));
-    const map = own(scope?.manifest, "imports");
+    const map = mapOf(scope?.manifest, "imports");
     const asked = scope && { folder: scope.folder, base: parent, conditions, internal: true };
-    const url = map && typeof map === "object" ? entry(map, name, asked) : undefined;
+    const url = map && entry(map, name, asked);
     if (url !== undefined && url !== null) return url;
     const within = scope ? ` in package ${scope.folder}/package.json` : "";
     const message = `Package import specifier "${name}" is not defined${within} imported from ${parent}`;
@@ -209,7 +215,7 @@ function makeResolver(tree) {
 
   /** `name` and `subpath` ("." or "./…") of a bare specifier. */
   function nameAndSubpath(specifier, base) {
-    const found = c.exec(NAME, specifier);
+    const found = c.exec(IMPORTED_NAME, specifier);
     if (found === null) throw badSpecifier(specifier, "is not a valid package name", base);
     return { name: found[1], subpath: `.${found[2] ?? ""}` };
   }
@@ -219,17 +225,17 @@ function makeResolver(tree) {
     if (isBuiltin(specifier)) return c.startsWith(specifier, "node:") ? specifier : `node:${specifier}`;
     const { name, subpath } = nameAndSubpath(specifier, parent);
     const scope = scopeOf(parentOf(parent));
-    const self = own(scope?.manifest, "exports");
-    if (self !== undefined && self !== null && own(scope.manifest, "name") === name) {
+    const self = mapOf(scope?.manifest, "exports");
+    if (self !== undefined && own(scope.manifest, "name") === name) {
       return exported(scope.folder, subpath, self, parent, conditions);
     }
     for (let at = parentOf(parent); ; at = parentOf(at)) {
       const folder = `${at}/node_modules/${name}`;
       if (tree.kind(folder) === FOLDER) {
         const manifest = tree.manifest(folder);
-        if (manifest === null) throw badConfig(folder, "", `"${specifier}" from ${parent}`);
-        const exports = own(manifest, "exports");
-        if (exports !== undefined && exports !== null) return exported(folder, subpath, exports, parent, conditions);
+        if (manifest === null) throw badConfig(folder, `"${specifier}" from ${parent}`);
+        const exports = mapOf(manifest, "exports");
+        if (exports !== undefined) return exported(folder, subpath, exports, parent, conditions);
         if (subpath === ".") return urlOf(legacyMain(folder, own(manifest, "main"), parent));
         return hrefOf(subpath, urlOf(`${folder}/package.json`));
       }
@@ -249,7 +255,7 @@ function makeResolver(tree) {
       const path = `${folder}/index${EXTENSIONS[at]}`;
       if (tree.kind(path) === FILE) return path;
     }
-    throw fault(c.Error, "ERR_MODULE_NOT_FOUND", `Cannot find package '${folder}' imported from ${parent}`);
+    throw fault(c.Error, "ERR_MODULE_NOT_FOUND", `Cannot find package '${absolute(typeof main === "string" ? main : "index.js", folder)}' imported from ${parent}`);
   }
 
   /** What `import` of `specifier` means in the file `parent` (whose URL is `parentUrl`): a URL. */
@@ -323,7 +329,6 @@ function makeResolver(tree) {
 
   /** A URL that `exports` or `imports` gave, for `require`: its file. */
   function required(url, from, request, manifestPath) {
-    if (c.startsWith(url, "node:")) return url;
     if (c.exec(SLASH_ENCODED, url) !== null) {
       throw badSpecifier(url, 'must not include encoded "/" or "\\" characters', from);
     }
@@ -346,11 +351,11 @@ function makeResolver(tree) {
       return undefined;
     }
     const scope = parent && scopeOf(parentOf(parent));
-    if (request[0] === "#" && own(scope?.manifest, "imports")) {
+    if (request[0] === "#" && mapOf(scope?.manifest, "imports") !== undefined) {
       return required(imported(request, parent, conditions), parent);
     }
-    const parts = c.exec(NAME, request);
-    const self = own(scope?.manifest, "exports");
+    const parts = c.exec(REQUIRED_NAME, request);
+    const self = mapOf(scope?.manifest, "exports");
     if (parts && self !== undefined && own(scope.manifest, "name") === parts[1]) {
       const url = exported(scope.folder, `.${parts[2] ?? ""}`, self, parent, conditions);
       return required(url, parent, request, `${scope.folder}/package.json`);
@@ -367,8 +372,8 @@ function makeResolver(tree) {
     const home = parts && `${folder}/${parts[1]}`;
     const manifest = home ? tree.manifest(home) : undefined;
     if (manifest === null) throw badConfig(home);
-    const exports = own(manifest, "exports");
-    if (exports === undefined || exports === null) return fileOrFolder(request, folder, extensions);
+    const exports = mapOf(manifest, "exports");
+    if (exports === undefined) return fileOrFolder(request, folder, extensions);
     return required(exported(home, `.${parts[2] ?? ""}`, exports, undefined, conditions), null, request, `${home}/package.json`);
   }
 

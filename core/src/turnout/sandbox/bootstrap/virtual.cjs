@@ -7,6 +7,8 @@
 const Module = require("module");
 const c = require("./captured.cjs");
 const bundle = require("./bundle.cjs");
+const datafiles = require("./datafiles.cjs");
+const machine = require("./machine.cjs");
 const { absolute, extensionOf, parentOf, urlOf } = require("./paths.cjs");
 const { isRelative, makeResolver } = require("./resolve.cjs");
 
@@ -26,8 +28,15 @@ function enter(path, map) {
   bundle.enter(path);
   rows = new c.Map();
   if (map.length) readMap(map);
+  machine.install(path);
+  datafiles.install(path);
   registerHooks({ resolve, load: loadModule });
   Module._resolveFilename = resolveFilename;
+  const { getBuiltinModule } = process;
+  process.getBuiltinModule = (id) => {
+    know(`${id}`);
+    return getBuiltinModule(id);
+  };
 }
 
 function readMap(map) {
@@ -60,11 +69,13 @@ function hasAttributes(attributes) {
 }
 
 function resolve(specifier, context, next) {
+  const builtin = isBuiltin(specifier);
+  if (builtin) know(specifier);
   if (isRequire(context)) return next(specifier, context);
   const { parentURL } = context;
   const row = hasAttributes(context.importAttributes) ? undefined : mapped(specifier, parentURL);
   if (row !== undefined) return { __proto__: null, url: row.url, format: "module", shortCircuit: true };
-  if (isBuiltin(specifier)) {
+  if (builtin) {
     const url = c.startsWith(specifier, "node:") ? specifier : `node:${specifier}`;
     return { __proto__: null, url, format: "builtin", shortCircuit: true };
   }
@@ -73,6 +84,13 @@ function resolve(specifier, context, next) {
   const url = resolveImport(specifier, parent, parentURL, context.conditions);
   if (!c.startsWith(url, "file:")) return next(url, context);
   return { __proto__: null, url, format: formatOf(c.fileURLToPath(url)), shortCircuit: true };
+}
+
+/** Some of Node's own modules are put right before anybody sees them. */
+function know(name) {
+  const id = c.startsWith(name, "node:") ? c.slice(name, 5) : name;
+  if (id === "os") machine.knowOs();
+  else if (id === "fs/promises") datafiles.knowPromises();
 }
 
 function mapped(specifier, parentURL) {
@@ -122,7 +140,7 @@ function loadModule(url, context, next) {
   if (!c.startsWith(url, "file:")) return next(url, context);
   const path = c.fileURLToPath(url);
   const content = bundle.read(path, { kept: true });
-  if (content === undefined) throw missing("open", path);
+  if (content === undefined) throw datafiles.fault("ENOENT", "open", path);
   if (isRequire(context)) {
     const source = c.utf8Slice(content, 0, content.length);
     return { __proto__: null, format: context.format ?? formatOf(path), source, shortCircuit: true };
@@ -133,15 +151,6 @@ function loadModule(url, context, next) {
 function formatOfContent(path, format, content) {
   if (format !== "module" || extensionOf(path) !== "") return format;
   return content.length >= 4 && content[0] === 0 && c.readUInt32(content, 0) === WASM ? "wasm" : format;
-}
-
-function missing(syscall, path) {
-  const error = new c.Error(`ENOENT: no such file or directory, ${syscall} '${path}'`);
-  error.errno = -2;
-  error.code = "ENOENT";
-  error.syscall = syscall;
-  error.path = path;
-  return error;
 }
 
 /** `require` and `require.resolve`: Node's own function of this name asks the disk. */
