@@ -39,6 +39,7 @@ class NodeProcess:
         self._source = source
         self._code: CodeView | None = None
         self._held_too_much = False
+        self.renewals = 0
         self._used: resource.struct_rusage | None = None
         self.log = LogBudget(limits.log_bytes)
         self._printed = (Printed("info", self.log), Printed("error", self.log))
@@ -146,6 +147,7 @@ class NodeProcess:
             return False
         self.drain()
         self.log.renew()
+        self.renewals += 1
         return frame.nonce == nonce and frame.meta == b"clean"
 
     def drain(self) -> None:
