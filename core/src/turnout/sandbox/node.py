@@ -60,6 +60,7 @@ def options(memory_bytes: int) -> list[str]:
         *_LATER_OPTIMISING,
         "--no-deprecation",
         "--disable-warning=ExperimentalWarning",
+        "--expose-internals",  # to the bootstrap alone: see bootstrap/graph.cjs
         "--disable-sigusr1",  # saves the thread that waits for a debugger's signal, and lets nobody open one
     ]
 

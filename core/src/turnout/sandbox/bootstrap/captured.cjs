@@ -85,6 +85,7 @@ module.exports = {
   includes: uncurry(Array.prototype.includes),
   mapGet: uncurry(Map.prototype.get),
   mapSet: uncurry(Map.prototype.set),
+  mapForEach: uncurry(Map.prototype.forEach),
   mapClear: uncurry(Map.prototype.clear),
   activeResources: process.getActiveResourcesInfo,
   eventNames: uncurry(EventEmitter.prototype.eventNames),

@@ -70,8 +70,8 @@ async function prepare(order) {
 function renew() {
   const left = c.activeResources().length || c.eventNames(process).length !== listened;
   c.mapClear(loaded);
-  loader.renew();
-  channel.write(channel.RENEWED, left ? "busy" : "clean");
+  const renewed = loader.renew();
+  channel.write(channel.RENEWED, renewed && !left ? "clean" : "busy");
 }
 
 function fail(kind, message, error, { last = false } = {}) {

@@ -8,6 +8,7 @@ const { registerHooks } = require("module");
 const { pathToFileURL } = require("url");
 const fs = require("fs");
 const c = require("./captured.cjs");
+const graph = require("./graph.cjs");
 
 const MAP = ".modules.map";
 const LAYER = "node_modules/";
@@ -77,6 +78,14 @@ function readMap(root, layer) {
   }
 }
 
+/** The next import of each module evaluates it anew. False if this cannot be. */
+function renew() {
+  c.mapForEach(rows, (row) => {
+    row.loaded = false;
+  });
+  return graph.forget(isAllowed);
+}
+
 /** How many modules of the map an entry needs that are not loaded yet. */
 function missing(entry) {
   const open = c.setPrototypeOf([entry], null);
@@ -128,14 +137,18 @@ function imported(specifier, { parentURL, conditions, importAttributes }) {
   return parent.imports[specifier];
 }
 
+function isAllowed(url) {
+  for (let at = 0; at < allowed.length; at++) {
+    if (c.slice(url, 0, allowed[at].length) === allowed[at]) return true;
+  }
+  return false;
+}
+
 /** Node looks for packages in every directory above, where what a developer's machine has is not what the lockfile says. */
 function confined(specifier, context, next) {
   const found = next(specifier, context);
   const { url } = found;
-  if (c.slice(url, 0, 5) !== "file:") return found;
-  for (let at = 0; at < allowed.length; at++) {
-    if (c.slice(url, 0, allowed[at].length) === allowed[at]) return found;
-  }
+  if (c.slice(url, 0, 5) !== "file:" || isAllowed(url)) return found;
   const error = new c.Error(
     `Cannot find '${specifier}' in the bundle: outside it, ${url} was found, which will not be there elsewhere. ` +
       "A package belongs into the lockfile that `code: {dependencies: …}` names, a source beside the definition",
@@ -144,4 +157,4 @@ function confined(specifier, context, next) {
   throw error;
 }
 
-module.exports = { enter, leave, load };
+module.exports = { enter, leave, load, renew };

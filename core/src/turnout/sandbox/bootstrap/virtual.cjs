@@ -8,6 +8,7 @@ const Module = require("module");
 const c = require("./captured.cjs");
 const bundle = require("./bundle.cjs");
 const datafiles = require("./datafiles.cjs");
+const graph = require("./graph.cjs");
 const machine = require("./machine.cjs");
 const { absolute, extensionOf, parentOf, urlOf } = require("./paths.cjs");
 const { isRelative, makeResolver } = require("./resolve.cjs");
@@ -60,6 +61,9 @@ function readMap(map) {
 
 /** Import a module of the bundle by its name. */
 const load = (module) => import(urlOf(`${directory}/${module}`));
+
+/** The next import of each module evaluates it anew. False if this cannot be. */
+const renew = () => graph.forget((url) => c.startsWith(url, `file://${directory}/`));
 
 const isRequire = ({ conditions }) => c.includes(conditions, "require");
 
@@ -194,4 +198,4 @@ function packageFolders(from, folders) {
   return folders;
 }
 
-module.exports = { enter, load };
+module.exports = { enter, load, renew };
