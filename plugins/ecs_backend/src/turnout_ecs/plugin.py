@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from turnout.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    import click
     from turnout.interfaces.queue import Queue
 
 __all__: list[str] = []
@@ -26,3 +27,10 @@ def turnout_stores() -> Mapping[str, type]:
     from turnout_ecs.state.state import RedisState
 
     return {"journal:redis": RedisJournal, "state:redis": RedisState}
+
+
+@hookimpl
+def turnout_commands() -> Mapping[str, click.Command]:
+    from turnout_ecs.jail.command_group import command
+
+    return {"jail": command}

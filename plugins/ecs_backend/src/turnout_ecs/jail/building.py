@@ -22,12 +22,11 @@ from turnout.errors import BackendError, SettingsError
 from turnout_ecs.jail.baseline import measure
 from turnout_ecs.jail.contents import Part, all_parts, recipe
 from turnout_ecs.jail.manifest import Entry, Manifest, Source
-from turnout_ecs.jail.places import make_private, must_be_root
-from turnout_ecs.jail.tree import DEFAULT_LANGUAGES, Jail, manifest_of, verify
+from turnout_ecs.jail.places import must_be_root, private
+from turnout_ecs.jail.tree import DEFAULT_LANGUAGES, SETTING, Jail, manifest_of, verify
 
 __all__ = ["Built", "build", "prune"]
 
-_SETTING: Final = "backends.chroot.jail"
 _MADE_AT: Final = 315532800
 """The time that every file gets, 1980-01-01: the same parts make the same tree, and what is changed later stands out."""
 _NEW: Final = ".new-"
@@ -52,12 +51,12 @@ def build(directory: Path, *, languages: Sequence[str] = DEFAULT_LANGUAGES, agai
     part is missing or Node does not boot in it, and for anybody but root.
     """
     must_be_root("turnout jail build")
-    directory = make_private(directory, setting=_SETTING)
+    directory = private(directory, setting=SETTING, make=True)
     if os.statvfs(directory).f_flag & os.ST_NOEXEC:
         raise SettingsError(
-            f"{_SETTING}: {directory} is on a file system mounted noexec, from which no program can be started: "
+            f"{SETTING}: {directory} is on a file system mounted noexec, from which no program can be started: "
             "choose another directory",
-            setting=_SETTING,
+            setting=SETTING,
         )
     with _alone(directory):
         _sweep(directory)
@@ -79,7 +78,7 @@ def build(directory: Path, *, languages: Sequence[str] = DEFAULT_LANGUAGES, agai
 def prune(directory: Path, *, languages: Sequence[str] = DEFAULT_LANGUAGES) -> Sequence[str]:
     """Remove the jails of other versions that nobody uses: no process holds them and none is locked into them. Their names."""
     must_be_root("turnout jail prune")
-    directory = make_private(directory, setting=_SETTING)
+    directory = private(directory, setting=SETTING, make=True)
     removed = []
     with _alone(directory):
         for root in sorted(directory.glob("jail-*")):

@@ -9,7 +9,7 @@ from typing import Final
 
 from turnout.errors import BackendError, SettingsError
 
-__all__ = ["make_private", "must_be_root"]
+__all__ = ["must_be_root", "private"]
 
 _MOST_LINKS: Final = 40
 
@@ -20,8 +20,8 @@ def must_be_root(what: str) -> None:
         raise BackendError(f"only root can do that: run `sudo {what}`, or run it while the image is built")
 
 
-def make_private(directory: Path, *, setting: str) -> Path:
-    """Make it, with its parents, where they are not there; return it without symbolic links.
+def private(directory: Path, *, setting: str, make: bool) -> Path:
+    """The directory without symbolic links; with `make`, it and its parents are made where they are not there.
 
     `SettingsError` names the part of its path that somebody other than root could replace, or that is no directory.
     """
@@ -30,12 +30,8 @@ def make_private(directory: Path, *, setting: str) -> Path:
     _must_be_private(here, setting)
     while todo:
         path = here / todo.pop()
-        try:
-            path.mkdir(mode=0o755)
-        except FileExistsError:
-            pass
-        except OSError as error:
-            raise SettingsError(f"{setting}: {path} cannot be made: {error.strerror}", setting=setting) from error
+        if make:
+            _make(path, setting)
         if path.is_symlink():
             links += 1
             _must_belong(path, path.lstat(), setting)
@@ -51,17 +47,30 @@ def make_private(directory: Path, *, setting: str) -> Path:
     return here
 
 
+def _make(path: Path, setting: str) -> None:
+    try:
+        path.mkdir(mode=0o755)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise SettingsError(f"{setting}: {path} cannot be made: {error.strerror}", setting=setting) from error
+
+
 def _must_be_private(path: Path, setting: str, *, last: bool = False) -> None:
     """A sticky directory (/tmp) may be on the way, for what is root's stays there; not at its end, where others would add."""
-    status = path.lstat()
+    try:
+        status = path.lstat()
+    except OSError as error:
+        raise SettingsError(f"{setting}: {path} is not there: {error.strerror}", setting=setting) from error
     if not stat.S_ISDIR(status.st_mode):
         raise SettingsError(f"{setting}: {path} is no directory", setting=setting)
     _must_belong(path, status, setting)
     others = status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid != 0)
-    if others and (last or not status.st_mode & stat.S_ISVTX):
+    sticky = status.st_mode & stat.S_ISVTX
+    if others and (last or not sticky):
+        what = "choose a directory in it" if sticky else f"take that away (`chmod go-w {path}`), or choose another one"
         raise SettingsError(
-            f"{setting}: others than root may write to {path}, and put something else in the place of what is in it: "
-            f"take that away (`chmod go-w {path}`), or choose another directory",
+            f"{setting}: others than root may write to {path}, and put something else in the place of what is in it: {what}",
             setting=setting,
         )
 

@@ -20,9 +20,12 @@ from turnout.errors import BackendError
 from turnout_ecs.jail.checking import faults, outdated
 from turnout_ecs.jail.contents import recipe
 from turnout_ecs.jail.manifest import Manifest
+from turnout_ecs.jail.places import private
 
-__all__ = ["DEFAULT_LANGUAGES", "Hold", "Jail", "find", "manifest_of", "remedy", "verify"]
+__all__ = ["DEFAULT_LANGUAGES", "SETTING", "Hold", "Jail", "find", "manifest_of", "remedy", "verify"]
 
+SETTING: Final = "backends.chroot.jail"
+"""Where a project says in which directory its jail is."""
 DEFAULT_LANGUAGES: Final = ("javascript",)
 _MOST_FAULTS: Final = 10
 
@@ -80,6 +83,9 @@ def remedy(directory: Path) -> str:
 
 
 def _checked(directory: Path, languages: Sequence[str], *, contents: bool) -> Jail:
+    if not directory.is_dir():
+        raise BackendError(_absent(directory))
+    directory = private(directory, setting=SETTING, make=False)
     name = recipe(languages)
     root = directory / f"jail-{name}"
     try:
@@ -97,6 +103,6 @@ def _checked(directory: Path, languages: Sequence[str], *, contents: bool) -> Ja
 
 
 def _absent(directory: Path) -> str:
-    others = any(directory.glob("jail-*.json")) if directory.is_dir() else False
+    others = any(directory.glob("jail-*.json"))
     which = f"the jails in {directory} were built by other versions of Turnout or Node" if others else ""
     return f"{which or f'there is no jail in {directory}'}: {remedy(directory)}"

@@ -17,7 +17,7 @@ from typing import Final, Self
 
 from turnout.errors import BackendError, Overloaded, SettingsError
 
-from turnout_ecs.jail.places import make_private
+from turnout_ecs.jail.places import private
 
 __all__ = ["BLOCK", "UidRange", "users_alive"]
 
@@ -28,7 +28,7 @@ _LOWEST: Final = 1000
 _HIGHEST: Final = 2**31 - 1
 _OVERFLOW: Final = 65534
 """What the kernel shows for users that it cannot show: nobody's."""
-_LOCKS: Final = (Path("/run/turnout/uids"), Path("/dev/shm/turnout-uids"))  # noqa: S108 - made_private checks it
+_LOCKS: Final = (Path("/run/turnout/uids"), Path("/dev/shm/turnout-uids"))  # noqa: S108 - `private` checks it
 """Where locks lie: the second where the root file system is read-only, as a container's may be."""
 
 
@@ -157,11 +157,11 @@ def _users(pid: str) -> set[int]:
 
 def _lock_directory(chosen: Path | None) -> Path:
     if chosen is not None:
-        return make_private(chosen, setting=_SETTING)
+        return private(chosen, setting=_SETTING, make=True)
     refused = []
     for directory in _LOCKS:
         try:
-            made = make_private(directory, setting=_SETTING)
+            made = private(directory, setting=_SETTING, make=True)
         except SettingsError as error:
             refused.append(str(error))
             continue

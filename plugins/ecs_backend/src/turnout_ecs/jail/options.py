@@ -1,0 +1,48 @@
+"""The settings of the sandboxes that lock code into a jail: `[backends.chroot]` and `[backends.bubblewrap]`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import Field, field_validator
+from turnout.sandbox.pooled import PoolOptions
+
+__all__ = ["DEFAULT_JAIL", "BubblewrapOptions", "ChrootOptions", "JailOptions"]
+
+DEFAULT_JAIL: Final = Path("/opt/turnout/jail")
+_RENEWED: Final = 1000
+
+
+class JailOptions(PoolOptions):
+    """`jail` is where `turnout jail build` put it. With `reuse = "tenant"` a jail serves up to `uses` executions of one tenant
+    and version, one after another, each with its modules evaluated anew; globals of the language stay. `cpu_s` bounds the
+    processor time of a jail over its whole life."""
+
+    jail: Path = DEFAULT_JAIL
+    reuse: Literal["execution", "tenant"] = "execution"
+    uses: int = Field(default=_RENEWED, ge=2, le=1_000_000)
+    cpu_s: int = Field(default=3600, ge=1)
+
+    @field_validator("jail")
+    @classmethod
+    def _absolute(cls, jail: Path) -> Path:
+        if not jail.is_absolute():
+            raise ValueError("the jail's directory must be an absolute path")
+        return jail
+
+    @property
+    def most_uses(self) -> int:
+        return self.uses if self.reuse == "tenant" else 1
+
+
+class ChrootOptions(JailOptions):
+    """`uids` is the range of users of which each jail has one of its own."""
+
+    uids: str = "200000-265535"
+
+
+class BubblewrapOptions(JailOptions):
+    """`program` is bubblewrap's, looked for on the PATH if it is no path."""
+
+    program: str = "bwrap"
