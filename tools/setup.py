@@ -49,7 +49,8 @@ def distributions() -> "list[Path]":
 def fingerprint() -> str:
     """What the environment depends on, and where it stands: its scripts hold that path."""
     files = [ROOT / "uv.lock", ROOT / "pyproject.toml", Path(__file__).resolve()]
-    files += [folder / "pyproject.toml" for folder in distributions()]
+    for folder in distributions():
+        files += [folder / "pyproject.toml", *sorted(folder.glob("hatch_build.py")), *sorted(folder.glob("native/*"))]
     content = hashlib.sha256(os.fsencode(ROOT))
     for file in files:
         content.update(os.fsencode(file) + b"\0" + file.read_bytes() + b"\0")
