@@ -194,6 +194,7 @@ def definition_keys() -> str:
         _keys("A connector's trigger", grammar.CONNECTOR_TRIGGER),
     ]
     parts += [_keys("The block `code` of an integration", grammar.CODE_SETTINGS)]
+    parts += [_keys("`python` in that block", grammar.PYTHON_SETTINGS)]
     parts += [_key_table("Every step", grammar.STEP), _keys("`retry`", grammar.RETRY)]
     for kind in grammar.KINDS.values():
         parts.append(_kind(kind))

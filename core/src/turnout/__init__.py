@@ -31,11 +31,12 @@ if TYPE_CHECKING:
         when,
     )
     from turnout.hookspecs import hookimpl
-    from turnout.model.definition import CodeSettings, Integration
+    from turnout.model.definition import CodeSettings, Integration, PythonSettings
 
 __all__ = [
     "CodeSettings",
     "Integration",
+    "PythonSettings",
     "action",
     "branch",
     "call",
@@ -62,6 +63,7 @@ _HOMES = {
     **dict.fromkeys(__all__, "turnout.definition.authoring"),
     "CodeSettings": "turnout.model.definition",
     "Integration": "turnout.model.definition",
+    "PythonSettings": "turnout.model.definition",
     "hookimpl": "turnout.hookspecs",
 }
 """Where each public name lives. `turnout --help` and a plugin's module load no more than they name."""

@@ -144,6 +144,8 @@ def test_triggers(text: str, expected: Trigger) -> None:
         ("code: |-\n  export default x.js", CodeStep(id="a", source="export default x.js")),
         ("code: {file: my file.js}\nwith: {a: 1}", CodeStep(id="a", file="my file.js", inputs={"a": 1})),
         ("code: {source: 'globalThis.x = 1'}", CodeStep(id="a", source="globalThis.x = 1")),
+        ("code: lib/parse.py", CodeStep(id="a", file="lib/parse.py")),
+        ("code: {language: python, source: x = 1}", CodeStep(id="a", source="x = 1", language="python")),
         (
             "branch:\n  - when: config.x\n    steps: [{id: b, stop: }]\n  - else: [{id: c, stop: }]",
             BranchStep(id="a", arms=(BranchArm(when="config.x", steps=INNER), BranchArm(steps=(StopStep(id="c"),)))),
@@ -354,6 +356,8 @@ def test_what_is_not_a_definition_is_told_plainly(text: str, message: str) -> No
         ("code: {file: a.js, source: x}", "one of them"),
         ("code: module.exports = 1", "neither a file nor a module"),
         ("code: ", "neither a file nor a module"),
+        ("code: |\n  def main(input, context):\n    return 1", "looks like Python"),
+        ("code: {language: perl, source: x}", "`language` cannot be 'perl'"),
         ("code: {inline: x, source: y}", "`source` says the same as `inline`"),
         ("branch: [{when: x, steps: [{id: b, stop: }]}, {else: false, steps: []}]", "`else` arm has no key 'steps'"),
         ("branch: {arms: [{when: x, steps: [{id: b, stop: }]}], cases: 1}", "`branch` has no key 'cases'"),

@@ -98,9 +98,19 @@ def action(
     return _step("action", id, {"action": action, "connection": connection, **_with(inputs, named)}, named)
 
 
-def code(id: str, source: str = "", *, file: str = "", inputs: Mapping[str, Any] | None = None, **named: Any) -> Step:
-    """A step that runs JavaScript: the text of an ES module, or a `file` with one. Inputs as for `action`."""
+def code(
+    id: str,
+    source: str = "",
+    *,
+    file: str = "",
+    language: str = "",
+    inputs: Mapping[str, Any] | None = None,
+    **named: Any,
+) -> Step:
+    """A step that runs customer code: a `file`, whose suffix says the language, or the text of a module, in JavaScript unless
+    `language` says otherwise. Inputs as for `action`."""
     written: dict[str, Any] = {"file": file} if file else {}
+    written |= {"language": language} if language else {}
     if source:
         written |= {"source": source, "source_position": _position()}
     return _step("code", id, {**written, **_with(inputs, named)}, named)

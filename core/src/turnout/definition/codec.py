@@ -33,6 +33,7 @@ from turnout.model.definition import (
     OnCrash,
     ParallelStep,
     Position,
+    PythonSettings,
     Retry,
     Step,
     StopStep,
@@ -164,11 +165,15 @@ def _integration(plain: dict[str, Any], directory: str) -> Integration:
             **plain,
             "config": {name: _config(item) for name, item in plain.get("config", {}).items()},
             "connections": {name: ConnectionSlot(**item) for name, item in plain.get("connections", {}).items()},
-            "code": CodeSettings(**plain.get("code", {})),
+            "code": _code(plain.get("code", {})),
             "flows": {name: _flow(item) for name, item in plain.get("flows", {}).items()},
             "directory": directory,
         }
     )
+
+
+def _code(plain: dict[str, Any]) -> CodeSettings:
+    return CodeSettings(**_converted(plain, {"python": lambda item: PythonSettings(**item)}))
 
 
 def _config(plain: dict[str, Any]) -> ConfigVariable:

@@ -84,6 +84,7 @@ def _code(common: dict[str, Any], values: Values) -> Step:
         **common,
         file=values.get("file", ""),
         source=values.get("source", ""),
+        language=values.get("language", ""),
         source_position=values.get("source_position"),
         inputs=_inputs(values),
     )

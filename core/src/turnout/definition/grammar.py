@@ -27,7 +27,7 @@ from turnout.definition.shapes import (
     Text,
     Type,
 )
-from turnout.model.definition import Backoff, ConfigType, OnCrash
+from turnout.model.definition import LANGUAGES, Backoff, ConfigType, OnCrash
 from turnout.model.limits import Per
 
 __all__ = [
@@ -83,9 +83,24 @@ CONNECTION: Final = Shape(
     short="connector",
 )
 
+PYTHON_SETTINGS: Final = Shape(
+    "`python`",
+    (
+        Key(
+            name="requirements",
+            type=Text(),
+            doc="The pinned requirements of the code steps in Python, each with its hashes, relative to this file.",
+            required=True,
+        ),
+    ),
+    short="requirements",
+)
 CODE_SETTINGS: Final = Shape(
     "`code`",
-    (Key(name="dependencies", type=Text(), doc="The npm lockfile of the code steps, relative to this file."),),
+    (
+        Key(name="dependencies", type=Text(), doc="The npm lockfile of the code steps, relative to this file."),
+        Key(name="python", type=PYTHON_SETTINGS, doc="Settings of the code steps in Python."),
+    ),
 )
 
 MOST: Final = Number(1, 1_000_000, integer=True, expression=True)
@@ -272,8 +287,13 @@ STEP: Final[tuple[Key, ...]] = (
 CODE: Final = Shape(
     "`code`",
     (
-        Key(name="file", type=Text(), doc="An ES module, relative to this file."),
-        Key(name="source", type=Text(), doc="An ES module, as text.", also=("inline",)),
+        Key(name="file", type=Text(), doc="An ES module or a Python module, relative to this file."),
+        Key(name="source", type=Text(), doc="A module, as text.", also=("inline",)),
+        Key(
+            name="language",
+            type=Choice(LANGUAGES, "language"),
+            doc="The language of `source`; `javascript` unless said. A file's is known by its suffix.",
+        ),
     ),
 )
 _LOOP: Final = Shape(
@@ -349,7 +369,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         ),
         Kind(
             name="code",
-            doc="JavaScript: a file (one line that ends in .js or .mjs), or the module's text.",
+            doc="JavaScript or Python: a file (one line that ends in .js, .mjs or .py), or a JavaScript module's text.",
             block=EitherOf(Text(), CODE),
             beside=(_INPUTS,),
         ),

@@ -19,14 +19,15 @@ from turnout.definition.reading import INVALID, Reading, key_hint
 from turnout.definition.shapes import Kind, Shape
 from turnout.definition.yaml_source import read_file, read_text
 from turnout.errors import DefinitionError
-from turnout.model.definition import BranchArm, CodeSettings, Flow, Integration, Step, Trigger
+from turnout.model.definition import BranchArm, CodeSettings, Flow, Integration, PythonSettings, Step, Trigger
 from turnout.model.duration import parse_duration
 
 __all__ = ["load_yaml", "load_yaml_text"]
 
-_FILE: Final = re.compile(r"[^\s{}()<>;=\"'`]+\.(?:[mc]?[jt]sx?)\Z")
+_FILE: Final = re.compile(r"[^\s{}()<>;=\"'`]+\.(?:[mc]?[jt]sx?|py)\Z")
 """A `code` of one word that ends like this is a file; everything else must be a module's text."""
 _MODULE: Final = re.compile(r"\bexport\b")
+_PYTHON: Final = re.compile(r"^(?:async )?def \w+\(|^(?:import|from) \w+", re.MULTILINE)
 _CONTROL_ARM: Final = (
     shapes.Key(name="when", type=shapes.Condition(), doc="The arm runs if this holds and none before it did."),
     shapes.Key(name="steps", type=grammar.STEPS, doc="What it does.", required=True),
@@ -70,7 +71,7 @@ class _DefinitionReading(Reading):
             description=values.get("description", ""),
             config={name: config_variable(name, item) for name, item in values.get("config", {}).items()},
             connections={name: connection_slot(name, item) for name, item in values.get("connections", {}).items()},
-            code=CodeSettings(dependencies=values.get("code", {}).get("dependencies", "")),
+            code=_code_settings(values.get("code", {})),
             flows={name: self._flow(name, item, root) for name, item in flows.items()},
             directory=directory,
         )
@@ -233,11 +234,15 @@ class _DefinitionReading(Reading):
         elif _MODULE.search(node.text):
             values["source"] = node.text
             values["source_position"] = node.body
+        elif _PYTHON.search(node.text):
+            hint = "write `code: {language: python, source: …}`, or put it into a file that ends in .py"
+            self.problem(node.position, "`code` looks like Python, a text alone is JavaScript", hint)
         else:
             self.problem(
                 node.position,
                 "`code` is neither a file nor a module",
-                "a file is one word that ends in .js or .mjs; a module's text has `export default (input, context) => …`",
+                "a file is one word that ends in .js, .mjs or .py; "
+                "a module's text has `export default (input, context) => …`",
             )
 
     def _branch(self, inner: Node, node: MapNode, values: dict[str, Any]) -> None:
@@ -334,6 +339,11 @@ class _DefinitionReading(Reading):
             elif name is not INVALID and values["steps"] is not INVALID:
                 arms[str(name)] = values["steps"]
         return arms
+
+
+def _code_settings(values: Mapping[str, Any]) -> CodeSettings:
+    python = PythonSettings(requirements=values.get("python", {}).get("requirements", ""))
+    return CodeSettings(dependencies=values.get("dependencies", ""), python=python)
 
 
 def _of_arms(node: MapNode) -> Node:

@@ -10,9 +10,11 @@ from typing import Final, assert_never
 
 from turnout.definition import grammar
 from turnout.definition.nearest import hint_for
-from turnout.definition.places import Places, Way
+from turnout.definition.places import Places, Way, shown_path
+from turnout.definition.requirements import read_requirements
 from turnout.errors import Problem
 from turnout.model.definition import (
+    LANGUAGES,
     ActionStep,
     BranchStep,
     CallStep,
@@ -25,13 +27,15 @@ from turnout.model.definition import (
     Step,
     StopStep,
     WaitStep,
+    language_of_file,
     walk,
 )
 from turnout.model.duration import parse_duration
 
 __all__ = ["Structure"]
 
-_MODULES: Final = (".js", ".mjs")
+_MODULES: Final = (".js", ".mjs", ".py")
+_LANGUAGE: Final = (("code", "language"), ("code",))
 _RESERVED: Final = ("trigger", "steps", "config", "execution", "error", "index")
 _MAX_ATTEMPTS: Final = 1000
 _MAX_CONCURRENCY: Final = 1000
@@ -73,6 +77,21 @@ class Structure:
         lockfile = integration.code.dependencies
         if lockfile:
             yield from self._file(lockfile, "`code.dependencies`", None, (("code", "dependencies"),))
+        yield from self._requirements(integration.code.python.requirements)
+
+    def _requirements(self, name: str) -> Iterator[Problem]:
+        ways: tuple[Way, ...] = (("code", "python", "requirements"), ("code", "python"))
+        faults = list(self._file(name, "`code.python.requirements`", None, ways)) if name else []
+        yield from faults
+        if not name or faults or not self._integration.directory:
+            return
+        path = Path(self._integration.directory) / name
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            yield self._places.problem(f"`code.python.requirements`: {name!r} cannot be read: {error}", ways=ways)
+            return
+        yield from read_requirements(text, shown_path(path))[1]
 
     def calls(self) -> Iterator[Problem]:
         """The problems of calls between flows: unknown flows, and each cycle once."""
@@ -173,11 +192,16 @@ class Structure:
         elif step.file:
             ways: tuple[Way, ...] = (("code", "file"), ("code",))
             if PurePosixPath(step.file).suffix not in _MODULES:
-                yield self._at(
-                    step, f"{step.file!r} is not an ES module", ways, hint="code steps are .js or .mjs files"
-                )
+                hint = "code steps are .js, .mjs or .py files"
+                yield self._at(step, f"{step.file!r} is not an ES module, and no Python module", ways, hint=hint)
             else:
                 yield from self._file(step.file, f"step {step.id!r}", step, ways)
+        if step.language and step.language not in LANGUAGES:
+            hint = hint_for(step.language, LANGUAGES) or f"there are {', '.join(LANGUAGES)}"
+            yield self._at(step, f"there is no language {step.language!r}", _LANGUAGE, hint=hint)
+        elif step.file and step.language and step.language != language_of_file(step.file):
+            message = f"{step.file!r} is not a file in {step.language}"
+            yield self._at(step, message, _LANGUAGE, hint="leave `language` out: the suffix says it")
 
     def _file(self, name: str, who: str, step: Step | None, ways: tuple[Way, ...]) -> Iterator[Problem]:
         """A file that the definition names: inside its directory, after links are followed, and there."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 from turnout.model.limits import FlowLimits
 
 __all__ = [
+    "LANGUAGES",
     "ActionStep",
     "Backoff",
     "BranchArm",
@@ -31,12 +32,15 @@ __all__ = [
     "OnCrash",
     "ParallelStep",
     "Position",
+    "PythonSettings",
     "Retry",
     "Step",
     "StepBase",
     "StopStep",
     "Trigger",
     "WaitStep",
+    "language_of",
+    "language_of_file",
     "walk",
 ]
 
@@ -96,10 +100,27 @@ class ConnectionSlot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PythonSettings:
+    """Of the code steps in Python: `requirements` is the path of their pinned requirements, relative to the definition, or empty."""
+
+    requirements: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CodeSettings:
     """Of all code steps: `dependencies` is the path of the npm lockfile, relative to the definition, or empty."""
 
     dependencies: str = ""
+    python: PythonSettings = PythonSettings()
+
+
+LANGUAGES: Final = ("javascript", "python")
+"""What code steps can be written in; which of them a sandbox runs, it says itself."""
+
+
+def language_of_file(file: str) -> str:
+    """The language of a module, by its suffix."""
+    return "python" if file.endswith(".py") else "javascript"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,13 +171,22 @@ class ActionStep(StepBase):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeStep(StepBase):
-    """Customer JavaScript: `file` relative to the definition, or `source` inline; never both."""
+    """Customer code: `file` relative to the definition, or `source` inline; never both.
+
+    `language` is one of `LANGUAGES`; empty, it is what the file's suffix says, and JavaScript for a source.
+    """
 
     file: str = ""
     source: str = ""
+    language: str = ""
     source_position: Position | None = field(default=None, compare=False)
     """Where the first line of an inline `source` stands in the definition, so that stacks can name it."""
     inputs: Any = field(default_factory=dict)
+
+
+def language_of(step: CodeStep) -> str:
+    """What a code step is written in."""
+    return step.language or (language_of_file(step.file) if step.file else LANGUAGES[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
