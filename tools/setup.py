@@ -58,7 +58,13 @@ def fingerprint() -> str:
 
 
 def is_current(wanted: str) -> bool:
-    return STAMP.is_file() and STAMP.read_text() == wanted and works([venv_python(), "-c", "import turnout"])
+    made = all(has_native_part(file.parent) for file in ROOT.glob("plugins/*/hatch_build.py"))
+    return made and STAMP.is_file() and STAMP.read_text() == wanted and works([venv_python(), "-c", "import turnout"])
+
+
+def has_native_part(folder: Path) -> bool:
+    """Whether the programs that the build hook compiles are in the sources, where an editable install has them."""
+    return any(folder.glob("src/*/jail/bin/launch-*"))
 
 
 def venv_python() -> str:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -18,10 +19,13 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 HEADERS: Final = {"x86_64": "x86-linux-any", "aarch64": "aarch64-linux-any"}
 """The kernel's headers for each architecture, as zig names them. There are no others: the programs have no libc."""
+# fmt: off
 FLAGS: Final = (
-    "-std=c17 -Os -g0 -s -Wall -Wextra -Werror -nostdlib -ffreestanding -fno-builtin -fno-stack-protector "
-    "-fno-sanitize=all -fno-unwind-tables -fno-asynchronous-unwind-tables -fvisibility=hidden -Wl,--build-id=none"
-).split()
+    "-std=c17", "-Os", "-g0", "-s", "-Wall", "-Wextra", "-Werror", "-nostdlib", "-ffreestanding", "-fno-builtin",
+    "-fno-stack-protector", "-fno-sanitize=all", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables",
+    "-fvisibility=hidden", "-Wl,--build-id=none",
+)
+# fmt: on
 SHARED: Final = ("-shared", "-fPIC")
 
 
@@ -54,9 +58,10 @@ def compile_all(native: Path, into: Path) -> None:
 
 
 def _headers(directory: str) -> tuple[str, ...]:
-    import ziglang
-
-    headers = Path(ziglang.__file__).parent / "lib" / "libc" / "include"
+    package = find_spec("ziglang")
+    if package is None or package.origin is None:
+        raise RuntimeError("ziglang is missing, which [build-system] in pyproject.toml asks for: build with isolation")
+    headers = Path(package.origin).parent / "lib" / "libc" / "include"
     return ("-isystem", str(headers / directory), "-isystem", str(headers / "any-linux-any"))
 
 
