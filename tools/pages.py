@@ -212,6 +212,7 @@ _CHANGING = (
     (re.compile(r"\+?\b\d+(\.\d+)? ?(ms|s)\b"), "DURATION"),
     (re.compile(r"\d+(\.\d+)* \(.*\)|(?<=Python )\d+\.\d+\.\d+"), "VERSION"),
     (re.compile(r" *[█░]+ *"), " "),
+    (re.compile(r"\b\d+(\.\d+)? MB(?= of)"), "SIZE"),
     (re.compile(r"\"headers\":\{.*"), "HEADERS"),
     (re.compile(r"[ \t]+"), " "),
 )

@@ -7,7 +7,7 @@ is written with U+FFFD in its place: a strange log line must not be able to stop
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, cast
 
@@ -15,7 +15,7 @@ import msgspec
 
 from turnout.errors import BackendError
 from turnout.model.events import EVENTS, Event
-from turnout.model.execution import ErrorInfo, ExecutionInfo
+from turnout.model.execution import ErrorInfo, ExecutionInfo, SandboxReceipt
 from turnout.model.payload import Encoded, File
 
 __all__ = [
@@ -24,9 +24,11 @@ __all__ = [
     "pack",
     "pack_error",
     "pack_info",
+    "pack_receipts",
     "unpack",
     "unpack_error",
     "unpack_info",
+    "unpack_receipts",
 ]
 
 T = TypeVar("T")
@@ -71,6 +73,23 @@ def pack_info(info: ExecutionInfo) -> bytes:
 def unpack_info(body: bytes) -> ExecutionInfo:
     """The description that `pack_info` wrote; `BackendError` if it is damaged."""
     return _decoded(_decode_info, body, "a stored execution")
+
+
+def pack_receipts(receipts: Iterable[SandboxReceipt]) -> str:
+    """JSON, a line each, so that one text can be added behind another."""
+    return "".join(_receipt_line(receipt) for receipt in receipts)
+
+
+def unpack_receipts(text: str) -> tuple[SandboxReceipt, ...]:
+    """What `pack_receipts` wrote; `BackendError` if it is damaged."""
+    return tuple(_decoded(_decode_receipts, text.encode(), "stored receipts"))
+
+
+def _receipt_line(receipt: SandboxReceipt) -> str:
+    try:
+        return msgspec.json.encode(receipt).decode() + "\n"
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_unicode(receipt)).decode() + "\n"
 
 
 def _write_file(data: Any) -> dict[str, object]:
@@ -145,3 +164,4 @@ _encode_exactly = msgspec.msgpack.Encoder(enc_hook=_write_file).encode
 _decode_value = _decoder(Encoded)
 _decode_error = _decoder(ErrorInfo)
 _decode_info = _decoder(ExecutionInfo)
+_decode_receipts = msgspec.json.Decoder(SandboxReceipt).decode_lines

@@ -12,7 +12,15 @@ from rich.cells import cell_len
 from turnout.cli.executions_table import executions_table
 from turnout.cli.timeline import Layout, timeline
 from turnout.cli.wording import duration
-from turnout.model.execution import ErrorInfo, ExecutionInfo, ExecutionRecord, Status, StepRecord, StepStatus
+from turnout.model.execution import (
+    ErrorInfo,
+    ExecutionInfo,
+    ExecutionRecord,
+    SandboxReceipt,
+    Status,
+    StepRecord,
+    StepStatus,
+)
 from turnout.model.payload import Encoded, File
 
 START = 1_700_000_000.0
@@ -276,3 +284,23 @@ def test_the_table_never_cuts_an_id_and_never_runs_over(width: int) -> None:
 
     assert all(len(line) <= width for line in lines)
     assert INFO.id in lines[1]
+
+
+def receipt(**fields: Any) -> SandboxReceipt:
+    usual: dict[str, Any] = {"sandbox": "chroot", "layers": tuple("abcdefg"), "uid": 200017, "jobs": 2, "cpu_ms": 12.3}
+    return SandboxReceipt(**{**usual, "memory_bytes": 256_000_000, "peak_memory_bytes": 43_400_000, **fields})
+
+
+def test_what_stood_around_the_code_is_a_line_a_sandbox() -> None:
+    hosts = ("api.example.com:443", "b:1", "c:2", "\x1b[31md:3")
+    sandboxes = (receipt(hosts=hosts[:1]), receipt(uid=-1, layers=("rlimits",), hosts=hosts), *[receipt()] * 3)
+    shown = record(*SIX, sandboxes=sandboxes)
+
+    assert drawn(shown, width=120)[2:6] == [
+        "  sandbox chroot · uid 200017 · 7 layers · 43 MB of 256 MB · 12 ms CPU · host api.example.com:443",
+        "  sandbox chroot · 1 layer · 43 MB of 256 MB · 12 ms CPU · hosts api.example.com:443 b:1 c:2 and 1 more",
+        "  sandbox chroot · uid 200017 · 7 layers · 43 MB of 256 MB · 12 ms CPU",
+        "  and 2 more sandboxes",
+    ]
+    assert "·" not in "".join(drawn(shown, unicode=False))
+    assert all(cell_len(line) <= 50 for line in drawn(shown, width=50))

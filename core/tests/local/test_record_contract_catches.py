@@ -84,6 +84,28 @@ class DropsOneAlone(MemoryRecords):
             self._executions[change.id].steps.pop(path, None)
 
 
+class KeepsTheLastSandbox(MemoryRecords):
+    def _change(self, change: ExecutionChange) -> None:
+        super()._change(change)
+        if change.sandboxes:
+            held = self._executions[change.id]
+            held.record = replace(held.record, sandboxes=change.sandboxes)
+
+
+class FindsSandboxesToo(MemoryRecords):
+    async def search(self, query: ExecutionQuery) -> Sequence[ExecutionRecord]:
+        return [self._executions[record.info.id].record for record in await super().search(query)]
+
+
+class KeepsEverySandbox(MemoryRecords):
+    def _change(self, change: ExecutionChange) -> None:
+        held = self._executions.get(change.id)
+        before = () if held is None else held.record.sandboxes
+        super()._change(change)
+        held = self._executions[change.id]
+        held.record = replace(held.record, sandboxes=(*before, *change.sandboxes))
+
+
 class KeepsTheFirstStep(MemoryRecords):
     async def apply(self, batch: RecordBatch) -> bool:
         new = [
@@ -236,6 +258,9 @@ CAUGHT = {
     ReopensAfterwards: ["reopening_clears_the_end_before_the_rest_is_applied"],
     DropsByPrefix: ["dropped_steps_are_removed_with_all_below", "dropping_one_item_keeps_the_others"],
     DropsOneAlone: ["dropped_steps_are_removed_with_all_below"],
+    KeepsTheLastSandbox: ["sandboxes_are_added_and_stay"],
+    FindsSandboxesToo: ["sandboxes_are_added_and_stay"],
+    KeepsEverySandbox: ["no_more_than_the_first_sandboxes_are_kept"],
     KeepsTheFirstStep: ["a_steps_record_replaces_the_earlier_one_of_its_path"],
     ForgetsTheOrder: ["steps_come_in_the_order_of_their_start"],
     RaisesForStrangers: ["what_is_said_of_unknown_executions_is_left_out"],

@@ -140,6 +140,28 @@ async def fresh_each_time(self: Honest, job: Job) -> Outcome:
     return Success(output=Encoded(json=b"1"), cpu_ms=0, network=False)
 
 
+class CountsSuccesses(Honest):
+    succeeded = 0
+
+    def changed(self, outcome: Outcome) -> Outcome:
+        self.succeeded += isinstance(outcome, Success)
+        return outcome
+
+    def receipt(self) -> SandboxReceipt:
+        return replace(self.inner.receipt(), jobs=self.succeeded)
+
+
+class AsksTheCode(Honest):
+    cpu_ms = 0.0
+
+    def changed(self, outcome: Outcome) -> Outcome:
+        self.cpu_ms += outcome.cpu_ms if isinstance(outcome, Success) else 0.0
+        return outcome
+
+    def receipt(self) -> SandboxReceipt:
+        return replace(self.inner.receipt(), cpu_ms=self.cpu_ms, peak_memory_bytes=50_000_000)
+
+
 def other_files(outcome: Outcome) -> Outcome:
     if not isinstance(outcome, Success):
         return outcome
@@ -184,6 +206,8 @@ BROKEN: dict[str, MakeSandbox] = {
     "files_are_read_and_made": outcomes(other_files),
     "no_environment_of_ours_is_seen": successes(output=Encoded(json=b'"hunter2"')),
     "a_job_without_a_connection_says_so": successes(network=True),
+    "a_receipt_says_what_ran_where": lambda: Wrapped(CountsSuccesses),
+    "a_receipt_is_measured_from_outside": lambda: Wrapped(AsksTheCode),
 }
 
 

@@ -9,13 +9,26 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from turnout.cli.step_tree import Folded, Line, timeline_lines
-from turnout.cli.wording import clock_time, cut, duration, error_line, mark, one_line, preview, stack_lines
-from turnout.model.execution import ErrorInfo, ExecutionRecord, StepStatus
+from turnout.cli.wording import (
+    clock_time,
+    cut,
+    duration,
+    error_line,
+    mark,
+    megabytes,
+    one_line,
+    plural,
+    preview,
+    stack_lines,
+)
+from turnout.model.execution import ErrorInfo, ExecutionRecord, SandboxReceipt, StepStatus
 
 __all__ = ["Layout", "timeline"]
 
 _MAX_INDENT = 8
 _STACK_LINES = 12
+_SANDBOXES = 3
+_HOSTS = 3
 _STATUS, _TRIES, _START, _DURATION = 9, 4, 8, 8
 _NARROWEST_BAR = 8
 _CLOCK_SKEW_S = 1.0
@@ -74,7 +87,30 @@ def _heading(record: ExecutionRecord, layout: Layout) -> Iterator[Text]:
         facts.append(f"replay of {one_line(info.replay_of)}")
     started = record.started_at
     facts.append(f"started {clock_time(started)} UTC" if started is not None else "not started yet")
-    yield from (_cut(Text(line, style="dim"), layout) for line in _joined(facts, layout.width))
+    told = (*_joined(facts, layout.width), *_sandboxes(record, layout))
+    yield from (_cut(Text(line, style="dim"), layout) for line in told)
+
+
+def _sandboxes(record: ExecutionRecord, layout: Layout) -> Iterator[str]:
+    """A line for each of the first sandboxes, and how many more there were."""
+    shown = record.sandboxes[:_SANDBOXES]
+    dot = " · " if layout.unicode else ", "
+    for receipt in shown:
+        yield f"  {dot.join(_receipt_facts(receipt))}"
+    if more := len(record.sandboxes) - len(shown):
+        yield f"  and {more} more {'sandbox' if more == 1 else 'sandboxes'}"
+
+
+def _receipt_facts(receipt: SandboxReceipt) -> Iterator[str]:
+    yield f"sandbox {one_line(receipt.sandbox)}"
+    if receipt.uid >= 0:
+        yield f"uid {receipt.uid}"
+    yield plural(len(receipt.layers), "layer")
+    yield f"{megabytes(receipt.peak_memory_bytes)} of {megabytes(receipt.memory_bytes)}"
+    yield f"{duration(receipt.cpu_ms)} CPU"
+    if receipt.hosts:
+        more = f" and {len(receipt.hosts) - _HOSTS} more" if len(receipt.hosts) > _HOSTS else ""
+        yield f"{'host' if len(receipt.hosts) == 1 else 'hosts'} {one_line(' '.join(receipt.hosts[:_HOSTS]))}{more}"
 
 
 def _joined(facts: list[str], width: int) -> Iterator[str]:

@@ -25,6 +25,7 @@ __all__ = [
     "error_line",
     "lines",
     "mark",
+    "megabytes",
     "one_line",
     "plural",
     "preview",
@@ -90,6 +91,12 @@ def clock_time(at: float | None, *, precise: bool = False) -> str:
     if at is None:
         return "-"
     return datetime.fromtimestamp(at, UTC).isoformat(" ", timespec="milliseconds" if precise else "seconds")[:-6]
+
+
+def megabytes(size: int) -> str:
+    """`43 MB`; below one, `0.4 MB`."""
+    count = size / 1_000_000
+    return f"{count:.1f} MB" if 0 < count < 0.95 else f"{count:.0f} MB"
 
 
 def plural(count: int, word: str) -> str:

@@ -80,7 +80,9 @@ class Engine(Caller):
                 return await self._end(session, result)
             return await self._pause(session, result)
         except asyncio.CancelledError:
-            if running.handed_back():
+            # Not where the lease is lost. A sub-execution whose parent was stopped gets its end from the parent.
+            if running.handed_back() or not running.leaving():
+                session.leave_sandboxes()
                 with contextlib.suppress(BackendError):  # what could not be written is done again
                     await session.pen.checkpoint()
             raise
@@ -155,6 +157,7 @@ class Engine(Caller):
         until, deadline = pause.until, session.info.deadline
         if deadline is not None:
             until = deadline if until is None else min(until, deadline)
+        session.leave_sandboxes()
         await session.pen.barrier(Waiting(at=session.now(), path="", until=until))
         return Suspended(until=until)
 
@@ -163,6 +166,7 @@ class Engine(Caller):
         if end.status.final:
             await self._end_children(session)
             session.end_waits()
+        session.leave_sandboxes()
         await session.pen.barrier(Ended(at=session.now(), status=end.status, output=packed, error=end.error))
         return end
 

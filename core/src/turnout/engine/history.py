@@ -19,6 +19,7 @@ from turnout.model.events import (
     Ended,
     Event,
     Intended,
+    Isolated,
     Logged,
     Resumed,
     Signalled,
@@ -98,7 +99,7 @@ class History:
                 self._resume(event)
             case Ended():
                 self.ended = event
-            case StepRunning() | Logged():
+            case StepRunning() | Logged() | Isolated():
                 pass
 
     def payloads(self) -> Iterator[str]:

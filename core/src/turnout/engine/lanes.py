@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Final
 
 from turnout.interfaces.sandbox import CodeBundle, Job, Limits, Outcome, Sandbox, SandboxHandle
+from turnout.model.execution import SandboxReceipt
 
 __all__ = ["Lanes"]
+
+_MOST_RECEIPTS: Final = 20
+_MOST_HOSTS: Final = 100
 
 
 class Lanes:
@@ -18,7 +24,8 @@ class Lanes:
         self._bundle = bundle
         self._limits = limits
         self._free: list[SandboxHandle] = []
-        self._all: set[SandboxHandle] = set()
+        self._all: dict[SandboxHandle, None] = {}
+        self._receipts: list[SandboxReceipt] = []
         self._slots = asyncio.Semaphore(most)
 
     async def run(self, job: Job) -> Outcome:
@@ -36,17 +43,48 @@ class Lanes:
                 await self._discard(handle)
             return outcome
 
-    async def _acquire(self) -> SandboxHandle:
-        handle = await self._sandbox.acquire(self._tenant, self._bundle, self._limits)
-        self._all.add(handle)
-        return handle
-
-    async def _discard(self, handle: SandboxHandle) -> None:
-        self._all.discard(handle)
-        await handle.release()
+    def receipts(self) -> Sequence[SandboxReceipt]:
+        """Of every sandbox that ran something, each told once: no job may follow. Of very many, the last stands for the rest."""
+        for handle in self._all:
+            self._add(handle.receipt())
+        receipts, self._receipts = self._receipts, []
+        return receipts
 
     async def release(self) -> None:
         """End every sandbox."""
-        handles, self._all, self._free = list(self._all), set(), []
+        handles, self._all, self._free = list(self._all), {}, []
         for handle in handles:
             await handle.release()
+
+    async def _acquire(self) -> SandboxHandle:
+        handle = await self._sandbox.acquire(self._tenant, self._bundle, self._limits)
+        self._all[handle] = None
+        return handle
+
+    async def _discard(self, handle: SandboxHandle) -> None:
+        self._all.pop(handle, None)
+        try:
+            await handle.release()
+        finally:
+            self._add(handle.receipt())
+
+    def _add(self, receipt: SandboxReceipt) -> None:
+        if not receipt.jobs:
+            return
+        if len(self._receipts) < _MOST_RECEIPTS:
+            self._receipts.append(receipt)
+        else:
+            self._receipts[-1] = _together(self._receipts[-1], receipt)
+
+
+def _together(one: SandboxReceipt, other: SandboxReceipt) -> SandboxReceipt:
+    """Of several sandboxes: a layer counts where all had it."""
+    return SandboxReceipt(
+        sandbox=one.sandbox,
+        layers=tuple(layer for layer in one.layers if layer in other.layers),
+        memory_bytes=max(one.memory_bytes, other.memory_bytes),
+        peak_memory_bytes=max(one.peak_memory_bytes, other.peak_memory_bytes),
+        cpu_ms=one.cpu_ms + other.cpu_ms,
+        jobs=one.jobs + other.jobs,
+        hosts=tuple(dict.fromkeys((*one.hosts, *other.hosts)))[:_MOST_HOSTS],
+    )

@@ -21,7 +21,7 @@ from turnout.engine.tracing import ExecutionTrace
 from turnout.errors import StepError
 from turnout.interfaces.connector import ConnectionType
 from turnout.masking import Mask
-from turnout.model.events import Event, Logged, StepEnded
+from turnout.model.events import Event, Isolated, Logged, StepEnded
 from turnout.model.execution import ErrorInfo, ExecutionInfo, StepStatus
 from turnout.model.payload import Encoded
 from turnout.values import NULL, Value
@@ -154,6 +154,12 @@ class Session:
         self.pen.log(
             Logged(at=self.now() if at is None else at, level=level, message=self.mask.text(message), path=path)
         )
+
+    def leave_sandboxes(self) -> None:
+        """Note what the sandboxes were and used; it rides with the row that ends, parks or suspends the execution."""
+        now = self.now()
+        for receipt in self.lanes.receipts():
+            self.pen.note(Isolated(at=now, receipt=receipt))
 
     def end_waits(self) -> None:
         """Note the end of steps that still wait as the execution ends: nobody waits for them any more."""

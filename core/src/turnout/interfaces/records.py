@@ -5,12 +5,23 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from turnout.interfaces.opening import Openable
-from turnout.model.execution import ErrorInfo, ExecutionInfo, ExecutionRecord, LogLine, Status, StepRecord
+from turnout.model.execution import (
+    ErrorInfo,
+    ExecutionInfo,
+    ExecutionRecord,
+    LogLine,
+    SandboxReceipt,
+    Status,
+    StepRecord,
+)
 from turnout.model.payload import Encoded
 
-__all__ = ["ExecutionChange", "ExecutionQuery", "RecordBatch", "RecordStore"]
+__all__ = ["MOST_SANDBOXES", "ExecutionChange", "ExecutionQuery", "RecordBatch", "RecordStore"]
+
+MOST_SANDBOXES: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +30,8 @@ class ExecutionChange:
     once: later ones change nothing, so that the start is the first worker's.
 
     `reopened` (after a resume) clears `ended_at`, `output` and `error` before the other fields are applied.
-    `dropped` are step paths whose records, and all below, are removed.
+    `dropped` are step paths whose records, and all below, are removed. `sandboxes` are added behind those that are stored,
+    which nothing removes; what comes after the first `MOST_SANDBOXES` of an execution is not kept.
     """
 
     id: str
@@ -32,6 +44,7 @@ class ExecutionChange:
     error: ErrorInfo | None = None
     reopened: bool = False
     dropped: tuple[str, ...] = ()
+    sandboxes: tuple[SandboxReceipt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +97,7 @@ class RecordStore(Openable, ABC):
 
     @abstractmethod
     async def search(self, query: ExecutionQuery) -> Sequence[ExecutionRecord]:
-        """Matching executions, newest first, without their steps; at most `query.limit`."""
+        """Matching executions, newest first, without their steps and sandboxes; at most `query.limit`."""
 
     @abstractmethod
     async def logs(self, id: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, LogLine]]:

@@ -185,7 +185,8 @@ class SandboxHandle(ABC):
 
     @abstractmethod
     def receipt(self) -> SandboxReceipt:
-        """What stood around the code that ran here, and what it used so far. Measured from outside, not asked of the code."""
+        """What stood around the code that ran here, and what it used so far; after `release`, in all. Measured from outside,
+        not asked of the code."""
 
     @abstractmethod
     async def release(self) -> None:

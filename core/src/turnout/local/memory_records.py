@@ -6,9 +6,9 @@ import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from turnout.codec import pack_info
+from turnout.codec import pack_info, pack_receipts
 from turnout.errors import BackendError
-from turnout.interfaces.records import ExecutionChange, ExecutionQuery, RecordBatch, RecordStore
+from turnout.interfaces.records import MOST_SANDBOXES, ExecutionChange, ExecutionQuery, RecordBatch, RecordStore
 from turnout.local.records.schema import packed, packed_error, payloads
 from turnout.model.execution import ErrorInfo, ExecutionRecord, LogLine, Status, StepRecord
 from turnout.model.payload import Encoded
@@ -28,6 +28,7 @@ class _Held:
 
     def values(self) -> Iterator[bytes | None]:
         yield pack_info(self.record.info)
+        yield pack_receipts(self.record.sandboxes).encode()
         for part in self.parts():
             yield packed(part.output)
             yield packed_error(part.error)
@@ -81,7 +82,7 @@ class MemoryRecords(RecordStore):
             last = bisect.bisect_left(self._order, self._place(query.before))
         records = (self._executions[id].record for _, id in reversed(self._order[:last]))
         matching = (record for record in records if _matches(record, query))
-        return [record for _, record in zip(range(query.limit), matching, strict=False)]
+        return [replace(record, sandboxes=()) for _, record in zip(range(query.limit), matching, strict=False)]
 
     async def logs(self, id: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, LogLine]]:
         self._check()
@@ -139,7 +140,8 @@ class MemoryRecords(RecordStore):
             }
         names = ("status", "attempts", "started_at", "ended_at", "output", "error")
         changed = {name: getattr(change, name) for name in names if getattr(change, name) is not None}
-        held.record = replace(held.record, **changed)
+        sandboxes = (*held.record.sandboxes, *change.sandboxes)[:MOST_SANDBOXES]
+        held.record = replace(held.record, **changed, sandboxes=sandboxes)
 
     def _place(self, id: str) -> tuple[float, str]:
         return self._executions[id].record.info.created_at, id

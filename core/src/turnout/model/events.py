@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from turnout.model.execution import ErrorInfo, ExecutionInfo, Status, StepStatus
+from turnout.model.execution import ErrorInfo, ExecutionInfo, SandboxReceipt, Status, StepStatus
 from turnout.model.payload import Encoded
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Ended",
     "Event",
     "Intended",
+    "Isolated",
     "Logged",
     "Resumed",
     "Signalled",
@@ -171,6 +172,14 @@ class Logged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Isolated:
+    """Customers' code ran in a sandbox that is left now: what stood around it, and what it used. For people only."""
+
+    at: float
+    receipt: SandboxReceipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """The execution has its end, or, with `parked`, waits for a person."""
 
@@ -193,6 +202,7 @@ Event = (
     | CancelRequested
     | Resumed
     | Logged
+    | Isolated
     | Ended
 )
 
@@ -209,5 +219,6 @@ EVENTS: dict[str, type[Event]] = {
     "cancel": CancelRequested,
     "resumed": Resumed,
     "log": Logged,
+    "isolated": Isolated,
     "ended": Ended,
 }

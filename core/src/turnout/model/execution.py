@@ -144,7 +144,10 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionRecord:
-    """An execution's history. `duration_ms` runs from the first start to the end, waits included."""
+    """An execution's history. `duration_ms` runs from the first start to the end, waits included.
+
+    `sandboxes` are those that its code ran in, in the order in which they were left.
+    """
 
     info: ExecutionInfo
     status: Status
@@ -154,6 +157,7 @@ class ExecutionRecord:
     output: Encoded | None = None
     error: ErrorInfo | None = None
     steps: tuple[StepRecord, ...] = field(default=())
+    sandboxes: tuple[SandboxReceipt, ...] = field(default=())
 
     @property
     def duration_ms(self) -> float | None:

@@ -82,7 +82,8 @@ class Executions(Service):
             )
         )
         listed = [await record_json(record, self._payloads) for record in found]
-        return _json(200, {"executions": [{k: v for k, v in one.items() if k != "steps"} for one in listed]})
+        unknown = ("steps", "sandboxes")  # a search does not look them up
+        return _json(200, {"executions": [{k: v for k, v in one.items() if k not in unknown} for one in listed]})
 
     async def logs(self, request: Request) -> Response:
         await self._metadata.catch_up()

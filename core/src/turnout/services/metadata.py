@@ -28,6 +28,7 @@ from turnout.model.events import (
     Ended,
     Event,
     Intended,
+    Isolated,
     Logged,
     Resumed,
     Signalled,
@@ -212,7 +213,7 @@ class _Gathered:
                 self._steps[id, event.path] = step_of(event)
             case Waiting() if event.path:
                 self._steps[id, event.path] = step_of(event)
-            case Accepted() | Began() | Waiting() | Ended() | Resumed():
+            case Accepted() | Began() | Waiting() | Isolated() | Ended() | Resumed():
                 self._changes.setdefault(id, []).append(change_of(id, event))
                 if isinstance(event, Resumed):
                     self._drop(id, event.drop)
@@ -225,7 +226,7 @@ class _Gathered:
                 del self._steps[key]
 
 
-def change_of(id: str, event: Accepted | Began | Waiting | Ended | Resumed) -> ExecutionChange:
+def change_of(id: str, event: Accepted | Began | Waiting | Isolated | Ended | Resumed) -> ExecutionChange:
     """What an event says of the execution as a whole."""
     match event:
         case Accepted():
@@ -240,6 +241,8 @@ def change_of(id: str, event: Accepted | Began | Waiting | Ended | Resumed) -> E
             return ExecutionChange(id=id, status=Status.QUEUED, reopened=True, dropped=event.drop)
         case Waiting():
             return ExecutionChange(id=id, status=Status.WAITING)
+        case Isolated():
+            return ExecutionChange(id=id, sandboxes=(event.receipt,))
 
 
 def step_of(event: StepEnded | StepRunning | Attempted | Waiting) -> StepRecord:

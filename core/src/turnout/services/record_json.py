@@ -9,7 +9,7 @@ from typing import Any
 from turnout.engine.content import Content
 from turnout.errors import BackendError
 from turnout.interfaces.payloads import PayloadStore
-from turnout.model.execution import ErrorInfo, ExecutionRecord, StepRecord
+from turnout.model.execution import ErrorInfo, ExecutionRecord, SandboxReceipt, StepRecord
 from turnout.model.limits import ExecutionLimits
 from turnout.model.payload import Encoded, File
 from turnout.model.trace import execution_context
@@ -50,6 +50,7 @@ async def record_json(record: ExecutionRecord, payloads: PayloadStore) -> dict[s
         "replay_of": info.replay_of or None,
         "limits": _limits_json(info.limits),
         "trace_id": execution_context(info).trace_id,
+        "sandboxes": [_receipt_json(receipt) for receipt in record.sandboxes],
     }
 
 
@@ -62,6 +63,19 @@ def _step_json(step: StepRecord) -> dict[str, Any]:
         "duration_ms": _rounded(step.duration_ms),
         "error": error_json(step.error),
         "kind": step.kind,
+    }
+
+
+def _receipt_json(receipt: SandboxReceipt) -> dict[str, Any]:
+    return {
+        "sandbox": receipt.sandbox,
+        "layers": list(receipt.layers),
+        "uid": None if receipt.uid < 0 else receipt.uid,
+        "memory_bytes": receipt.memory_bytes,
+        "peak_memory_bytes": receipt.peak_memory_bytes,
+        "cpu_ms": _rounded(receipt.cpu_ms),
+        "jobs": receipt.jobs,
+        "hosts": list(receipt.hosts),
     }
 
 

@@ -11,19 +11,20 @@ from typing import Any
 
 import pytest
 
-from turnout.interfaces.records import ExecutionChange, ExecutionQuery, RecordBatch, RecordStore
+from turnout.interfaces.records import MOST_SANDBOXES, ExecutionChange, ExecutionQuery, RecordBatch, RecordStore
 from turnout.model.execution import (
     ErrorInfo,
     ExecutionInfo,
     ExecutionRecord,
     LogLine,
+    SandboxReceipt,
     Status,
     StepRecord,
     StepStatus,
 )
 from turnout.model.payload import Encoded, File
 
-__all__ = ["RecordStoreContract", "created", "ended", "execution", "step"]
+__all__ = ["RecordStoreContract", "created", "ended", "execution", "receipt", "step"]
 
 _FILE = File(sha256="ab" * 32, size=3, name="a.txt", content_type="text/plain", data=b"abc")
 _OUTPUT = Encoded(json=b'{"f": null, "n": 12345678901234567890}', files=(("/f", _FILE),))
@@ -63,6 +64,20 @@ def step(path: str, *, at: float = 1001.0, **fields: Any) -> StepRecord:
     """A step that succeeded, started at `at`."""
     usual: dict[str, Any] = {"kind": "action", "status": StepStatus.SUCCEEDED, "duration_ms": 1.5}
     return StepRecord(path=path, started_at=at, **{**usual, **fields})
+
+
+def receipt(jobs: int = 1, **fields: Any) -> SandboxReceipt:
+    """Of a sandbox that ran so many steps."""
+    usual: dict[str, Any] = {
+        "sandbox": "chroot",
+        "layers": ("chroot", "uid"),
+        "uid": 200017,
+        "memory_bytes": 256_000_000,
+        "peak_memory_bytes": 43_000_000,
+        "cpu_ms": 12.5,
+        "hosts": ("api.example.com:443", "bücher.example:8443"),
+    }
+    return SandboxReceipt(jobs=jobs, **{**usual, **fields})
 
 
 class RecordStoreContract:
@@ -221,6 +236,33 @@ class RecordStoreContract:
 
         assert record is not None
         assert [found.path for found in record.steps] == ["s1", "s3", "s5", "s9"]
+
+    async def test_sandboxes_are_added_and_stay(self, store: RecordStore) -> None:
+        first, second, third = receipt(1), receipt(2, hosts=("a\nb\0c:1",)), receipt(3, layers=(), uid=-1)
+        new = created(execution(), sandboxes=(first,))
+        await store.apply(RecordBatch(position=1, executions=(new, ExecutionChange(id="e1", sandboxes=(second,)))))
+
+        again = ExecutionChange(id="e1", reopened=True, dropped=("a",))
+        later = (again, ExecutionChange(id="e1", status=Status.RUNNING), ExecutionChange(id="e1", sandboxes=(third,)))
+        await store.apply(RecordBatch(position=2, executions=later))
+
+        record = await store.get("e1")
+        assert record is not None
+        assert record.sandboxes == (first, second, third)
+        [found] = await store.search(ExecutionQuery())
+        assert found.sandboxes == ()
+
+    async def test_no_more_than_the_first_sandboxes_are_kept(self, store: RecordStore) -> None:
+        receipts = tuple(receipt(number) for number in range(1, MOST_SANDBOXES + 31))
+        await store.apply(RecordBatch(position=1, executions=(created(execution(), sandboxes=receipts[:10]),)))
+
+        for position, at in enumerate(range(10, len(receipts), 40), start=2):
+            more = ExecutionChange(id="e1", sandboxes=receipts[at : at + 40])
+            await store.apply(RecordBatch(position=position, executions=(more,)))
+
+        record = await store.get("e1")
+        assert record is not None
+        assert record.sandboxes == receipts[:MOST_SANDBOXES]
 
     async def test_what_is_said_of_unknown_executions_is_left_out(self, store: RecordStore) -> None:
         batch = RecordBatch(

@@ -291,6 +291,48 @@ class SandboxContract:
         assert not outcome.network
         assert outcome.cpu_ms >= 0
 
+    async def test_a_receipt_says_what_ran_where(self, sandbox: Sandbox, tmp_path: Path) -> None:
+        handle = await self._handle(sandbox, tmp_path, "export default () => { throw new Error('no') }")
+        fresh = handle.receipt()
+        for _ in range(3):
+            await handle.run(job("step.js"))
+        used = handle.receipt()
+        await handle.release()
+        left = handle.receipt()
+
+        assert fresh.sandbox
+        assert (fresh.jobs, used.jobs, left.jobs) == (0, 3, 3)
+        assert used.memory_bytes == self.limits.memory_bytes
+        assert (used.sandbox, used.layers, used.uid) == (fresh.sandbox, fresh.layers, fresh.uid)
+        assert (left.sandbox, left.layers, left.uid) == (fresh.sandbox, fresh.layers, fresh.uid)
+        assert left.cpu_ms >= used.cpu_ms > 0
+        assert left.peak_memory_bytes > 0
+
+    async def test_a_receipt_is_measured_from_outside(self, sandbox: Sandbox, tmp_path: Path) -> None:
+        source = """
+            const nothing = { rss: 0, heapTotal: 0, heapUsed: 0, external: 0, arrayBuffers: 0, user: 0, system: 0, maxRSS: 0 }
+            for (const name of ['memoryUsage', 'cpuUsage', 'resourceUsage']) process[name] = () => nothing
+            process.hrtime.bigint = () => 0n
+            performance.now = Date.now = () => 0
+            export default ({ bytes, rounds }) => {
+                globalThis.kept = new Uint8Array(bytes).fill(1)
+                let sum = 0
+                for (let n = 0; n < rounds; n++) sum += Math.sqrt(n)
+                return sum > 0
+            }"""
+        handle = await self._handle(sandbox, tmp_path, source)
+        await handle.run(job("step.js", {"bytes": 1, "rounds": 1}))
+        little = handle.receipt()
+
+        outcome = await handle.run(job("step.js", {"bytes": 40_000_000, "rounds": 200_000_000}))
+
+        much = handle.receipt()
+        await handle.release()
+        assert _value(outcome) is True
+        assert much.cpu_ms >= little.cpu_ms + 50
+        assert much.peak_memory_bytes >= little.peak_memory_bytes + 30_000_000
+        assert handle.receipt().peak_memory_bytes >= little.peak_memory_bytes + 30_000_000
+
 
 def _value(outcome: Outcome) -> Any:
     assert isinstance(outcome, Success), outcome

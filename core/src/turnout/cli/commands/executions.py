@@ -112,11 +112,11 @@ async def _list(settings: Settings, query: ExecutionQuery, *, as_json: bool) -> 
 
 
 async def _as_data(records: Sequence[ExecutionRecord], platform: Platform) -> list[dict[str, Any]]:
-    """Records without their steps, which a search does not look up."""
+    """Records without their steps and sandboxes, which a search does not look up."""
     from turnout.services.record_json import record_json
 
     listed = [await record_json(record, platform.stores.payloads) for record in records]
-    return [{key: item for key, item in one.items() if key != "steps"} for one in listed]
+    return [{key: item for key, item in one.items() if key not in ("steps", "sandboxes")} for one in listed]
 
 
 def _print_list(found: Sequence[ExecutionRecord], query: ExecutionQuery) -> None:

@@ -6,9 +6,10 @@ import heapq
 import itertools
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from turnout.codec import unpack, unpack_error, unpack_info
+from turnout.codec import unpack, unpack_error, unpack_info, unpack_receipts
 from turnout.interfaces.records import ExecutionQuery
 from turnout.model.execution import ExecutionRecord, LogLine, Status, StepRecord, StepStatus
 
@@ -19,9 +20,11 @@ _Row = tuple[Any, ...]
 
 
 def get(connection: sqlite3.Connection, id: str) -> ExecutionRecord | None:
-    row = connection.execute(f"SELECT {_EXECUTION} FROM executions WHERE id = ?", (id,)).fetchone()  # noqa: S608 - made of constants
-    if row is None:
+    columns = f"sandboxes, {_EXECUTION}"
+    found = connection.execute(f"SELECT {columns} FROM executions WHERE id = ?", (id,)).fetchone()  # noqa: S608 - made of constants
+    if found is None:
         return None
+    sandboxes, *row = found
     steps = connection.execute(
         """
         SELECT path, kind, status, attempts, started_at, duration_ms, output, error
@@ -29,7 +32,8 @@ def get(connection: sqlite3.Connection, id: str) -> ExecutionRecord | None:
         """,
         (row[-1],),
     )
-    return _execution(row, tuple(map(_step, steps)))
+    record = _execution(tuple(row), tuple(map(_step, steps)))
+    return record if sandboxes is None else replace(record, sandboxes=unpack_receipts(sandboxes))
 
 
 def search(connection: sqlite3.Connection, query: ExecutionQuery) -> list[ExecutionRecord]:

@@ -77,6 +77,8 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
             PRIMARY KEY (execution, place, sha256)
         ) WITHOUT ROWID""",
     ),
+    # `turnout.codec.pack_receipts`; null if there is none.
+    ("ALTER TABLE executions ADD COLUMN sandboxes TEXT",),
 )
 
 

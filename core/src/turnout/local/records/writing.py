@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from turnout.codec import pack_info
-from turnout.interfaces.records import ExecutionChange, RecordBatch
+from turnout.codec import pack_info, pack_receipts
+from turnout.interfaces.records import MOST_SANDBOXES, ExecutionChange, RecordBatch
 from turnout.local.records.schema import packed, packed_error, payloads, searchable
 from turnout.model.execution import ExecutionInfo, LogLine, Status, StepRecord
 
@@ -21,6 +21,11 @@ _STEP = """
     ON CONFLICT (execution, path) DO UPDATE SET
         kind = excluded.kind, status = excluded.status, attempts = excluded.attempts, started_at = excluded.started_at,
         duration_ms = excluded.duration_ms, output = excluded.output, error = excluded.error
+"""
+
+_RECEIPT = """
+    UPDATE executions SET sandboxes = coalesce(sandboxes, '') || ? WHERE number = ?
+    AND length(coalesce(sandboxes, '')) - length(replace(coalesce(sandboxes, ''), char(10), '')) < ?
 """
 
 
@@ -65,6 +70,8 @@ def _change(connection: sqlite3.Connection, change: ExecutionChange) -> None:
     if changed:
         assignments = ", ".join(f"{name} = ?" for name in changed)
         connection.execute(f"UPDATE executions SET {assignments} WHERE number = ?", (*changed.values(), number))  # noqa: S608 - the names are those above
+    for receipt in change.sandboxes:
+        connection.execute(_RECEIPT, (pack_receipts([receipt]), number, MOST_SANDBOXES))
     named = {"output": change.output, "error": change.error}
     _name_payloads(connection, number, {place: payloads(value) for place, value in named.items() if value is not None})
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from turnout.codec import pack, pack_error, pack_info
-from turnout.interfaces.records import ExecutionChange, RecordBatch
-from turnout.model.execution import ErrorInfo, ExecutionInfo, LogLine, StepRecord
+from turnout.codec import pack, pack_error, pack_info, pack_receipts
+from turnout.interfaces.records import MOST_SANDBOXES, ExecutionChange, RecordBatch
+from turnout.model.execution import ErrorInfo, ExecutionInfo, LogLine, SandboxReceipt, StepRecord
 from turnout.model.payload import Encoded
 
 from turnout_postgres.plain_text import plain
@@ -34,6 +34,7 @@ class Change:
     error_payloads: str | None = None
     reopened: bool = False
     dropped: list[str] = field(default_factory=list)
+    receipts: list[SandboxReceipt] = field(default_factory=list)
 
     def add(self, change: ExecutionChange) -> None:
         """A later change."""
@@ -45,6 +46,7 @@ class Change:
             self.ended_at = self.output = self.output_payloads = None
             self.error = self.error_text = self.error_payloads = None
         self.dropped += [plain(path) for path in change.dropped]
+        self.receipts += change.sandboxes
         if change.status is not None:
             self.status = change.status.value
         if change.attempts is not None:
@@ -60,10 +62,15 @@ class Change:
             self.error_text = searchable(change.error.message)
 
     @property
+    def sandboxes(self) -> str | None:
+        """The receipts as they are stored."""
+        return pack_receipts(self.receipts[:MOST_SANDBOXES]) or None
+
+    @property
     def is_update(self) -> bool:
         """Whether it says anything but what the execution is and which steps to drop."""
         values = (self.status, self.attempts, self.started_at, self.ended_at, self.output, self.error)
-        return self.reopened or any(value is not None for value in values)
+        return self.reopened or bool(self.receipts) or any(value is not None for value in values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

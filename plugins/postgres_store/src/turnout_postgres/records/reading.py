@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from math import inf, isfinite
 from typing import Any, Final
 
-from turnout.codec import unpack, unpack_error, unpack_info
+from turnout.codec import unpack, unpack_error, unpack_info, unpack_receipts
 from turnout.interfaces.records import ExecutionQuery
 from turnout.model.execution import ExecutionRecord, LogLine, Status, StepRecord, StepStatus
 
@@ -53,7 +54,7 @@ async def _get(session: Session, place: _Row) -> ExecutionRecord | None:
     before, at, number, created_at = place
     within = partition_of(created_at).of(session).naming(columns=_EXECUTION)
     row = await within.one(
-        "SELECT {columns} FROM {executions} WHERE {is_live} AND number = $3",
+        "SELECT sandboxes, {columns} FROM {executions} WHERE {is_live} AND number = $3",
         before,
         at,
         number,
@@ -65,7 +66,9 @@ async def _get(session: Session, place: _Row) -> ExecutionRecord | None:
         FROM {steps} WHERE execution = $1 ORDER BY started_at, ordinal""",
         number,
     )
-    return _execution(row, tuple(map(_step, steps)))
+    sandboxes, *columns = row
+    record = _execution(tuple(columns), tuple(map(_step, steps)))
+    return record if sandboxes is None else replace(record, sandboxes=unpack_receipts(sandboxes))
 
 
 async def logs(session: Session, id: str, after: int, limit: int) -> list[tuple[int, LogLine]]:

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
+from turnout.interfaces.records import MOST_SANDBOXES
 from turnout.model.execution import Status
 
 from turnout_postgres.database import Session
@@ -21,18 +22,18 @@ __all__ = ["apply", "erase", "lock_state"]
 _INSERT = """
     INSERT INTO {executions} (
         number, created_at, id, tenant, instance, integration, flow, parent, status, attempts, started_at, ended_at, changed,
-        error_text, trigger_payloads, output_payloads, error_payloads, info, output, error
+        error_text, trigger_payloads, output_payloads, error_payloads, info, output, error, sandboxes
     )
     SELECT number, created_at, id, tenant, instance, integration, flow, parent, status, attempts, started_at, ended_at, $1,
         error_text, string_to_array(named, ' '), string_to_array(by_output, ' '), string_to_array(by_error, ' '),
-        info, output, error
+        info, output, error, sandboxes
     FROM unnest(
         $2::bigint[], $3::float8[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
         $11::bigint[], $12::float8[], $13::float8[], $14::text[], $15::text[], $16::text[], $17::text[], $18::bytea[],
-        $19::bytea[], $20::bytea[]
+        $19::bytea[], $20::bytea[], $21::text[]
     ) AS new (
         number, created_at, id, tenant, instance, integration, flow, parent, status, attempts, started_at, ended_at,
-        error_text, named, by_output, by_error, info, output, error
+        error_text, named, by_output, by_error, info, output, error, sandboxes
     )
 """
 
@@ -49,12 +50,15 @@ _UPDATE = """
         error = CASE WHEN reopened OR new.error IS NOT NULL THEN new.error ELSE old.error END,
         error_text = CASE WHEN reopened OR new.error IS NOT NULL THEN new.error_text ELSE old.error_text END,
         error_payloads = CASE WHEN reopened OR new.error IS NOT NULL
-            THEN string_to_array(by_error, ' ') ELSE error_payloads END
+            THEN string_to_array(by_error, ' ') ELSE error_payloads END,
+        sandboxes = CASE WHEN new.sandboxes IS NULL THEN old.sandboxes ELSE array_to_string((string_to_array(
+            rtrim(coalesce(old.sandboxes, '') || new.sandboxes, E'\\n'), E'\\n'
+        ))[:$13], E'\\n') || E'\\n' END
     FROM unnest(
         $2::bigint[], $3::text[], $4::bigint[], $5::float8[], $6::float8[], $7::bytea[], $8::text[], $9::bytea[],
-        $10::text[], $11::text[], $12::bool[]
+        $10::text[], $11::text[], $12::bool[], $14::text[]
     ) AS new (
-        number, status, attempts, started_at, ended_at, output, by_output, error, error_text, by_error, reopened
+        number, status, attempts, started_at, ended_at, output, by_output, error, error_text, by_error, reopened, sandboxes
     )
     WHERE old.number = new.number
 """
@@ -203,6 +207,7 @@ def _whole(place: _Place, change: Change, info: Any) -> tuple[Any, ...]:
         change.packed_info,
         change.output,
         change.error,
+        change.sandboxes,
     )
 
 
@@ -220,12 +225,14 @@ async def _update(session: Session, changes: Changes, places: list[_Place]) -> N
             change.error_text,
             change.error_payloads,
             change.reopened,
+            change.sandboxes,
         )
         for place in places
         if (change := changes.executions.get(place.id)) is not None and change.is_update
     ]
     if lines:
-        await session.change(_UPDATE, changes.position, *_columns(lines))
+        *columns, sandboxes = _columns(lines)
+        await session.change(_UPDATE, changes.position, *columns, MOST_SANDBOXES, sandboxes)
 
 
 async def _drop_steps(session: Session, changes: Changes, places: list[_Place]) -> None:
