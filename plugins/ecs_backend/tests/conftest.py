@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -12,6 +13,20 @@ from turnout_ecs.options import Address
 from turnout_ecs.testing.servers import RedisServer, find_binaries
 
 _NUMBERS = itertools.count(1)
+_ATTACKS = Path(__file__).parent / "attacks"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "fargate: must hold with the rights of a container on Fargate too, and is run with them"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every attack on the jail is run there too."""
+    for item in items:
+        if _ATTACKS in item.path.parents:
+            item.add_marker("fargate")
 
 
 @pytest.fixture(scope="session", autouse=True)
