@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
-from turnout.interfaces.sandbox import CodeBundle, Failure, Limits, Outcome, Success
+from turnout.interfaces.sandbox import CodeBundle, Failure, Limits, Outcome, Sandbox, Success
 from turnout.local.process_sandbox import ProcessSandbox
 from turnout.sandbox.module_map import MAP_FILE, SoundMaps, survey
 from turnout.testing.sandbox import job
@@ -91,7 +91,7 @@ async def sandbox() -> AsyncIterator[ProcessSandbox]:
     await sandbox.close()
 
 
-async def outcome_of(sandbox: ProcessSandbox, bundle: CodeBundle, module: str = "step.js") -> Outcome:
+async def outcome_of(sandbox: Sandbox, bundle: CodeBundle, module: str = "step.js") -> Outcome:
     handle = await sandbox.acquire("acme", bundle, Limits())
     try:
         return await handle.run(job(module))

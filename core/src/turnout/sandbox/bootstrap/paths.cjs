@@ -29,6 +29,17 @@ function extensionOf(path) {
   return dot <= 0 ? "" : c.slice(name, dot);
 }
 
+/** The way from a folder to a path, beginning with `./` or `../`. */
+function relative(folder, path) {
+  let up = "";
+  let from = folder;
+  while (from !== "" && !c.startsWith(path, `${from}/`)) {
+    up += "../";
+    from = parentOf(from);
+  }
+  return (up || "./") + c.slice(path, from.length + 1);
+}
+
 const urlOf = (path) => c.urlHref(c.pathToFileURL(path));
 
-module.exports = { absolute, extensionOf, nameOf, parentOf, urlOf };
+module.exports = { absolute, extensionOf, nameOf, parentOf, relative, urlOf };

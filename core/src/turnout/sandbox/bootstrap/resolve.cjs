@@ -342,6 +342,7 @@ function makeResolver(tree) {
    * (`…/node_modules`) or, if the request is relative, for the file itself. `parent` is the file that asks, if one does.
    */
   function resolveRequire(request, folders, parent, conditions, extensions = EXTENSIONS) {
+    const scope = parent && scopeOf(parentOf(parent));
     if (request[0] === "/") return fileOrFolder(request, "/", extensions);
     if (isRelative(request)) {
       for (let at = 0; at < folders.length; at++) {
@@ -350,7 +351,6 @@ function makeResolver(tree) {
       }
       return undefined;
     }
-    const scope = parent && scopeOf(parentOf(parent));
     if (request[0] === "#" && mapOf(scope?.manifest, "imports") !== undefined) {
       return required(imported(request, parent, conditions), parent);
     }

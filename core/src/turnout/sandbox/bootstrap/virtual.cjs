@@ -10,7 +10,7 @@ const bundle = require("./bundle.cjs");
 const datafiles = require("./datafiles.cjs");
 const graph = require("./graph.cjs");
 const machine = require("./machine.cjs");
-const { absolute, extensionOf, parentOf, urlOf } = require("./paths.cjs");
+const { absolute, extensionOf, parentOf, relative, urlOf } = require("./paths.cjs");
 const { isRelative, makeResolver } = require("./resolve.cjs");
 
 const { isBuiltin, registerHooks } = Module;
@@ -85,9 +85,39 @@ function resolve(specifier, context, next) {
   }
   const parent = c.startsWith(`${parentURL}`, "file:") ? c.fileURLToPath(parentURL) : undefined;
   if (parent === undefined && !c.startsWith(specifier, "file:")) return next(specifier, context);
-  const url = resolveImport(specifier, parent, parentURL, context.conditions);
+  const url = hinting(specifier, parent, () => resolveImport(specifier, parent, parentURL, context.conditions));
   if (!c.startsWith(url, "file:")) return next(url, context);
   return { __proto__: null, url, format: formatOf(c.fileURLToPath(url)), shortCircuit: true };
+}
+
+/** Who forgot what `require` would have added is told so, as Node tells it. */
+function hinting(specifier, parent, action) {
+  try {
+    return action();
+  } catch (error) {
+    const wanting = error.code === "ERR_MODULE_NOT_FOUND" || error.code === "ERR_UNSUPPORTED_DIR_IMPORT";
+    const found = wanting && parent !== undefined ? meant(specifier, parent) : undefined;
+    if (found !== undefined && found !== specifier) {
+      const hint = `\nDid you mean to import ${c.stringify(found)}?`;
+      const end = c.indexOf(error.stack, "\n");
+      error.stack = c.slice(error.stack, 0, end) + hint + c.slice(error.stack, end);
+      error.message += hint;
+    }
+    throw error;
+  }
+}
+
+function meant(specifier, parent) {
+  try {
+    const found = resolveRequire(specifier, foldersFor(specifier, { filename: parent }), parent, CONDITIONS);
+    if (found === undefined) return undefined;
+    if (isRelative(specifier)) return relative(parentOf(parent), found);
+    const inside = `/node_modules/${c.split(specifier, "/")[0]}/`;
+    const at = c.lastIndexOf(found, inside);
+    return at < 0 ? urlOf(found) : c.slice(found, at + "/node_modules/".length);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Some of Node's own modules are put right before anybody sees them. */

@@ -1,0 +1,280 @@
+"""A bundle without files: what code does with one on disk it does with one that comes over the channel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from turnout.interfaces.sandbox import Failure, Limits, Outcome, Sandbox
+from turnout.local.process_sandbox import ProcessSandbox
+from turnout.testing.sandbox import SandboxContract, bundle_of, job
+
+from .test_hostile_code import HIJACKS
+from .test_module_map import CASES, outcome_of, told, written
+from .virtual_sandbox import VirtualSandbox
+
+
+class TestVirtualSandbox(SandboxContract):
+    @pytest.fixture
+    async def sandbox(self) -> AsyncIterator[Sandbox]:
+        sandbox = VirtualSandbox()
+        await sandbox.start()
+        yield sandbox
+        await sandbox.close()
+
+
+@pytest.fixture
+async def virtual() -> AsyncIterator[VirtualSandbox]:
+    sandbox = VirtualSandbox()
+    yield sandbox
+    await sandbox.close()
+
+
+@pytest.fixture
+async def plain() -> AsyncIterator[ProcessSandbox]:
+    sandbox = ProcessSandbox(warm_floor=1)
+    yield sandbox
+    await sandbox.close()
+
+
+REQUIRE = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
+MORE_CASES = {
+    "names of CommonJS through another's": "import { deep, own } from './star.cjs'; export default () => [deep, own]",
+    "a folder and a file without its end": f"{REQUIRE} export default () => [require('./folder'), require('./plain'), require('.')]",
+    "a module that CommonJS requires": f"{REQUIRE} export default () => require('esm').own",
+    "JSON that is required": f"{REQUIRE} export default () => require('./data.json')",
+    "JSON without saying so": "export default async () => import('./data.json')",
+    "JSON said to be JavaScript": "export default async () => import('./near.js', { with: { type: 'json' } })",
+    "JavaScript without a type": "import at from 'typeless'; import cjs from 'typeless/c.js'; export default () => [at, cjs]",
+    "a computed import": "export default async (x) => (await import('./ne' + 'ar.js')).near",
+    "a module that is not there, while running": "export default async () => import('./absent.js')",
+    "a package that is not there, required": f"{REQUIRE} export default () => require('absent')",
+    "a file that is not there, required": f"{REQUIRE} export default () => require('./absent')",
+    "what a package does not export": "export default async () => import('esm/src/own.js')",
+    "what a package exports to require": f"{REQUIRE} export default () => require('esm/deep/none')",
+    "where a package is": f"{REQUIRE} export default () => require.resolve('cjs').split('/').slice(-3)",
+    "where one would be, seen from elsewhere": (
+        f"{REQUIRE} export default () => require.resolve('./other', {{ paths: [import.meta.dirname + '/node_modules/cjs'] }}).split('/').at(-1)"
+    ),
+    "where an import would lead": "export default () => import.meta.resolve('esm').split('/').at(-1)",
+    "a folder that is imported": "export default async () => import('./folder')",
+    "a file without its end, imported": "export default async () => import('./folder/../plain')",
+    "a package's file without its end": "export default async () => import('cjs/other')",
+    "a file above without its end": "export default async () => import('typeless/up.js')",
+    "wrong JSON": f"{REQUIRE} export default () => require('./wrong.json')",
+    "wrong CommonJS": f"{REQUIRE} export default () => require('./wrong.cjs')",
+    "a cycle of CommonJS": f"{REQUIRE} export default () => require('./a.cjs').seen",
+    "CommonJS loaded again": (
+        f"{REQUIRE} export default () => {{ const a = require('./count.cjs'); delete require.cache[require.resolve('./count.cjs')];"
+        " return a !== require('./count.cjs') }"
+    ),
+    "built-in modules": (
+        f"import {{ sep }} from 'path'; {REQUIRE} export default async () => [sep, require('node:os').EOL, (await import('url')).URL === URL]"
+    ),
+    "a built-in module that is none": "export default async () => import('node:nothing')",
+    "code in a URL": "export default async () => (await import('data:text/javascript,export default 5')).default",
+    "types": "import { typed } from './typed.ts'; export default () => typed",
+    "what is no module": "export default async () => import('./notes.txt')",
+    "the stack of an error": "import { fails } from './throws-later.js'; export default () => fails()",
+}
+MORE_FILES = {
+    "star.cjs": "__exportStar(require('./deep.cjs'), exports); exports.own = 1\n"
+    "function __exportStar(from, to) { for (const name in from) to[name] = from[name] }",
+    "deep.cjs": "exports.deep = 'deep'",
+    "folder/index.js": "export default 'folder'",
+    "plain.js": "export default 'plain'",
+    "index.js": "export default 'top'",
+    "a.cjs": "exports.early = 1; exports.seen = require('./b.cjs').seen",
+    "b.cjs": "exports.seen = require('./a.cjs').early",
+    "count.cjs": "module.exports = {}",
+    "wrong.json": "{",
+    "wrong.cjs": "const a = 1\nconst b = (",
+    "typed.ts": "export const typed: number = 3",
+    "notes.txt": "notes",
+    "throws-later.js": "export function fails() {\n  throw new TypeError('later')\n}",
+    "node_modules/typeless/package.json": '{"main": "m.js"}',
+    "node_modules/typeless/m.js": "export default import.meta.url.split('/').at(-1)",
+    "node_modules/typeless/up.js": "module.exports = import('../../plain')",
+    "node_modules/typeless/c.js": "module.exports = typeof require",
+}
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+@pytest.mark.parametrize("case", [*CASES, *MORE_CASES])
+async def test_code_sees_no_difference(
+    plain: ProcessSandbox, virtual: VirtualSandbox, tmp_path: Path, case: str, mapped: bool
+) -> None:
+    source = CASES[case][0] if case in CASES else MORE_CASES[case]
+    bundle = written(tmp_path, {**MORE_FILES, "step.js": source}, mapped=mapped)
+
+    from_disk = told(await outcome_of(plain, bundle))
+    from_channel = told(await outcome_of(virtual, bundle))
+
+    if case == "its own address":  # it ends in the length of the path
+        assert str(from_channel).startswith("step.js")
+    else:
+        assert json.loads(json.dumps(from_channel).replace("/bundle/", "")) == json.loads(
+            json.dumps(from_disk).replace(f"{tmp_path}/", "")
+        )
+
+
+@pytest.mark.parametrize(
+    "how", ["import 'above'", "await import('../above.js')", "require('/etc/hostname')", "require('../above')"]
+)
+async def test_nothing_outside_is_imported(virtual: VirtualSandbox, tmp_path: Path, how: str) -> None:
+    (tmp_path / "node_modules" / "above").mkdir(parents=True)
+    (tmp_path / "node_modules" / "above" / "index.js").write_text("module.exports = 1")
+    (tmp_path / "above.js").write_text("export default 1")
+    bundle = written(tmp_path / "code", {"step.js": f"{REQUIRE} {how}; export default () => 1"}, mapped=True)
+
+    outcome = await outcome_of(virtual, bundle)
+
+    assert isinstance(outcome, Failure)
+    assert "Cannot find" in outcome.message
+
+
+FETCHED = """
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+const require = createRequire(import.meta.url)
+const tried = (action) => { try { return String(action()) } catch (error) { return error.code } }
+export default (paths) => paths.map((path) => [tried(() => readFileSync(path, 'utf8')), tried(() => require(path))])
+"""
+
+
+async def test_links_that_leave_the_bundle_are_not_there(virtual: VirtualSandbox, tmp_path: Path) -> None:
+    bundle = written(tmp_path / "code", {"step.js": FETCHED, "inside.txt": "inside"}, mapped=True)
+    code = tmp_path / "code"
+    (tmp_path / "secret.json").write_text('"secret"')
+    (code / "out.json").symlink_to(tmp_path / "secret.json")
+    (code / "up").symlink_to(tmp_path)
+    (code / "in.txt").symlink_to("inside.txt")
+    paths = ["/bundle/out.json", "/bundle/up/secret.json", "/bundle/../secret.json", "/bundle/in.txt"]
+
+    handle = await virtual.acquire("acme", bundle, Limits())
+    outcome = await handle.run(job("step.js", paths))
+    await handle.release()
+
+    assert told(outcome) == [["ENOENT", "MODULE_NOT_FOUND"]] * 3 + [["inside", None]]
+
+
+async def test_control_a_process_with_files_follows_the_same_links(plain: ProcessSandbox, tmp_path: Path) -> None:
+    bundle = written(tmp_path / "code", {"step.js": FETCHED}, mapped=True)
+    (tmp_path / "secret.json").write_text('"secret"')
+    (tmp_path / "code" / "out.json").symlink_to(tmp_path / "secret.json")
+
+    handle = await plain.acquire("acme", bundle, Limits())
+    outcome = await handle.run(job("step.js", [f"{tmp_path}/code/out.json"]))
+    await handle.release()
+
+    assert told(outcome) == [['"secret"', "MODULE_NOT_FOUND"]]
+
+
+LATER = {
+    "late.mjs": "export default 'late'",
+    "late.cjs": "module.exports = require('./data.json')",
+    "data.json": '{"a": 1}',
+}
+
+
+@pytest.mark.parametrize(
+    "hijack",
+    [
+        *HIJACKS,
+        "Object.prototype.exports = Object.prototype.type = Object.prototype.main = './forged.js'",
+        "String.prototype.split = String.prototype.indexOf = String.prototype.startsWith = () => 0",
+        "Array.prototype[Symbol.iterator] = function* () { yield 'forged' }",
+        "Object.keys = Object.hasOwn = Array.isArray = () => { throw new Error('hijacked') }",
+        "globalThis.URL = class {}",
+    ],
+)
+async def test_hijacked_builtins_do_not_mislead_the_loader(
+    virtual: VirtualSandbox, tmp_path: Path, hijack: str
+) -> None:
+    source = f"""{REQUIRE}
+    export default async () => {{
+      {hijack}
+      return [(await import('./late.mjs')).default, require('./late.cjs').a]
+    }}"""
+    bundle = written(tmp_path, {**LATER, "step.js": source}, mapped=True)
+
+    outcome = await outcome_of(virtual, bundle)
+    after = await outcome_of(virtual, bundle_of(tmp_path / "other", {"step.js": "export default () => 'fine'"}))
+
+    assert told(after) == "fine"
+    if "Promise.prototype.then" in hijack:  # what Node's own loader cannot do without
+        assert isinstance(outcome, Failure)
+    else:
+        assert told(outcome) == ["late", 1]
+
+
+async def test_a_mapped_bundle_is_loaded_without_a_question(tmp_path: Path) -> None:
+    sandbox = VirtualSandbox(warm_floor=0)
+    bundle = written(tmp_path, {"step.js": "import { own } from 'esm'; export default () => own"}, mapped=True)
+
+    handle = await sandbox.acquire("acme", bundle, Limits())
+    (tmp_path / "node_modules").rename(tmp_path / "gone")
+    (tmp_path / "step.js").unlink()
+    outcome = await handle.run(job("step.js"))
+    await handle.release()
+    await sandbox.close()
+
+    assert told(outcome) == "own"
+
+
+async def test_a_file_that_is_too_large_is_refused(virtual: VirtualSandbox, tmp_path: Path) -> None:
+    bundle = written(tmp_path, {"step.js": FETCHED}, mapped=True)
+    with (tmp_path / "large.bin").open("wb") as file:
+        file.truncate(64 * 1024 * 1024 + 1)
+
+    handle = await virtual.acquire("acme", bundle, Limits())
+    outcome = await handle.run(job("step.js", ["/bundle/large.bin"]))
+    await handle.release()
+
+    assert told(outcome) == [["EFBIG", "EFBIG"]]
+
+
+COUNTING = """
+import './near.js'
+import { createRequire } from 'node:module'
+const counted = createRequire(import.meta.url)('./count.cjs')
+let calls = 0
+export default () => [++calls, (counted.calls = (counted.calls ?? 0) + 1), globalThis.evaluated = (globalThis.evaluated ?? 0) + 1]
+"""
+
+
+@pytest.mark.parametrize("kind", [VirtualSandbox, ProcessSandbox])
+async def test_a_renewed_process_evaluates_modules_anew(
+    tmp_path: Path, kind: type[VirtualSandbox | ProcessSandbox]
+) -> None:
+    bundle = written(tmp_path, {"step.js": COUNTING, "count.cjs": "module.exports = {}"}, mapped=True)
+    sandbox = kind(warm_floor=1)
+    outcomes: list[Outcome] = []
+
+    handle = await sandbox.acquire("acme", bundle, Limits())
+    process = handle._process  # type: ignore[attr-defined]
+    for _ in range(2):
+        outcomes.append(await handle.run(job("step.js")))
+        outcomes.append(await handle.run(job("step.js")))
+        assert await process.renew()
+    await handle.release()
+    await sandbox.close()
+
+    assert [told(outcome) for outcome in outcomes] == [[1, 1, 1], [2, 2, 2], [1, 1, 3], [2, 2, 4]]
+
+
+async def test_node_internals_are_not_shown_to_code(plain: ProcessSandbox, tmp_path: Path) -> None:
+    source = f"""import module from 'node:module'; {REQUIRE}
+    const tried = async (action) => {{ try {{ return typeof await action() }} catch (error) {{ return error.code }} }}
+    export default async () => [
+      await tried(() => require('internal/util')), await tried(() => require('node:internal/util')),
+      await tried(() => import('internal/util')), await tried(() => process.getBuiltinModule('internal/util')),
+      module.builtinModules.some((name) => name.includes('internal')), await tried(() => require('node:sqlite')),
+    ]"""
+
+    outcome = await outcome_of(plain, bundle_of(tmp_path, {"step.js": source}))
+
+    missing = ["MODULE_NOT_FOUND", "ERR_UNKNOWN_BUILTIN_MODULE", "ERR_MODULE_NOT_FOUND", "undefined"]
+    assert told(outcome) == [*missing, False, "object"]
