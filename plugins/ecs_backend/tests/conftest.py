@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from turnout_ecs.connection import Connection
+from turnout_ecs.jail.building import build
 from turnout_ecs.options import Address
 from turnout_ecs.testing.servers import RedisServer, find_binaries
 
@@ -40,6 +43,23 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     """A server without persistence, of the oldest version there is here."""
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def needs_root() -> None:
+    """A jail is root's to build and to start; continuous integration runs as root."""
+    if os.geteuid() != 0:
+        pytest.skip("a jail is root's to build and to start: run the tests as root (`sudo make test`) to see this one")
+
+
+@pytest.fixture(scope="session")
+def jail(needs_root: None) -> Iterator[Path]:
+    """The directory of a jail that all tests share, where any user gets to without chroot: controls need that."""
+    with tempfile.TemporaryDirectory(prefix="turnout-jail-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        build(directory)
+        yield directory
 
 
 @pytest.fixture

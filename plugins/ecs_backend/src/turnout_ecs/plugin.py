@@ -10,6 +10,7 @@ from turnout.hookspecs import hookimpl
 if TYPE_CHECKING:
     import click
     from turnout.interfaces.queue import Queue
+    from turnout.interfaces.sandbox import Sandbox
 
 __all__: list[str] = []
 
@@ -19,6 +20,13 @@ def turnout_queues() -> Mapping[str, type[Queue]]:
     from turnout_ecs.queue.queue import RedisQueue
 
     return {"redis": RedisQueue}
+
+
+@hookimpl
+def turnout_sandboxes() -> Mapping[str, type[Sandbox]]:
+    from turnout_ecs.jail.sandbox import ChrootSandbox
+
+    return {"chroot": ChrootSandbox}
 
 
 @hookimpl

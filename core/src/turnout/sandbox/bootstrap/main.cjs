@@ -212,7 +212,7 @@ async function rehearse() {
 
 rehearse().then(() => {
   listened = c.eventNames(process).length;
-  if (process.argv[2] === "sealed") seal.close();
+  if (process.argv[2]) seal.close(process.argv[2]);
   channel.write(channel.READY, "");
   return serve();
 });

@@ -14,7 +14,16 @@ from typing import Final, Literal
 
 from turnout.errors import BackendError
 
-__all__ = ["FAILED", "LAUNCHER_ENVIRONMENT", "Filter", "LaunchOptions", "Layers", "launcher_binary", "seal_binary"]
+__all__ = [
+    "ALL_LAYERS",
+    "FAILED",
+    "LAUNCHER_ENVIRONMENT",
+    "Filter",
+    "LaunchOptions",
+    "Layers",
+    "launcher_binary",
+    "seal_binary",
+]
 
 FAILED: Final = 125
 """The status with which the launcher and the seals end when they could not do all that they were told to do."""
@@ -53,6 +62,9 @@ class Layers:
         return tuple(field.name for field in fields(self) if getattr(self, field.name))
 
 
+ALL_LAYERS: Final = Layers()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchOptions:
     """One process to start. The launcher checks all of it again, and refuses what it does not understand.
@@ -69,7 +81,7 @@ class LaunchOptions:
     processes: int | None
     keep: int
     filter: Filter = "node"
-    layers: Layers = Layers()
+    layers: Layers = ALL_LAYERS
 
     def argv(self, program: Sequence[str], *, launcher: str | None = None) -> list[str]:
         """The launcher's arguments for a program, whose path is one inside `root`. `BackendError` where there is no launcher.

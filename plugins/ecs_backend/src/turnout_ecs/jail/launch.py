@@ -1,0 +1,113 @@
+"""How a jailed process is started: the launcher by posix_spawn, with a user of its own and its end of the egress channel."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from turnout.errors import BackendError
+from turnout.interfaces.sandbox import Limits
+from turnout.sandbox.launch import EGRESS, Launch, posix_spawn
+from turnout.sandbox.node import options
+
+from turnout_ecs.jail.launcher import ALL_LAYERS, LaunchOptions, Layers
+from turnout_ecs.jail.tree import Jail
+
+__all__ = ["OUTSIDE_HEAP_BYTES", "JailLaunch", "Setting"]
+
+OUTSIDE_HEAP_BYTES: Final = 192 * 1024 * 1024
+"""What V8 and libuv need beside the heap: semi-spaces, code, stacks of threads, buffers that are being sent."""
+_THREADS: Final = 32
+_ABOVE_TARGETS: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What all jailed processes of a sandbox have in common. `layers` and `sealed` are less only for tests' controls and the
+    self-test. `wrap` puts another program before the launcher: bubblewrap."""
+
+    jail: Jail
+    cpu_s: int
+    layers: Layers = ALL_LAYERS
+    sealed: bool = True
+    wrap: Callable[[LaunchOptions, Sequence[str]], list[str]] = LaunchOptions.argv
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.layers.names(), *(("seal",) if self.sealed else ()))
+
+
+class JailLaunch(Launch):
+    """`egress` is this side's end of the process's only way out. `leave` is called with the user once nothing has it."""
+
+    def __init__(self, setting: Setting, uid: int, leave: Callable[[int], None]) -> None:
+        self._setting = setting
+        self._leave = leave
+        self._gone = False
+        self.layers = setting.names
+        self.uid = uid
+        self.egress, self._theirs = socket.socketpair()
+
+    def spawn(self, limits: Limits, descriptors: Sequence[int]) -> int:
+        jail, layers = self._setting.jail, self._setting.layers
+        order = LaunchOptions(
+            root=jail.root,
+            uid=self.uid,
+            data_bytes=jail.manifest.data_base_bytes + limits.memory_bytes + OUTSIDE_HEAP_BYTES,
+            cpu_s=self._setting.cpu_s,
+            processes=_THREADS,
+            keep=EGRESS,
+            layers=layers,
+        )
+        inside = "/" if layers.chroot else f"{jail.root}/"
+        program = [f"{inside}node", *options(limits.memory_bytes), f"{inside}bootstrap/main.cjs"]
+        if self._setting.sealed:
+            program.append(f"{inside}seal.node")
+        with self._theirs:
+            egress = fcntl.fcntl(self._theirs, fcntl.F_DUPFD_CLOEXEC, _ABOVE_TARGETS)
+        try:
+            return posix_spawn(self._setting.wrap(order, program), {}, (*descriptors, egress))
+        finally:
+            os.close(egress)
+
+    def booted(self, pid: int, limits: Limits) -> None:
+        """Look from outside whether it is as it was told to be: nothing of it is taken on trust."""
+        layers, status = self._setting.layers, _status(pid)
+        wanted = {"Seccomp_filters": str(layers.seccomp + self._setting.sealed)}
+        if layers.no_new_privs:
+            wanted["NoNewPrivs"] = "1"
+        if layers.uid:
+            wanted |= dict.fromkeys(("Uid", "Gid"), "\t".join([str(self.uid)] * 4))
+            wanted["Groups"] = ""
+        if layers.caps:
+            wanted |= dict.fromkeys(("CapPrm", "CapEff", "CapInh", "CapAmb"), "0" * 16)
+        if wrong := [name for name, value in wanted.items() if status.get(name, value).strip() != value]:
+            found = ", ".join(f"{name} {status[name].strip()!r}" for name in wrong)
+            raise BackendError(f"a jailed process is not as it was to be: {found}")
+
+    def kill(self, pid: int) -> None:
+        """It can start no process: it is all there is to end."""
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+    def buried(self) -> None:
+        if not self._gone:
+            self._gone = True
+            self.egress.close()
+            self._theirs.close()
+            self._leave(self.uid)
+
+
+def _status(pid: int) -> dict[str, str]:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError as error:
+        raise BackendError(f"a jailed process cannot be looked at: {error.strerror}") from error
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)

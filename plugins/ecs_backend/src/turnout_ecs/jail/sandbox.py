@@ -1,0 +1,143 @@
+"""The sandboxes that lock customers' code into a jail: what they share, and `chroot`, which needs nothing that Fargate
+withholds: no namespaces, mounts or cgroups."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Final, Self
+
+from turnout.errors import BackendError
+from turnout.interfaces.clock import Clock, SystemClock
+from turnout.interfaces.opening import Opening
+from turnout.interfaces.sandbox import Isolation, Job
+from turnout.sandbox.bundle_files import OverChannel
+from turnout.sandbox.handle import Guard
+from turnout.sandbox.pooled import PooledSandbox
+from turnout.sandbox.process import NodeProcess
+
+from turnout_ecs.jail.launch import OUTSIDE_HEAP_BYTES, JailLaunch, Setting
+from turnout_ecs.jail.launcher import ALL_LAYERS, Layers
+from turnout_ecs.jail.options import ChrootOptions, JailOptions
+from turnout_ecs.jail.selftest import self_test
+from turnout_ecs.jail.tree import Hold, Jail, find
+from turnout_ecs.jail.uids import UidRange
+from turnout_ecs.jail.watch import MemoryWatch
+
+__all__ = ["ChrootSandbox", "JailSandbox"]
+
+_NOT_STARTED: Final = "the sandbox has not been started"
+
+
+class _Around(Guard):
+    """Around each job: its memory is watched."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._watch = MemoryWatch(clock, slack_bytes=OUTSIDE_HEAP_BYTES)
+
+    def enter(self, process: NodeProcess, job: Job) -> None:
+        self._watch.add(process)
+
+    def leave(self, process: NodeProcess) -> Sequence[str]:
+        self._watch.discard(process)
+        return ()
+
+    async def close(self) -> None:
+        await self._watch.close()
+
+
+class JailSandbox(PooledSandbox):
+    """One-shot jails, warm before they are asked for. `layers` and `sealed` are less only in tests' controls, which must not
+    be served from: the self-test finds them out."""
+
+    isolates: ClassVar[frozenset[Isolation]] = frozenset(Isolation)
+    languages: ClassVar[frozenset[str]] = frozenset({"javascript"})
+
+    def __init__(
+        self, options: JailOptions, *, clock: Clock | None = None, layers: Layers = ALL_LAYERS, sealed: bool = True
+    ) -> None:
+        clock = clock or SystemClock()
+        self._around = _Around(clock)
+        super().__init__(options.sizes(), clock=clock, source=OverChannel(), guard=self._around, uses=options.most_uses)
+        self._options = options
+        self._layers, self._sealed = layers, sealed
+        self._setting: Setting | None = None
+        self._hold: Hold | None = None
+
+    async def start(self) -> Sequence[str]:
+        jail = await asyncio.to_thread(find, self._options.jail)
+        self._hold = jail.hold()
+        self._setting = self.setting(jail)
+        await self_test(self.jailed, self._setting)
+        await self.warm_up()
+        return [f"the jail lacks what was mended in {library}: build it again" for library in jail.outdated]
+
+    def launch(self) -> JailLaunch:
+        if self._setting is None:
+            raise BackendError(_NOT_STARTED)
+        return self.jailed(self._setting)
+
+    async def close(self) -> None:
+        await super().close()
+        await self._around.close()
+        if self._hold is not None:
+            self._hold.close()
+            self._hold = None
+
+    def setting(self, jail: Jail) -> Setting:
+        """What its processes have in common."""
+        return Setting(jail=jail, cpu_s=self._options.cpu_s, layers=self._layers, sealed=self._sealed)
+
+    @abstractmethod
+    def jailed(self, setting: Setting) -> JailLaunch:
+        """The next process, as that setting says."""
+
+
+class ChrootSandbox(JailSandbox):
+    """Jails made of chroot, users, rlimits and seccomp alone. The supervisor is root, with SYS_CHROOT, SETUID, SETGID and
+    KILL: what a container has unless that is taken away."""
+
+    name = "chroot"
+
+    def __init__(
+        self,
+        options: ChrootOptions | None = None,
+        *,
+        clock: Clock | None = None,
+        layers: Layers = ALL_LAYERS,
+        sealed: bool = True,
+    ) -> None:
+        options = options or ChrootOptions()
+        super().__init__(options, clock=clock, layers=layers, sealed=sealed)
+        self._range = options.uids
+        self._uids: UidRange | None = None
+
+    @classmethod
+    async def connect(cls, opening: Opening) -> Self:
+        """Its options are those of `ChrootOptions`; what they name is looked at when it starts."""
+        return cls(opening.read(ChrootOptions), clock=opening.clock)
+
+    async def start(self) -> Sequence[str]:
+        if os.geteuid() != 0:
+            raise BackendError(
+                "the chroot sandbox is root's to start, with the capabilities SYS_CHROOT, SETUID, SETGID and KILL: run the "
+                "worker as root (code runs as users of its own), or choose another sandbox (`sandbox` of [runner])"
+            )
+        if self._uids is None:
+            self._uids = UidRange.parse(self._range)
+        return await super().start()
+
+    def jailed(self, setting: Setting) -> JailLaunch:
+        if self._uids is None:
+            raise BackendError(_NOT_STARTED)
+        certain = setting.layers.uid and setting.layers.seccomp
+        uids = self._uids
+        return JailLaunch(setting, uids.take(), lambda uid: uids.give_back(uid, certain=certain))
+
+    async def close(self) -> None:
+        await super().close()
+        if self._uids is not None:
+            self._uids.close()
+            self._uids = None
