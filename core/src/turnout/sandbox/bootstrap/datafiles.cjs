@@ -227,9 +227,13 @@ function knowPromises() {
   coverPromises(fs.promises);
 }
 
-/** From now on the bundle's files can be read at `path`, where relative paths begin too. */
-function install(path) {
+/** From now on relative paths begin at `path`. */
+function enter(path) {
   directory = path;
+}
+
+/** From now on the bundle's files can be read. */
+function install() {
   for (const name of ["access", "stat", "lstat", "readdir", "realpath", "open"]) coverBoth(name, inBundle, ways[name]);
   const fileOrOpened = (value) => opened(value) ?? inBundle(value);
   coverBoth("readFile", fileOrOpened, (found, options) =>
@@ -256,4 +260,4 @@ function install(path) {
   c.defineProperty(fs, "promises", { get: covered, configurable: true, enumerable: true });
 }
 
-module.exports = { fault, install, knowPromises };
+module.exports = { enter, fault, install, knowPromises };

@@ -74,7 +74,14 @@ function memoryUsage() {
   };
 }
 
-function install(directory) {
+let directory = "/";
+
+/** From now on the program is in the folder `path`, which it cannot leave. */
+function enter(path) {
+  directory = path;
+}
+
+function install() {
   orElse(process, "memoryUsage", memoryUsage);
   orElse(process.memoryUsage, "rss", peakBytes);
   process.cwd = () => directory;
@@ -84,4 +91,4 @@ function install(directory) {
   };
 }
 
-module.exports = { install, knowOs };
+module.exports = { enter, install, knowOs };

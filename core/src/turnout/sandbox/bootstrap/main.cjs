@@ -11,11 +11,11 @@ const modules = require("./modules.cjs");
 const network = require("./network.cjs");
 const seal = require("./seal.cjs");
 const values = require("./values.cjs");
-const virtual = require("./virtual.cjs");
 
 const loaded = new c.Map();
 let bundle = "";
 let loader = modules;
+let virtual;
 let running = false;
 let startCpu = 0;
 let listened = 0;
@@ -36,6 +36,7 @@ function enter(directory, mapped) {
 function enterVirtual({ meta, body }) {
   ({ directory: bundle } = c.parse(meta));
   modules.leave();
+  virtual ??= require("./virtual.cjs");
   virtual.enter(bundle, body);
   loader = virtual;
 }
@@ -205,12 +206,22 @@ network.watch();
 watchEnd();
 
 /** A whole job of our own, which nobody listens to: the first real one finds everything loaded and compiled. */
-async function rehearse() {
-  const order = { directory: __dirname, module: "rehearsal.mjs", mapped: false, context: {}, timeout_ms: 1000, log_bytes: 0, result_bytes: 1000, files: [] };
+async function rehearse(directory) {
+  const order = { directory, module: "rehearsal.mjs", mapped: false, context: {}, timeout_ms: 1000, log_bytes: 0, result_bytes: 1000, files: [] };
   await run({ meta: c.stringify(order), body: c.bufferOf('{"text":["a",1]}') });
 }
 
-rehearse().then(() => {
+/** The same where code will come over the channel, which for this once is not asked: all that is needed is in the map. */
+async function rehearseVirtual() {
+  const source = "import 'node:path'; export default ({ text }) => ({ text })";
+  const body = c.bufferOf(`\n[["rehearsal.mjs",${source.length},[]]]\n${source}`);
+  enterVirtual({ meta: '{"directory":"/rehearsal"}', body });
+  await rehearse("/rehearsal");
+}
+
+const ready = process.argv[2] ? rehearseVirtual() : rehearse(__dirname);
+
+ready.then(() => {
   listened = c.eventNames(process).length;
   if (process.argv[2]) seal.close(process.argv[2]);
   channel.write(channel.READY, "");

@@ -23,14 +23,23 @@ let rows = new c.Map();
 let contents;
 let directory = "";
 
+let installed = false;
+
 /** From now on imports are those of the bundle, which is seen at `path`; `map` is its module map, or empty. */
 function enter(path, map) {
   directory = path;
   bundle.enter(path);
+  datafiles.enter(path);
+  machine.enter(path);
   rows = new c.Map();
   if (map.length) readMap(map);
-  machine.install(path);
-  datafiles.install(path);
+  if (!installed) install();
+}
+
+function install() {
+  installed = true;
+  machine.install();
+  datafiles.install();
   registerHooks({ resolve, load: loadModule });
   Module._resolveFilename = resolveFilename;
   const { getBuiltinModule } = process;
