@@ -13,7 +13,7 @@ from turnout.definition.nearest import hint_for
 from turnout.definition.places import Places, Way
 from turnout.errors import Problem
 from turnout.interfaces.connector import Connector
-from turnout.model.definition import ActionStep, ConnectionSlot, Flow, Integration, Position, walk
+from turnout.model.definition import ActionStep, CodeStep, ConnectionSlot, Flow, Integration, Position, walk
 
 __all__ = ["ActionChecks"]
 
@@ -46,12 +46,15 @@ class ActionChecks:
         for step in walk(flow.steps):
             if isinstance(step, ActionStep):
                 yield from self._action(step)
+            elif isinstance(step, CodeStep):
+                yield from self._code(step)
 
     def connections(self) -> Iterator[Problem]:
         """The problems of the connections themselves: of unknown connectors or types, or used by nothing."""
         used = {flow.trigger.connection for flow in self._integration.flows.values()}
         for flow in self._integration.flows.values():
             used |= {step.connection for step in walk(flow.steps) if isinstance(step, ActionStep)}
+            used |= {name for step in walk(flow.steps) if isinstance(step, CodeStep) for name in step.connections}
         for name, slot in self._integration.connections.items():
             yield from self._slot(name, slot)
             if name not in used:
@@ -59,7 +62,7 @@ class ActionChecks:
                     f"connection {name!r} is used by no step",
                     ways=(("connections", name),),
                     at_key=True,
-                    hint="remove it, or name it in the `connection` of a step",
+                    hint="remove it, or name it in the `connection` of an action or the `connections` of a code step",
                 )
 
     def _slot(self, name: str, slot: ConnectionSlot) -> Iterator[Problem]:
@@ -120,6 +123,15 @@ class ActionChecks:
             return
         yield from self._connection(step.connection, connector, place.at(("connection",), ("action",)))
         yield from self._inputs(action.inputs, step.inputs, step.action, place.at(("with",), ("action",)))
+
+    def _code(self, step: CodeStep) -> Iterator[Problem]:
+        slots = self._integration.connections
+        for number, name in enumerate(step.connections):
+            place = _Place(f"step {step.id!r}", step.position, (("connections", number), ("connections",), ("code",)))
+            if name not in slots:
+                yield self._problem(place, f"there is no connection {name!r}", hint_for(name, slots))
+            elif name in step.connections[:number]:
+                yield self._problem(place, f"it names the connection {name!r} twice")
 
     def _connection(self, name: str, connector: Connector, place: _Place) -> Iterator[Problem]:
         slots = self._integration.connections

@@ -104,12 +104,14 @@ def code(
     *,
     file: str = "",
     language: str = "",
+    connections: str | Sequence[str] = (),
     inputs: Mapping[str, Any] | None = None,
     **named: Any,
 ) -> Step:
     """A step that runs customer code: a `file`, whose suffix says the language, or the text of a module, in JavaScript unless
-    `language` says otherwise. Inputs as for `action`."""
+    `language` says otherwise. It may use the credentials of `connections`. Inputs as for `action`."""
     written: dict[str, Any] = {"file": file} if file else {}
+    written |= {"connections": (connections,) if isinstance(connections, str) else connections}
     written |= {"language": language} if language else {}
     if source:
         written |= {"source": source, "source_position": _position()}

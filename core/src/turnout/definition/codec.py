@@ -173,7 +173,7 @@ def _integration(plain: dict[str, Any], directory: str) -> Integration:
 
 
 def _code(plain: dict[str, Any]) -> CodeSettings:
-    return CodeSettings(**_converted(plain, {"python": lambda item: PythonSettings(**item)}))
+    return CodeSettings(**_converted(plain, {"python": lambda item: PythonSettings(**item), "hosts": tuple}))
 
 
 def _config(plain: dict[str, Any]) -> ConfigVariable:
@@ -243,6 +243,7 @@ _STEP_FIELDS: Final[Mapping[str, _Convert]] = {
     "on_crash": OnCrash,
     "position": _position,
     "source_position": _position,
+    "connections": tuple,
     "steps": _steps,
 }
 

@@ -85,6 +85,7 @@ def _code(common: dict[str, Any], values: Values) -> Step:
         file=values.get("file", ""),
         source=values.get("source", ""),
         language=values.get("language", ""),
+        connections=tuple(values.get("connections", ())),
         source_position=values.get("source_position"),
         inputs=_inputs(values),
     )

@@ -100,6 +100,11 @@ CODE_SETTINGS: Final = Shape(
     (
         Key(name="dependencies", type=Text(), doc="The npm lockfile of the code steps, relative to this file."),
         Key(name="python", type=PYTHON_SETTINGS, doc="Settings of the code steps in Python."),
+        Key(
+            name="hosts",
+            type=ListOf(Text(), single=True),
+            doc="The hosts that code steps may reach: names, addresses, networks, or `${{ config.… }}` that gives a host or URL.",
+        ),
     ),
 )
 
@@ -371,7 +376,14 @@ KINDS: Final[Mapping[str, Kind]] = {
             name="code",
             doc="JavaScript or Python: a file (one line that ends in .js, .mjs or .py), or a JavaScript module's text.",
             block=EitherOf(Text(), CODE),
-            beside=(_INPUTS,),
+            beside=(
+                Key(
+                    name="connections",
+                    type=ListOf(Text(), single=True),
+                    doc="Connections whose credentials the code may use, by name: `context.connections`.",
+                ),
+                _INPUTS,
+            ),
         ),
         Kind(
             name="branch",
@@ -454,5 +466,10 @@ SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     "period": ("window", "wait"),
     "ttl": ("window",),
     "catch": ("on_error",),
+    "connection": ("connections",),
+    "allowed_hosts": ("hosts",),
+    "egress": ("hosts",),
+    "network": ("hosts",),
+    "allow": ("hosts",),
 }
 """What other systems call things, for hints; they are not read."""

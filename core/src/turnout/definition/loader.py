@@ -343,7 +343,9 @@ class _DefinitionReading(Reading):
 
 def _code_settings(values: Mapping[str, Any]) -> CodeSettings:
     python = PythonSettings(requirements=values.get("python", {}).get("requirements", ""))
-    return CodeSettings(dependencies=values.get("dependencies", ""), python=python)
+    return CodeSettings(
+        dependencies=values.get("dependencies", ""), python=python, hosts=tuple(values.get("hosts", ()))
+    )
 
 
 def _of_arms(node: MapNode) -> Node:

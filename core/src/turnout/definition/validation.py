@@ -8,6 +8,7 @@ from typing import Final
 
 from turnout.definition.action_checks import ActionChecks
 from turnout.definition.config_checks import config_faults
+from turnout.definition.host_checks import host_faults
 from turnout.definition.limit_checks import LimitChecks
 from turnout.definition.places import Places
 from turnout.definition.references import References
@@ -37,6 +38,7 @@ def validate(integration: Integration, connectors: Mapping[str, Connector]) -> l
     references = References(integration, connectors, places)
     limits = LimitChecks(integration, places, references.config_fault)
     problems = [*structure.names(), *config_faults(integration, places), *actions.connections()]
+    problems += host_faults(integration, places, references.config_fault)
     read_whole = True
     for flow in integration.flows.values():
         problems += structure.check(flow)

@@ -108,10 +108,20 @@ class PythonSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeSettings:
-    """Of all code steps: `dependencies` is the path of the npm lockfile, relative to the definition, or empty."""
+    """Of all code steps: `dependencies` is the path of the npm lockfile, relative to the definition, or empty.
+
+    `hosts` are those that the code may reach, as `turnout.model.hosts` has them, or text with expressions over `config` that
+    comes to one host or a URL, or to a list of them.
+    """
 
     dependencies: str = ""
     python: PythonSettings = PythonSettings()
+    hosts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        written: object = self.hosts
+        hosts = (written,) if isinstance(written, str) else tuple(self.hosts)
+        object.__setattr__(self, "hosts", hosts)
 
 
 LANGUAGES: Final = ("javascript", "python")
@@ -174,11 +184,13 @@ class CodeStep(StepBase):
     """Customer code: `file` relative to the definition, or `source` inline; never both.
 
     `language` is one of `LANGUAGES`; empty, it is what the file's suffix says, and JavaScript for a source.
+    `connections` are those whose credentials the code may use, without seeing them.
     """
 
     file: str = ""
     source: str = ""
     language: str = ""
+    connections: tuple[str, ...] = ()
     source_position: Position | None = field(default=None, compare=False)
     """Where the first line of an inline `source` stands in the definition, so that stacks can name it."""
     inputs: Any = field(default_factory=dict)
