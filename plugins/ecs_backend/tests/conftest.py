@@ -16,19 +16,22 @@ from turnout_ecs.options import Address
 from turnout_ecs.testing.servers import RedisServer, find_binaries
 
 _NUMBERS = itertools.count(1)
-_ATTACKS = Path(__file__).parent / "attacks"
+_HERE = Path(__file__).parent
+_ATTACKS = _HERE / "attacks"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "fargate: must hold with the rights of a container on Fargate too, and is run with them"
     )
+    config.addinivalue_line("markers", "namespaces: takes namespaces, which Fargate withholds")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every attack on the jail is run there too."""
+    """What a jail promises and every attack on one must hold on Fargate too."""
     for item in items:
-        if _ATTACKS in item.path.parents:
+        jailed = "jail" in getattr(item, "fixturenames", ()) and item.path.is_relative_to(_HERE)
+        if (jailed or _ATTACKS in item.path.parents) and not item.get_closest_marker("namespaces"):
             item.add_marker("fargate")
 
 
