@@ -41,15 +41,25 @@ class Launch(ABC):
     """One process, from the outside. Made for one process and used once; the calls come in the order they stand here.
 
     `layers` names what stands around it, `uid` its user where it has one of its own (else -1): for receipts.
+    `program` is what it runs, in messages.
     """
 
     layers: tuple[str, ...] = ()
     uid: int = -1
+    program: str = "Node"
 
     @abstractmethod
     def spawn(self, limits: Limits, descriptors: Sequence[int]) -> int:
         """Start the program and return its pid, which leads a session of its own. `descriptors` become its 0, 1, 2, …;
         it inherits no other but what the launch adds. `OSError` or `BackendError` where it cannot be started."""
+
+    def worker(self, pid: int) -> int:
+        """The process that runs the code, whose memory and time count: another than was started where that only keeps it."""
+        return pid
+
+    def exit_code(self, code: int) -> int:
+        """What the end of the started process says of the worker's: its status, or a signal as a negative number."""
+        return code
 
     def booted(self, pid: int, limits: Limits) -> None:  # noqa: B027 - most have nothing to do
         """It is ready, and has run nobody's code: the moment to bound what could not be bounded before."""

@@ -61,11 +61,11 @@ class NodeProcess:
         except TimeoutError as error:
             await process.end()
             raise BackendError(
-                f"a Node process was not ready within {limits.boot_s:g} s: the machine is overloaded or out of memory"
+                f"a {launch.program} process was not ready within {limits.boot_s:g} s: the machine is overloaded or out of memory"
             ) from error
         except OSError as error:
             await process.end()
-            raise BackendError(f"a Node process could not be started: {error}") from error
+            raise BackendError(f"a {launch.program} process could not be started: {error}") from error
         except BaseException:
             await process.end()
             raise
@@ -76,8 +76,9 @@ class NodeProcess:
         return not self.exited.done()
 
     @property
-    def pid(self) -> int:
-        return self._pid
+    def worker(self) -> int:
+        """The pid of the process that runs the code."""
+        return self.launch.worker(self._pid)
 
     @property
     def channel(self) -> Channel:
@@ -87,12 +88,12 @@ class NodeProcess:
     @property
     def cpu_ms(self) -> float:
         """Processor time that it has used so far, or by its end: measured from outside."""
-        return cpu_ms_of(self._pid) if self._used is None else (self._used.ru_utime + self._used.ru_stime) * 1000
+        return cpu_ms_of(self.worker) if self._used is None else (self._used.ru_utime + self._used.ru_stime) * 1000
 
     @property
     def peak_bytes(self) -> int:
         """The most memory that was resident at once so far, or by its end: measured from outside."""
-        return peak_bytes_of(self._pid) if self._used is None else self._used.ru_maxrss * 1024
+        return peak_bytes_of(self.worker) if self._used is None else self._used.ru_maxrss * 1024
 
     @property
     def out_of_memory(self) -> bool:
@@ -193,7 +194,7 @@ class NodeProcess:
             await self._until(FrameType.READY)
         except ChannelClosed as error:
             code = await self.exited
-            raise BackendError(f"a Node process ended while it started, with status {code}") from error
+            raise BackendError(f"a {self.launch.program} process ended while it started, with status {code}") from error
         self.launch.booted(self._pid, self.limits)
 
     async def _until(self, kind: FrameType) -> Frame:
@@ -251,7 +252,7 @@ class NodeProcess:
             self._read_pipe(fd)
             self._close_pipe(fd)
             printed.finish()
-        self.exited.set_result(os.waitstatus_to_exitcode(status))
+        self.exited.set_result(self.launch.exit_code(os.waitstatus_to_exitcode(status)))
         if self._channel:  # its end comes by itself, after its last frames, unless somebody still holds the descriptor
             loop.call_later(_LAST_FRAMES_S, self._channel.close)
 

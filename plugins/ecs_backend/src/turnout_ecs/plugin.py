@@ -24,9 +24,10 @@ def turnout_queues() -> Mapping[str, type[Queue]]:
 
 @hookimpl
 def turnout_sandboxes() -> Mapping[str, type[Sandbox]]:
+    from turnout_ecs.jail.bubblewrap import BubblewrapSandbox
     from turnout_ecs.jail.sandbox import ChrootSandbox
 
-    return {"chroot": ChrootSandbox}
+    return {"bubblewrap": BubblewrapSandbox, "chroot": ChrootSandbox}
 
 
 @hookimpl

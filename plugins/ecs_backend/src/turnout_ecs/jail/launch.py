@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -31,13 +32,12 @@ _ABOVE_TARGETS: Final = 16
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """What all jailed processes of a sandbox have in common. `layers` and `sealed` are less only for tests' controls and the
-    self-test. `wrap` puts another program before the launcher: bubblewrap."""
+    self-test."""
 
     jail: Jail
     cpu_s: int
     layers: Layers = ALL_LAYERS
     sealed: bool = True
-    wrap: Callable[[LaunchOptions, Sequence[str]], list[str]] = LaunchOptions.argv
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -56,31 +56,35 @@ class JailLaunch(Launch):
         self.egress, self._theirs = socket.socketpair()
 
     def spawn(self, limits: Limits, descriptors: Sequence[int]) -> int:
-        jail, layers = self._setting.jail, self._setting.layers
         order = LaunchOptions(
-            root=jail.root,
+            root=self._setting.jail.root,
             uid=self.uid,
-            data_bytes=jail.manifest.data_base_bytes + limits.memory_bytes + OUTSIDE_HEAP_BYTES,
+            data_bytes=self._setting.jail.manifest.data_base_bytes + limits.memory_bytes + OUTSIDE_HEAP_BYTES,
             cpu_s=self._setting.cpu_s,
             processes=_THREADS,
             keep=EGRESS,
-            layers=layers,
+            layers=self._setting.layers,
         )
-        inside = "/" if layers.chroot else f"{jail.root}/"
-        program = [f"{inside}node", *options(limits.memory_bytes), f"{inside}bootstrap/main.cjs"]
-        if self._setting.sealed:
-            program.append(f"{inside}seal.node")
         with self._theirs:
             egress = fcntl.fcntl(self._theirs, fcntl.F_DUPFD_CLOEXEC, _ABOVE_TARGETS)
         try:
-            return posix_spawn(self._setting.wrap(order, program), {}, (*descriptors, egress))
+            return posix_spawn(self.command(order, limits), {}, (*descriptors, egress))
         finally:
             os.close(egress)
 
+    def command(self, order: LaunchOptions, limits: Limits) -> list[str]:
+        """What is started: the launcher, which becomes Node."""
+        return order.argv(self.program(limits, "/" if order.layers.chroot else f"{order.root}/"))
+
+    def program(self, limits: Limits, root: str) -> list[str]:
+        """Node and its arguments, where the jail's tree is seen at `root`."""
+        seal = [f"{root}seal.node"] if self._setting.sealed else []
+        return [f"{root}node", *options(limits.memory_bytes), f"{root}bootstrap/main.cjs", *seal]
+
     def booted(self, pid: int, limits: Limits) -> None:
         """Look from outside whether it is as it was told to be: nothing of it is taken on trust."""
-        layers, status = self._setting.layers, _status(pid)
-        wanted = {"Seccomp_filters": str(layers.seccomp + self._setting.sealed)}
+        layers, status = self._setting.layers, _status(self.worker(pid))
+        wanted = {"Seccomp_filters": str(_filters_around() + layers.seccomp + self._setting.sealed)}
         if layers.no_new_privs:
             wanted["NoNewPrivs"] = "1"
         if layers.uid:
@@ -105,7 +109,13 @@ class JailLaunch(Launch):
             self._leave(self.uid)
 
 
-def _status(pid: int) -> dict[str, str]:
+@cache
+def _filters_around() -> int:
+    """How many filters each process here has already: a container has one of its own."""
+    return int(_status("self").get("Seccomp_filters", "0"))
+
+
+def _status(pid: int | str) -> dict[str, str]:
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError as error:

@@ -15,11 +15,12 @@ _RENEWED: Final = 1000
 
 
 class JailOptions(PoolOptions):
-    """`jail` is where `turnout jail build` put it. With `reuse = "tenant"` a jail serves up to `uses` executions of one tenant
+    """`jail` is where `turnout jail build` put it, `uids` the range of users of which each jail has one of its own. With `reuse = "tenant"` a jail serves up to `uses` executions of one tenant
     and version, one after another, each with its modules evaluated anew; globals of the language stay. `cpu_s` bounds the
     processor time of a jail over its whole life."""
 
     jail: Path = DEFAULT_JAIL
+    uids: str = "200000-265535"
     reuse: Literal["execution", "tenant"] = "execution"
     uses: int = Field(default=_RENEWED, ge=2, le=1_000_000)
     cpu_s: int = Field(default=3600, ge=1)
@@ -37,9 +38,7 @@ class JailOptions(PoolOptions):
 
 
 class ChrootOptions(JailOptions):
-    """`uids` is the range of users of which each jail has one of its own."""
-
-    uids: str = "200000-265535"
+    """The table `[backends.chroot]`."""
 
 
 class BubblewrapOptions(JailOptions):

@@ -47,7 +47,7 @@ class MemoryWatch:
     async def _look(self) -> None:
         while self._watched:
             for process in tuple(self._watched):
-                if _resident(process.pid) > process.limits.memory_bytes + self._slack_bytes:
+                if _resident(process.worker) > process.limits.memory_bytes + self._slack_bytes:
                     process.end_for_memory()
                     self._watched.discard(process)
             await self._clock.sleep(self._every_s)

@@ -45,21 +45,21 @@ _found: Final = msgspec.json.Decoder(_Found).decode
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """What `layer` must keep from happening, tried with the layers of `without` off, which would keep it from happening too.
-    `refusal` is the error with which it is kept: another one says that it was not this layer."""
+    `refusals` are the errors with which it is kept, without and with namespaces: another one says that it was not this layer."""
 
     layer: str
-    refusal: str
+    refusals: tuple[str, ...]
     without: tuple[str, ...] = ()
 
 
 ATTEMPTS: Final = (
-    Attempt(layer="chroot", refusal="ENOENT", without=("seccomp", "seal")),
-    Attempt(layer="uid", refusal="EPERM", without=("seccomp", "seal")),
-    Attempt(layer="caps", refusal="EPERM", without=("uid", "seccomp", "seal")),
-    Attempt(layer="rlimits", refusal="EMFILE", without=("seccomp", "seal")),
-    Attempt(layer="seccomp", refusal="EPERM", without=("seal",)),
-    Attempt(layer="seal", refusal="EPERM"),
-    Attempt(layer="memory", refusal="ERR_MEMORY_ALLOCATION_FAILED"),
+    Attempt(layer="chroot", refusals=("ENOENT",), without=("seccomp", "seal")),
+    Attempt(layer="uid", refusals=("EPERM", "ESRCH"), without=("seccomp", "seal")),
+    Attempt(layer="caps", refusals=("EPERM", "EINVAL"), without=("uid", "seccomp", "seal")),
+    Attempt(layer="rlimits", refusals=("EMFILE",), without=("seccomp", "seal")),
+    Attempt(layer="seccomp", refusals=("EPERM",), without=("seal",)),
+    Attempt(layer="seal", refusals=("EPERM",)),
+    Attempt(layer="memory", refusals=("ERR_MEMORY_ALLOCATION_FAILED",)),
 )
 
 
@@ -105,11 +105,9 @@ async def _held(attempt: Attempt, launch: Launch, lifeline: Lifeline, port: int)
     found = _found(outcome.output.json)
     if found.got:
         return f"{attempt.layer}: {found.got}"
-    return (
-        ""
-        if found.refused == attempt.refusal
-        else f"{attempt.layer}: {found.refused}, where {attempt.refusal} was to come"
-    )
+    if found.refused in attempt.refusals:
+        return ""
+    return f"{attempt.layer}: {found.refused}, where {' or '.join(attempt.refusals)} was to come"
 
 
 class _NoFiles:
