@@ -95,12 +95,14 @@ class BundleFiles:
     def _file(self, entry: os.DirEntry[str]) -> tuple[str, int] | None:
         """Real path and size of a regular file of the bundle."""
         path = entry.path
-        if entry.is_symlink():
-            path = os.path.realpath(path)
-            if not path.startswith((f"{self._root}/", f"{self._layer}/")):
-                return None
         try:
-            status = Path(path).lstat()
+            if entry.is_symlink():
+                path = os.path.realpath(path)
+                if not path.startswith((f"{self._root}/", f"{self._layer}/")):
+                    return None
+                status = Path(path).lstat()
+            else:
+                status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             return None
         return (path, status.st_size) if stat.S_ISREG(status.st_mode) else None

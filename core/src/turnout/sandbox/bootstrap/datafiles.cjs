@@ -69,10 +69,18 @@ function bytesOf(path, syscall) {
   return bundle.read(path, { kept: false });
 }
 
+function checkedEncoding(options) {
+  const encoding = encodingOf(options);
+  if (!encoding || encoding === "buffer" || Buffer.isEncoding(encoding)) return encoding;
+  const error = new c.TypeError(`The argument 'encoding' is invalid encoding. Received ${c.inspect(encoding)}`);
+  error.code = "ERR_INVALID_ARG_VALUE";
+  throw error;
+}
+
 /** A copy: what is read is the reader's to change. */
 function copied(bytes, options) {
   const copy = c.bufferOf(bytes);
-  const encoding = encodingOf(options);
+  const encoding = checkedEncoding(options);
   return encoding && encoding !== "buffer" ? copy.toString(encoding) : copy;
 }
 
@@ -125,6 +133,7 @@ const ways = {
     return named(path, options);
   },
   readFile(path, options) {
+    checkedEncoding(options);
     forReading(path, options?.flag);
     return copied(bytesOf(path, "open"), options);
   },
@@ -136,6 +145,25 @@ const ways = {
     return descriptors;
   },
 };
+
+/** Functions that change what their first argument names, or for two of them their second, by the system call they fail in. */
+const writing = {
+  appendFile: "open",
+  chmod: "chmod",
+  chown: "chown",
+  lchown: "lchown",
+  lutimes: "lutime",
+  mkdir: "mkdir",
+  mkdtemp: "mkdtemp",
+  rename: "rename",
+  rm: "rm",
+  rmdir: "rmdir",
+  truncate: "open",
+  unlink: "unlink",
+  utimes: "utime",
+  writeFile: "open",
+};
+const writingSecond = { copyFile: "copyfile", link: "link", symlink: "symlink" };
 
 /** By name what `fs` does with a descriptor that `open` gave. */
 const descriptorWays = {
@@ -175,19 +203,35 @@ function cover(holder, name, answer) {
   c.defineProperty(holder, name, { value: covered, writable: true, configurable: true, enumerable: true });
 }
 
+/** An error names the path as it was given. */
+function blaming(error, found, given) {
+  if (typeof given === "string" && typeof found === "string" && error?.path === found) {
+    error.path = given;
+    error.message = c.replace(error.message, `'${found}'`, () => `'${given}'`);
+  }
+  return error;
+}
+
 /** `way(place, …)` in both styles of `fs`, for arguments in which `find` finds something. */
-function coverBoth(name, find, way, make = (result) => [result]) {
+function coverBoth(name, find, way, { at = 0, make = (result) => [result] } = {}) {
+  const answered = (found, args, rest) => {
+    try {
+      return way(found, ...rest);
+    } catch (error) {
+      throw blaming(error, found, args[at]);
+    }
+  };
   cover(fs, `${name}Sync`, (original, args) => {
-    const found = find(args[0]);
-    return found === undefined ? original(...args) : way(found, ...args.slice(1));
+    const found = find(args[at]);
+    return found === undefined ? original(...args) : answered(found, args, args.slice(1));
   });
   cover(fs, name, (original, args) => {
-    const found = find(args[0]);
+    const found = find(args[at]);
     const done = last(args);
     if (found === undefined || typeof done !== "function") return original(...args);
     let results;
     try {
-      results = [null, ...make(way(found, ...args.slice(1, -1)), args)];
+      results = [null, ...make(answered(found, args, args.slice(1, -1)), args)];
     } catch (error) {
       results = [error];
     }
@@ -195,20 +239,54 @@ function coverBoth(name, find, way, make = (result) => [result]) {
   });
 }
 
-function coverPromises(promises) {
-  for (const name of ["access", "stat", "lstat", "readdir", "realpath", "readFile"]) {
-    cover(promises, name, (original, args) => {
-      const found = inBundle(args[0]);
-      return found === undefined ? original(...args) : promised(() => ways[name](found, ...args.slice(1)));
+/** What `way` does, in the style of `fs.promises`. */
+function coverPromise(promises, name, way, at = 0) {
+  cover(promises, name, (original, args) => {
+    const found = inBundle(args[at]);
+    if (found === undefined) return original(...args);
+    return promised(() => {
+      try {
+        return way(found, ...args.slice(1));
+      } catch (error) {
+        throw blaming(error, found, args[at]);
+      }
     });
-  }
+  });
+}
+
+const refusing = (syscall) => (path) => {
+  throw fault("EROFS", syscall, path);
+};
+
+function coverPromises(promises) {
+  for (const name of ["access", "stat", "lstat", "readdir", "realpath", "readFile"]) coverPromise(promises, name, ways[name]);
+  for (const name in writing) coverPromise(promises, name, refusing(writing[name]));
+  for (const name in writingSecond) coverPromise(promises, name, refusing(writingSecond[name]), 1);
+  coverPromise(promises, "open", (path, flags) => handleOf(ways.open(path, flags)));
+}
+
+/** As much of a `FileHandle` as reading takes. */
+function handleOf(fd) {
+  const file = c.mapGet(open, fd);
+  const close = async () => {
+    c.mapDelete(open, fd);
+  };
+  return {
+    fd,
+    close,
+    [Symbol.asyncDispose]: close,
+    createReadStream: (options) => fs.createReadStream(file.path, options),
+    read: async (target, ...rest) => ({ bytesRead: descriptorWays.read(file, target, ...rest), buffer: target }),
+    readFile: async (options) => descriptorWays.readFile(file, options),
+    stat: async () => descriptorWays.fstat(file),
+  };
 }
 
 const opened = (value) => (typeof value === "number" ? c.mapGet(open, value) : undefined);
 
 function coverDescriptors() {
   coverBoth("fstat", opened, descriptorWays.fstat);
-  coverBoth("read", opened, descriptorWays.read, (count, args) => [count, args[1]]);
+  coverBoth("read", opened, descriptorWays.read, { make: (count, args) => [count, args[1]] });
   const close = (original, args, done) => {
     if (opened(args[0]) === undefined) return original(...args);
     c.mapDelete(open, args[0]);
@@ -235,6 +313,8 @@ function enter(path) {
 /** From now on the bundle's files can be read. */
 function install() {
   for (const name of ["access", "stat", "lstat", "readdir", "realpath", "open"]) coverBoth(name, inBundle, ways[name]);
+  for (const name in writing) coverBoth(name, inBundle, refusing(writing[name]));
+  for (const name in writingSecond) coverBoth(name, inBundle, refusing(writingSecond[name]), { at: 1 });
   const fileOrOpened = (value) => opened(value) ?? inBundle(value);
   coverBoth("readFile", fileOrOpened, (found, options) =>
     typeof found === "string" ? ways.readFile(found, options) : descriptorWays.readFile(found, options),
