@@ -57,9 +57,8 @@ async def test_the_code_is_alone_in_its_namespaces(sandbox: BubblewrapSandbox, t
 
     outcome = await handle.run(job("main.mjs"))
     process = handle._process  # type: ignore[attr-defined]  # what stands around it is seen from outside alone
-    spaces = {
-        name: os.readlink(f"/proc/{process.worker}/ns/{name}") for name in ("user", "net", "pid", "ipc", "uts", "mnt")
-    }
+    theirs = {path.name: str(path.readlink()) for path in Path(f"/proc/{process.worker}/ns").iterdir()}
+    ours = {path.name: str(path.readlink()) for path in Path("/proc/self/ns").iterdir()}
     await handle.release()
 
     assert isinstance(outcome, Success)
