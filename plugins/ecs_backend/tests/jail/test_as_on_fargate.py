@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from turnout_ecs.jail.building import build
 
 from plugins.ecs_backend.tests.jail.fargate import ENVIRONMENTS, OPEN_FILES, VARIABLE, dockers_profile
 
@@ -39,6 +40,16 @@ def test_this_run_has_the_rights_that_it_says() -> None:
         _is_unconfined(seen)
     else:
         _is_as_in(CONFINED_AS, seen)
+
+
+@pytest.mark.fargate
+def test_a_jail_is_built_anew_there_and_nothing_is_left_of_the_old_one(tmp_path: Path) -> None:
+    build(tmp_path)
+
+    again = build(tmp_path, again=True)
+
+    root = again.jail.root
+    assert {entry.name for entry in tmp_path.iterdir()} == {".lock", root.name, f"{root.name}.json"}
 
 
 @pytest.mark.timeout(SUITE_MINUTES * 60)

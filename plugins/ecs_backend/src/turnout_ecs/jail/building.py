@@ -212,6 +212,8 @@ def _sweep(directory: Path) -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
+        for directory, _, _ in os.walk(path):  # a root without DAC_OVERRIDE may not write to what is read-only either
+            Path(directory).chmod(0o700)
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
