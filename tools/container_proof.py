@@ -117,8 +117,8 @@ def _build(context: Path, file: Path, name: str, arguments: dict[str, str], igno
 
 def run(environment: str, profile: Path, command: Sequence[str]) -> int:
     """The command's exit status, in a container with the capabilities of that environment."""
-    capabilities = [name for number, name in enumerate(NAMES.split()) if ENVIRONMENTS[environment] >> number & 1]
-    sys.stdout.write(f"== {environment}: {', '.join(capabilities)}\n")
+    names = capabilities(ENVIRONMENTS[environment])
+    sys.stdout.write(f"== {environment}: {', '.join(names)}\n")
     sys.stdout.flush()
     with tempfile.TemporaryDirectory(prefix="turnout-proof-") as directory:
         volume = Path(directory) / "volume"
@@ -127,13 +127,18 @@ def run(environment: str, profile: Path, command: Sequence[str]) -> int:
             *("--rm", "--init", "--no-healthcheck"),
             *("--network", "none", "--read-only", "--read-only-tmpfs=false"),
             *("--ulimit", f"nofile={OPEN_FILES}:{OPEN_FILES}", "--ulimit", "nproc=1024:1024"),
-            *("--cap-drop", "ALL", *(part for name in capabilities for part in ("--cap-add", name))),
+            *("--cap-drop", "ALL", *(part for name in names for part in ("--cap-add", name))),
             *("--security-opt", f"seccomp={profile}"),
             *("--volume", f"{ROOT}:/src:ro", "--volume", f"{volume}:{WRITABLE}", "--workdir", "/src"),
             *("--env", f"{VARIABLE}={environment}", "--env", f"HYPOTHESIS_STORAGE_DIRECTORY={WRITABLE}/hypothesis"),
             *("--env", "TURNOUT_IN_CONTAINER=1"),
         ]
         return subprocess.call([*_PODMAN, "run", *options, PROOF, *command])
+
+
+def capabilities(mask: int) -> list[str]:
+    """Their names, without the `CAP_` that podman adds."""
+    return [name for number, name in enumerate(NAMES.split()) if mask >> number & 1]
 
 
 def _do(command: Sequence[str]) -> None:
