@@ -1,0 +1,242 @@
+"""Where attacks are made: one sandbox with a victim in it, and jails with layers off for the controls."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import re
+import socket
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+from turnout.interfaces.sandbox import CodeBundle, Limits, SandboxHandle, Success
+from turnout.model.execution import LogLine
+from turnout.sandbox.lifeline import Lifeline
+from turnout.sandbox.process import NodeProcess
+from turnout.testing.sandbox import bundle_of, job
+from turnout_ecs.jail.checking import faults
+from turnout_ecs.jail.launch import JailLaunch, Setting
+from turnout_ecs.jail.launcher import seal_binary
+from turnout_ecs.jail.options import ChrootOptions
+from turnout_ecs.jail.sandbox import ChrootSandbox
+from turnout_ecs.jail.tree import find
+from turnout_ecs.jail.uids import UidRange, users_alive
+
+from plugins.ecs_backend.tests.attacks.attack import KIT, MODULE, Attack, Control, evidence, module_of
+
+__all__ = ["Arena"]
+
+HERE: Final = Path(__file__).parent
+SECRET: Final = "the victim's own"
+_VICTIM: Final = """
+let calls = 0
+export default ({ secret }) => {
+  globalThis.kept ??= secret
+  return { kept: globalThis.kept, calls: ++calls, odd: Object.keys(Object.prototype) }
+}"""
+_UIDS: Final = "200000-265535"
+_JAIL_LAYERS: Final = frozenset({"chroot", "uid", "caps", "rlimits", "no_new_privs", "seccomp"})
+
+
+class Arena:
+    """Made once for many attacks. After each of them `unharmed` says what it harmed."""
+
+    def __init__(self, directory: Path, jail: Path) -> None:
+        self._directory = directory
+        self._jail = find(jail)
+        self._numbers = itertools.count(1)
+        self._exits = contextlib.AsyncExitStack()
+        self._kit = (HERE / KIT).read_text()
+        self._lifeline = Lifeline()
+        self._uids = UidRange.parse(_UIDS)
+        self._options = ChrootOptions(jail=jail, uids=_UIDS, warm_floor=1, warm_ceiling=2)
+        self.sandbox = ChrootSandbox(self._options)
+        self._victim: SandboxHandle | None = None
+        self._calls = 0
+        self._used: set[int] = set()
+        self._port = 0
+
+    async def __aenter__(self) -> Self:
+        await self.sandbox.start()
+        self._exits.push_async_callback(self.sandbox.close)
+        self._listen()
+        self._directory.chmod(0o755)
+        (self._directory / "secret").write_text("a secret of the machine")
+        (self._directory / "secret").chmod(0o666)
+        await self._place_victim()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._exits.aclose()
+        self._lifeline.close()
+        self._uids.close()
+        assert not users_alive(self._used), "processes of the range are left"
+
+    async def attacked(self, attack: Attack) -> str:
+        """The evidence of the attack where everything is on."""
+        lines: list[LogLine] = []
+        world = self.world(self._victim_pid)
+        handle = await self._acquire("mallory", self._bundle(attack, attack.source), attack)
+        try:
+            found = evidence(await handle.run(self._job(world, attack.timeout_s, lines)), lines)
+        finally:
+            await self._release(handle)
+        if not attack.then:
+            return found
+        tenant = "mallory" if attack.same_tenant else "other"
+        handle = await self._acquire(tenant, self._bundle(attack, module_of(attack.then)), attack)
+        lines.clear()
+        try:
+            return evidence(await handle.run(self._job(world, attack.timeout_s, lines)), lines)
+        finally:
+            await self._release(handle)
+
+    async def uncontrolled(self, attack: Attack) -> str:
+        """The evidence of the same code without what stops it."""
+        control = attack.control
+        setting = self._less(control)
+        limits = Limits(
+            memory_bytes=control.memory_mb << 20, result_bytes=control.result_bytes, log_bytes=control.log_bytes
+        )
+        inside = self._jail.root if "chroot" in control.off else None
+        process = await self._start(setting, limits, control)
+        target = self._start_target(process.launch.uid if control.same_user else None)
+        world = self.world(target.pid, control=True, jail=inside)
+        try:
+            found = await self._converse(process, attack, attack.source, world)
+            if not attack.then:
+                return found
+            if not control.same_process:
+                await process.end()
+                process = await self._start(setting, limits, control)
+            return await self._converse(process, attack, module_of(attack.then), world)
+        finally:
+            target.kill()
+            target.wait()
+            await process.end()
+
+    async def unharmed(self) -> None:
+        """That nobody else was harmed: the victim is as it was, the supervisor serves others, no process of the attack's
+        users is left, the jail is what it was."""
+        assert self._victim is not None
+        said = await self._victim.run(job("victim.mjs", {"secret": "not kept any more"}))
+        self._calls += 1
+        assert isinstance(said, Success), f"the victim: {said}"
+        wanted = f'{{"kept":"{SECRET}","calls":{self._calls},"odd":[]}}'
+        assert said.output.json.decode() == wanted, "the victim is not what it was"
+        assert not users_alive(self._used), "a process of the attack is left"
+        assert not list(faults(self._jail.root, self._jail.manifest, contents=False)), "the jail was changed"
+
+    def world(self, victim: int, *, control: bool = False, jail: Path | None = None) -> dict[str, Any]:
+        """What the attack is told, that it need not find out: where what it wants is. In a control a listener of ours stands
+        for the metadata service, and a process that does nothing for the victim."""
+        return {
+            "supervisor": os.getpid(),
+            "victim": victim,
+            "port": self._port,
+            "metadata": ["127.0.0.1", self._port] if control else ["169.254.169.254", 80],
+            "socket": str(self._directory / "socket"),
+            "abstract": self._abstract,
+            "secret": str(self._directory / "secret"),
+            "addon": str(seal_binary("node")),
+            "directory": str(self._directory),
+            "jail": "" if jail is None else str(jail),
+        }
+
+    @property
+    def _abstract(self) -> str:
+        return f"turnout-attacks-{os.getpid()}"
+
+    def _listen(self) -> None:
+        tcp = socket.create_server(("127.0.0.1", 0))
+        self._port = tcp.getsockname()[1]
+        path = self._directory / "socket"
+        named, abstract = (socket.socket(socket.AF_UNIX) for _ in range(2))
+        named.bind(str(path))
+        path.chmod(0o777)
+        abstract.bind(f"\0{self._abstract}")
+        for listener in (tcp, named, abstract):
+            listener.listen()
+            self._exits.callback(listener.close)
+
+    async def _place_victim(self) -> None:
+        bundle = bundle_of(self._directory / "victim", {"victim.mjs": _VICTIM})
+        self._victim = await self.sandbox.acquire("victim", bundle, Limits())
+        self._exits.push_async_callback(self._victim.release)
+        first = await self._victim.run(job("victim.mjs", {"secret": SECRET}))
+        self._calls = 1
+        assert isinstance(first, Success), first
+
+    @property
+    def _victim_pid(self) -> int:
+        assert self._victim is not None
+        uid = self._victim.receipt().uid
+        return next(int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _uid_of(entry) == uid)
+
+    def _start_target(self, user: int | None) -> subprocess.Popen[bytes]:
+        """A process that a control may kill."""
+        return subprocess.Popen(["/bin/sleep", "60"], start_new_session=True, user=user, group=user, cwd="/")
+
+    async def _acquire(self, tenant: str, bundle: CodeBundle, attack: Attack) -> SandboxHandle:
+        limits = Limits(memory_bytes=attack.memory_mb << 20, result_bytes=1024 * 1024, log_bytes=10_000)
+        return await self.sandbox.acquire(tenant, bundle, limits)
+
+    async def _release(self, handle: SandboxHandle) -> None:
+        self._used.add(handle.receipt().uid)
+        await handle.release()
+
+    def _bundle(self, attack: Attack, source: str) -> CodeBundle:
+        directory = self._directory / f"bundle-{next(self._numbers)}"
+        for place, text in {KIT: self._kit, **attack.files}.items():
+            (directory / place).parent.mkdir(parents=True, exist_ok=True)
+            (directory / place).write_text(text)
+        for place, target in attack.links.items():
+            (directory / place).parent.mkdir(parents=True, exist_ok=True)
+            (directory / place).symlink_to(target.replace("$ARENA", str(self._directory)))
+        return replace(bundle_of(directory, {MODULE: source}), hash=str(directory))
+
+    def _job(self, world: dict[str, Any], timeout_s: float, lines: list[LogLine]) -> Any:
+        return job(MODULE, world, timeout_s=timeout_s, log=lines.append)
+
+    def _less(self, control: Control) -> Setting:
+        off = {name: False for name in control.off if name != "seal"}
+        assert off.keys() <= _JAIL_LAYERS
+        setting = self.sandbox.setting(self._jail)
+        return replace(
+            setting, layers=replace(setting.layers, **off), sealed="seal" not in control.off and setting.sealed
+        )
+
+    async def _start(self, setting: Setting, limits: Limits, control: Control) -> NodeProcess:
+        launch = control.launch() if control.launch else JailLaunch(setting, self._uids.take(), self._give_back)
+        process = await NodeProcess.start(limits, self._lifeline, launch, control.source())
+        control.adjust(process)
+        return process
+
+    def _give_back(self, uid: int) -> None:
+        self._uids.give_back(uid, certain=False)
+
+    async def _converse(self, process: NodeProcess, attack: Attack, source: str, world: dict[str, Any]) -> str:
+        lines: list[LogLine] = []
+        control = attack.control
+        asked = self._job(world, 60.0, lines)
+        conversation = control.conversation(process, self._bundle(attack, source), asked, mapped=False)
+        running = asyncio.ensure_future(conversation.run())
+        done, _ = await asyncio.wait([running], timeout=control.wait_s)
+        if done:
+            return evidence(running.result(), lines)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return "still running"
+
+
+def _uid_of(process: Path) -> int:
+    try:
+        text = (process / "status").read_text()
+    except OSError:
+        return -1
+    found = re.search(r"^Uid:\t(\d+)", text, re.MULTILINE)
+    return int(found[1]) if found else -1

@@ -1,0 +1,130 @@
+"""What an attack is, and how what came of it is told in a line: data that the tests run and the documentation lists."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import msgspec
+from turnout.interfaces.sandbox import Outcome, Success
+from turnout.model.execution import LogLine
+from turnout.sandbox.bundle_files import OverChannel
+from turnout.sandbox.code_view import CodeSource
+from turnout.sandbox.conversation import Conversation
+from turnout.sandbox.launch import Launch
+from turnout.sandbox.process import NodeProcess
+
+__all__ = ["GROUPS", "KIT", "MODULE", "Attack", "Control", "Group", "evidence"]
+
+Group = Literal[
+    "globals and prototypes",
+    "process",
+    "memory",
+    "processes and threads",
+    "files and descriptors",
+    "signals",
+    "network and metadata",
+    "result channel",
+    "log channel",
+    "broker",
+    "pool",
+    "npm layer",
+    "timing",
+]
+GROUPS: Final[tuple[Group, ...]] = Group.__args__  # type: ignore[attr-defined]
+MODULE: Final = "attack.mjs"
+KIT: Final = "kit.mjs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """The same code without what stops it. `off` are layers of the jail. `got` is a pattern of the whole evidence.
+
+    `same_process`: a second execution runs in the process of the first, whosever it is. `same_user`: the process that stands
+    for the victim has the user of the attacker's. `wait_s`: how long an outcome is waited for, after which the evidence is
+    `still running`. `launch` starts the process instead of the jail's launcher, `conversation` and `source` serve it, and
+    `adjust` loosens something in it once it is ready.
+    """
+
+    got: str
+    off: Sequence[str] = ()
+    memory_mb: int = 64
+    result_bytes: int = 1024 * 1024
+    log_bytes: int = 10_000
+    wait_s: float = 10.0
+    same_process: bool = False
+    same_user: bool = False
+    launch: Callable[[], Launch] | None = None
+    conversation: type[Conversation] = Conversation
+    source: Callable[[], CodeSource] = OverChannel
+    adjust: Callable[[NodeProcess], None] = field(default=lambda process: None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attack:
+    """One attempt. `code` is the body of an async function of `input`, the world around it (`Arena.world`): what it
+    returns it got, what it throws refused it. With `module` the whole module is given instead.
+
+    `held` is a pattern of the whole evidence where everything is on: see `evidence`. `stopped_by` names what stops it.
+    `then` is the body of a second execution's function, of another tenant unless `same_tenant`; its evidence counts.
+    """
+
+    name: str
+    group: Group
+    stopped_by: str
+    held: str
+    control: Control
+    code: str = ""
+    module: str = ""
+    then: str = ""
+    same_tenant: bool = False
+    files: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    timeout_s: float = 10.0
+    memory_mb: int = 64
+
+    @property
+    def source(self) -> str:
+        return self.module or module_of(self.code)
+
+
+def module_of(body: str) -> str:
+    """A module that tells what became of the attempt."""
+    return f"""import * as kit from "./{KIT}";
+const {{ fs, require, util }} = kit;
+const attempt = async (input, context) => {{
+{body}
+}};
+export default async (input, context) => {{
+  try {{
+    return {{ got: (await attempt(input, context)) ?? null }};
+  }} catch (error) {{
+    return {{ refused: `${{error?.code ?? error?.message ?? error}}` }};
+  }}
+}};
+"""
+
+
+class _Told(msgspec.Struct):
+    got: object = None
+    refused: str = ""
+
+
+def evidence(outcome: Outcome, lines: Sequence[LogLine]) -> str:
+    """`got …`, `refused …`, `returned …` (of a module that does not tell) or `failed <kind>: …`, then each line of the log
+    on one of its own, as `<level>: …`."""
+    return "\n".join([_of(outcome), *(f"{line.level}: {line.message}" for line in lines)])
+
+
+def _of(outcome: Outcome) -> str:
+    if not isinstance(outcome, Success):
+        return f"failed {outcome.kind}: {outcome.message}"
+    value = json.loads(outcome.output.json)
+    if isinstance(value, dict) and value.keys() == {"got"}:
+        got = value["got"]
+        return f"got {got if isinstance(got, str) else json.dumps(got, ensure_ascii=False)}"
+    if isinstance(value, dict) and value.keys() == {"refused"}:
+        return f"refused {value['refused']}"
+    return f"returned {json.dumps(value, ensure_ascii=False)[:2000]}"
