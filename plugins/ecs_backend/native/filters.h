@@ -127,14 +127,15 @@
 
 // What only an attempt to get out calls: into other processes, the kernel, mounts and namespaces.
 #define HOSTILE                                                                                                \
-    LEGACY_HOSTILE KILL(ptrace), KILL(process_vm_readv), KILL(process_vm_writev), KILL(process_madvise),       \
-    KILL(kcmp), KILL(pidfd_getfd), KILL(bpf), KILL(perf_event_open), KILL(userfaultfd), KILL(keyctl),          \
-    KILL(add_key), KILL(request_key), KILL(init_module), KILL(finit_module), KILL(delete_module),              \
-    KILL(kexec_load), KILL(kexec_file_load), KILL(mount), KILL(umount2), KILL(move_mount), KILL(open_tree),    \
-    KILL(fsopen), KILL(fsconfig), KILL(fsmount), KILL(fspick), KILL(mount_setattr), KILL(pivot_root),          \
-    KILL(chroot), KILL(unshare), KILL(setns), KILL(open_by_handle_at), KILL(swapon), KILL(swapoff),            \
-    KILL(reboot), KILL(acct), KILL(quotactl), KILL(settimeofday), KILL(clock_settime), KILL(adjtimex),         \
-    KILL(clock_adjtime), KILL(syslog), KILL(vhangup), KILL(sethostname), KILL(setdomainname), KILL(lookup_dcookie)
+    LEGACY_HOSTILE KILL(ptrace), KILL(process_vm_readv), KILL(process_vm_writev), KILL(kcmp),                  \
+    KILL(pidfd_getfd), KILL(bpf), KILL(perf_event_open), KILL(userfaultfd), KILL(keyctl), KILL(add_key),       \
+    KILL(request_key), KILL(init_module), KILL(finit_module), KILL(delete_module), KILL(kexec_load),           \
+    KILL(kexec_file_load), KILL(mount), KILL(umount2), KILL(move_mount), KILL(open_tree), KILL(fsopen),        \
+    KILL(fsconfig), KILL(fsmount), KILL(fspick), KILL(mount_setattr), KILL(pivot_root), KILL(chroot),          \
+    KILL(unshare), KILL(setns), KILL(open_by_handle_at), KILL(swapon), KILL(swapoff), KILL(reboot),            \
+    KILL(acct), KILL(quotactl), KILL(settimeofday), KILL(clock_settime), KILL(adjtimex),                       \
+    KILL(clock_adjtime), KILL(syslog), KILL(vhangup), KILL(sethostname), KILL(setdomainname),                  \
+    KILL(lookup_dcookie)
 
 #define PROBED                                                                                                 \
     ABSENT(io_uring_setup), ABSENT(io_uring_enter), ABSENT(io_uring_register), ABSENT(close_range),            \
