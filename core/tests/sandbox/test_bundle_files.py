@@ -52,9 +52,9 @@ def view_of(code: Path) -> CodeView:
     return OverChannel().view(CodeBundle(hash="b", directory=str(code)), mapped=False)
 
 
-async def fetch(view: CodeView, place: str) -> dict[str, bytes] | str:
+async def fetch(view: CodeView, place: str, start: int = 0) -> dict[str, bytes] | str:
     """The files that come as the answer, or why none do."""
-    kind, meta, body = await view.answer(Frame(FrameType.FETCH, b"", json.dumps(place).encode(), b""))
+    kind, meta, body = await view.answer(Frame(FrameType.FETCH, b"", json.dumps([place, start]).encode(), b""))
     if kind is FrameType.REFUSED:
         return meta.decode()
     at, files = 0, {}
@@ -89,6 +89,25 @@ async def test_the_index_names_every_file_and_what_finding_packages_needs(code: 
         "step.js": 33,
         "node_modules": {"pack": {"lib.js": 17, "more.js": 0, "package.json": 40}},
     }
+
+
+async def test_a_large_file_comes_in_pieces_and_alone(code: Path) -> None:
+    content = b"import './near.js'".ljust(2_500_000, b"x")
+    (code / "large.js").write_bytes(content)
+    view = view_of(code)
+    found = b""
+
+    while len(found) < len(content):
+        piece = await fetch(view, "large.js", len(found))
+        assert isinstance(piece, dict)
+        assert list(piece) == ["large.js"]
+        assert 0 < len(piece["large.js"]) <= 1024 * 1024
+        found += piece["large.js"]
+
+    assert found == content
+    for beyond in (2_500_000, 2**63, 2**80):
+        assert await fetch(view, "large.js", beyond) in ({"large.js": b""}, "EINVAL")
+    assert await fetch(view, "large.js", -5) == await fetch(view, "large.js", 0)
 
 
 @pytest.mark.parametrize(
@@ -154,11 +173,19 @@ async def test_a_bundle_that_is_gone_is_refused_and_looked_for_again(tmp_path: P
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(meta=st.one_of(st.binary(max_size=60), st.text(max_size=60).map(lambda text: json.dumps(text).encode())))
+@given(
+    meta=st.one_of(
+        st.binary(max_size=60),
+        st.tuples(st.text(max_size=60), st.integers()).map(lambda asked: json.dumps(asked).encode()),
+        st.recursive(st.none() | st.text(max_size=9), st.lists, max_leaves=9).map(
+            lambda asked: json.dumps(asked).encode()
+        ),
+    )
+)
 async def test_whatever_is_asked_is_answered(code: Path, meta: bytes) -> None:
     kind, _, _ = await view_of(code).answer(Frame(FrameType.FETCH, b"", meta, b""))
 
-    assert kind is FrameType.REFUSED or json.loads(meta) in FILES
+    assert kind is FrameType.REFUSED or json.loads(meta)[0] in FILES
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

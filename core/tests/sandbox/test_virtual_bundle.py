@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -263,6 +264,38 @@ async def test_a_renewed_process_evaluates_modules_anew(
     await sandbox.close()
 
     assert [told(outcome) for outcome in outcomes] == [[1, 1, 1], [2, 2, 2], [1, 1, 3], [2, 2, 4]]
+
+
+async def test_a_renewed_process_asks_for_no_source_again(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    bundle = written(code, {"step.js": COUNTING, "count.cjs": "module.exports = {}"}, mapped=False)
+    sandbox = VirtualSandbox(warm_floor=0)
+
+    handle = await sandbox.acquire("acme", bundle, Limits())
+    first = await handle.run(job("step.js"))
+    assert await handle._process.renew()  # type: ignore[attr-defined]
+    code.rename(tmp_path / "gone")
+    second = await handle.run(job("step.js"))
+    await handle.release()
+    await sandbox.close()
+
+    assert (told(first), told(second)) == ([1, 1, 1], [1, 1, 2])
+
+
+@pytest.mark.parametrize("size", [1024 * 1024, 1024 * 1024 + 1, 5_000_000])
+async def test_large_data_and_modules_arrive_whole(virtual: VirtualSandbox, tmp_path: Path, size: int) -> None:
+    (tmp_path / "data.bin").write_bytes(bytes(range(256)) * (size // 256) + b"z" * (size % 256))
+    (tmp_path / "large.mjs").write_text("export default 'large' //".ljust(size, "x"))
+    source = """import { readFileSync } from 'node:fs'; import { createHash } from 'node:crypto'
+    export default async () => {
+      const data = readFileSync('data.bin')
+      return [data.length, createHash('sha256').update(data).digest('hex'), (await import('./large' + '.mjs')).default]
+    }"""
+
+    outcome = await outcome_of(virtual, written(tmp_path, {"step.js": source}, mapped=False))
+
+    content = (tmp_path / "data.bin").read_bytes()
+    assert told(outcome) == [size, hashlib.sha256(content).hexdigest(), "large"]
 
 
 async def test_node_internals_are_not_shown_to_code(plain: ProcessSandbox, tmp_path: Path) -> None:

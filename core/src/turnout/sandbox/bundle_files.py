@@ -6,6 +6,7 @@ path. Links count where they name a file of the bundle or of its layer; other li
 
 What is asked for is sent with the modules that it names in `require()` and `import`, and theirs: a package of 300 files
 takes a few questions, not 300. The guess is made from the text alone; a wrong one costs bytes, a missing one a question.
+A large file comes alone and in pieces, so that no question makes this process hold much.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _CODE: Final = (".js", ".cjs", ".mjs")
 _CONDITIONS: Final = ("node", "require", "import", "module-sync", "default")
 
 Tree = dict[str, Any]
-_text = msgspec.json.Decoder(str).decode
+_asked = msgspec.json.Decoder(tuple[str, int]).decode
 _json = msgspec.json.Encoder().encode
 
 
@@ -250,7 +251,7 @@ class _ChannelView(CodeView):
         if frame.type is FrameType.INDEX:
             return FrameType.CONTENT, b"", files.index
         try:
-            place = _text(frame.meta)
+            place, start = _asked(frame.meta)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return FrameType.REFUSED, b"EINVAL", b""
         if files.path(place) is None:
@@ -258,6 +259,8 @@ class _ChannelView(CodeView):
         if files.size(place) > _LARGEST_FILE:
             return FrameType.REFUSED, b"EFBIG", b""
         try:
+            if files.size(place) > _LARGEST_ANSWER:
+                return await asyncio.to_thread(_piece, files.path(place) or "", place, start)
             return await asyncio.to_thread(self._with_neighbours, files, place)
         except OSError:
             return FrameType.REFUSED, b"EIO", b""
@@ -285,3 +288,11 @@ class _ChannelView(CodeView):
                         met.add(named)
                         open_places.append(named)
         return FrameType.CONTENT, _json(index), b"".join(contents)
+
+
+def _piece(path: str, place: str, start: int) -> Answer:
+    """The part of a large file that begins at `start`."""
+    with Path(path).open("rb") as file:
+        file.seek(min(max(0, start), _LARGEST_FILE))
+        content = file.read(_LARGEST_ANSWER)
+    return FrameType.CONTENT, _json([(place, len(content))]), content

@@ -66,27 +66,41 @@ function manifest(folder) {
   return isInside(folder) && c.hasOwn(manifests, place) ? manifests[place] : undefined;
 }
 
-/** The file's content; undefined if there is no such file. Keeps modules, not data: `kept` says which this is. */
+function fetch(path, start) {
+  const answer = channel.ask(channel.FETCH, `[${c.stringify(placeOf(path))},${start}]`);
+  if (answer.type !== channel.REFUSED) return answer;
+  if (answer.meta === "ENOENT") return undefined;
+  const error = new c.Error(`${answer.meta}: the file of the bundle cannot be read, open '${path}'`);
+  error.code = c.split(answer.meta, ":")[0];
+  throw error;
+}
+
+/** The file's content; undefined if there is no such file. `kept`: it is a module, which may be wanted again. */
 function read(path, { kept }) {
   const known = c.mapGet(contents, path);
   if (known !== undefined) return known;
-  if (!isInside(path)) return undefined;
-  const answer = channel.ask(channel.FETCH, c.stringify(placeOf(path)));
-  if (answer.type === channel.REFUSED) {
-    if (answer.meta === "ENOENT") return undefined;
-    const error = new c.Error(`${answer.meta}: the file of the bundle cannot be read, open '${path}'`);
-    error.code = c.split(answer.meta, ":")[0];
-    throw error;
-  }
+  const size = isInside(path) ? sizeOf(path) : undefined;
+  if (size === undefined) return undefined;
+  const answer = fetch(path, 0);
+  if (answer === undefined) return undefined;
   const sent = c.parse(answer.meta);
-  let first;
-  for (let number = 0, at = 0; number < sent.length; number++) {
-    const content = c.subarray(answer.body, at, at + sent[number][1]);
-    at += sent[number][1];
-    if (number === 0) first = content;
-    if (number > 0 || kept) c.mapSet(contents, `${directory}/${sent[number][0]}`, content);
+  const first = sent[0][1] < size ? whole(path, size, answer.body) : c.subarray(answer.body, 0, sent[0][1]);
+  if (kept) c.mapSet(contents, path, first);
+  for (let number = 1, at = sent[0][1]; number < sent.length; at += sent[number][1], number++) {
+    c.mapSet(contents, `${directory}/${sent[number][0]}`, c.subarray(answer.body, at, at + sent[number][1]));
   }
   return first;
+}
+
+/** A large file, which comes in pieces. */
+function whole(path, size, first) {
+  const content = c.allocate(size);
+  let done = 0;
+  for (let piece = first; piece.length > 0 && done < size; piece = done < size ? fetch(path, done).body : piece) {
+    c.setBytes(content, c.subarray(piece, 0, size - done), done);
+    done += c.min(piece.length, size - done);
+  }
+  return c.subarray(content, 0, done);
 }
 
 module.exports = { FILE, FOLDER, enter, isInside, kind, list, manifest, read, sizeOf };
