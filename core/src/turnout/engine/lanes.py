@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from turnout.interfaces.sandbox import CodeBundle, Job, Limits, Outcome, Sandbox, SandboxHandle
+from turnout.model.definition import language_of_file
 from turnout.model.execution import SandboxReceipt
 
 __all__ = ["Lanes"]
@@ -16,14 +17,14 @@ _MOST_HOSTS: Final = 100
 
 
 class Lanes:
-    """At most `most` handles, each running one job at a time; further jobs wait for a free one."""
+    """At most `most` handles in use, each running one job at a time; further jobs wait. A handle is for one language."""
 
     def __init__(self, sandbox: Sandbox, tenant: str, bundle: CodeBundle, limits: Limits, most: int) -> None:
         self._sandbox = sandbox
         self._tenant = tenant
         self._bundle = bundle
         self._limits = limits
-        self._free: list[SandboxHandle] = []
+        self._free: dict[str, list[SandboxHandle]] = {}
         self._all: dict[SandboxHandle, None] = {}
         self._receipts: list[SandboxReceipt] = []
         self._slots = asyncio.Semaphore(most)
@@ -31,14 +32,16 @@ class Lanes:
     async def run(self, job: Job) -> Outcome:
         """Run the job in a free sandbox. Cancelling ends the sandbox at once."""
         async with self._slots:
-            handle = self._free.pop() if self._free else await self._acquire()
+            language = language_of_file(job.module)
+            free = self._free.setdefault(language, [])
+            handle = free.pop() if free else await self._acquire(language)
             try:
                 outcome = await handle.run(job)
             except BaseException:
                 await self._discard(handle)
                 raise
             if handle.usable:
-                self._free.append(handle)
+                free.append(handle)
             else:
                 await self._discard(handle)
             return outcome
@@ -52,12 +55,12 @@ class Lanes:
 
     async def release(self) -> None:
         """End every sandbox."""
-        handles, self._all, self._free = list(self._all), {}, []
+        handles, self._all, self._free = list(self._all), {}, {}
         for handle in handles:
             await handle.release()
 
-    async def _acquire(self) -> SandboxHandle:
-        handle = await self._sandbox.acquire(self._tenant, self._bundle, self._limits)
+    async def _acquire(self, language: str) -> SandboxHandle:
+        handle = await self._sandbox.acquire(self._tenant, self._bundle.of(language), self._limits)
         self._all[handle] = None
         return handle
 

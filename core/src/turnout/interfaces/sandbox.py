@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import ClassVar, Final
 
 from turnout.interfaces.opening import Openable
+from turnout.model.definition import language_of_file
 from turnout.model.execution import LogLine, SandboxReceipt
 from turnout.model.payload import Encoded, File
 
@@ -52,15 +53,21 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeBundle:
-    """The code of one integration version: an immutable directory with its sources and `node_modules`.
+    """The code of one integration version: an immutable directory with its sources, `node_modules` and `site-packages`.
 
     `modules` are the entry files, relative to `directory`, that the flow's code steps run: a sandbox may load them
-    ahead of time, for this tenant alone.
+    ahead of time, for this tenant alone. A process runs those of one `language`.
     """
 
     hash: str
     directory: str
     modules: tuple[str, ...] = ()
+    language: str = "javascript"
+
+    def of(self, language: str) -> CodeBundle:
+        """The same, for a process that runs that language: with its entry files alone."""
+        modules = tuple(module for module in self.modules if language_of_file(module) == language)
+        return replace(self, modules=modules, language=language)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +135,7 @@ NO_EGRESS: Final = Egress()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Call the default export of `module` (relative to the bundle) with `input`, within `timeout_s`.
+    """Call the default export of `module` (relative to the bundle), or `main` of one in Python, with `input`, within `timeout_s`.
 
     `context` is small JSON-like data, nothing secret: execution, step, attempt, integration, flow, instance, and where
     there is a trace `traceparent` and `tracestate`, for the requests that the code makes.
@@ -157,8 +164,8 @@ class Success:
 class Failure:
     """The code did not return a value.
 
-    `kind` is the JavaScript error's name (`TypeError`), or `timeout`, `memory`, `crashed`, `result_too_large`,
-    `not_json`, `no_default_export`, `import`. `stack` has the customer's own frames alone, paths relative to the bundle.
+    `kind` is the error's name (`TypeError`), or `timeout`, `memory`, `crashed`, `result_too_large`, `not_json`,
+    `no_default_export` (in Python `no_main`), `import`. `stack` has the customer's own frames alone, paths relative to the bundle.
     """
 
     kind: str
@@ -216,7 +223,8 @@ class Sandbox(Openable, ABC):
     @abstractmethod
     async def acquire(self, tenant: str, bundle: CodeBundle, limits: Limits) -> SandboxHandle:
         """A fresh process that has run nobody's code, or this tenant's top-level module code of this bundle alone.
-        Nothing that an earlier handle's code did can be seen in it. `BackendError` if none starts within `boot_s`."""
+        Nothing that an earlier handle's code did can be seen in it. `BackendError` if none starts within `boot_s`,
+        `Unsupported` if the bundle's language is none of `languages`."""
 
     def stats(self) -> SandboxStats | None:
         """How its pool stands now; None where it keeps none."""

@@ -31,7 +31,7 @@ from turnout.errors import BackendError, DefinitionError, NotFound, Problem
 from turnout.interfaces.sandbox import CodeBundle
 from turnout.local.npm import Lockfile, install, read_lockfile
 from turnout.local.sources import gather, inside
-from turnout.model.definition import CodeStep, Integration, Position, walk
+from turnout.model.definition import CodeStep, Integration, Position, language_of, walk
 from turnout.sandbox.module_map import MAP_FILE, survey
 
 __all__ = ["Bundle", "BundleStore"]
@@ -106,6 +106,7 @@ class BundleStore:
                 if layer is not None:
                     packages = work / "code" / "node_modules"
                     packages.symlink_to(Path(os.path.relpath(layer, target / "code")) / "node_modules")
+                modules = [module for module in modules if not module.endswith(".py")]
                 if modules and (found := survey(work / "code", modules)):
                     _write_file(work / "code" / MAP_FILE, found)
                 work.chmod(0o755)
@@ -122,9 +123,7 @@ def _assemble(integration: Integration) -> tuple[dict[str, bytes], Lockfile | No
     steps = list(_code_steps(integration))
     if not steps:
         return contents, None
-    sources = (
-        gather(Path(integration.directory), [step for _, step in steps if step.file]) if integration.directory else {}
-    )
+    sources = gather(Path(integration.directory), [step for _, step in steps]) if integration.directory else {}
     if not sources and any(step.file for _, step in steps):
         raise DefinitionError([Problem(message="an integration without a directory cannot have code steps with files")])
     sources["package.json"] = _manifest(sources.get("package.json"))
@@ -173,7 +172,8 @@ def _module_of(flow: str, step: CodeStep) -> str:
     """Inline code stands beside the files of the definition's directory, so that its relative imports find them."""
     if step.file:
         return Path(os.path.normpath(step.file)).as_posix()
-    return f"{_plain(flow)}.{_plain(step.id)}.inline.mjs"
+    suffix = "py" if language_of(step) == "python" else "mjs"
+    return f"{_plain(flow)}.{_plain(step.id)}.inline.{suffix}"
 
 
 def _plain(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The `process` sandbox: customer JavaScript in a Node process of its own for each execution."""
+"""The `process` sandbox: customer code in a Node or Python process of its own for each execution."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar, Final, Self
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.opening import Opening
 from turnout.interfaces.sandbox import Isolation
-from turnout.local.process_launch import ProcessLaunch
+from turnout.local.process_launch import ProcessLaunch, PythonLaunch
 from turnout.sandbox.launch import Launch
 from turnout.sandbox.node import node_binary
 from turnout.sandbox.pooled import PooledSandbox, PoolOptions
@@ -23,12 +23,12 @@ _NOTES: Final = (
 
 
 class ProcessSandbox(PooledSandbox):
-    """Warm one-shot Node processes, without isolation from the machine. See `PoolOptions` for the sizes."""
+    """Warm one-shot processes of Node and Python, without isolation from the machine. See `PoolOptions` for the sizes."""
 
     name = "process"
     # Memory is limited, not isolated: a process may read another's of the same user through /proc.
     isolates: ClassVar[frozenset[Isolation]] = frozenset()
-    languages: ClassVar[frozenset[str]] = frozenset({"javascript"})
+    languages: ClassVar[frozenset[str]] = frozenset({"javascript", "python"})
 
     def __init__(
         self,
@@ -48,6 +48,9 @@ class ProcessSandbox(PooledSandbox):
 
     def launch(self) -> Launch:
         return ProcessLaunch()
+
+    def launch_for(self, language: str) -> Launch:
+        return PythonLaunch() if language == "python" else ProcessLaunch()
 
     async def start(self) -> Sequence[str]:
         node_binary()

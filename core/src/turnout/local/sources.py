@@ -1,6 +1,6 @@
 """What of an integration's directory goes into its bundle.
 
-The rule: text sources by their suffix (`.js .mjs .cjs .ts .mts .json`), up to `LARGEST_BYTES` each, anywhere below the
+The rule: text sources by their suffix (`.js .mjs .cjs .ts .mts .json`, and `.py` where a code step is Python), up to `LARGEST_BYTES` each, anywhere below the
 definition, except lockfiles, what begins with a dot, and the directories `node_modules`, `test`, `tests`, `__pycache__`,
 `venv` and `dist`. A file that a code step names is always in, and refused clearly where it cannot be: larger, missing, or,
 by `..` or a symbolic link, outside. Other links that lead outside are left out.
@@ -9,12 +9,12 @@ by `..` or a symbolic link, outside. Other links that lead outside are left out.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from turnout.errors import DefinitionError, Problem
-from turnout.model.definition import CodeStep
+from turnout.model.definition import CodeStep, language_of
 
 __all__ = ["LARGEST_BYTES", "MOST_BYTES", "MOST_FILES", "gather", "inside"]
 
@@ -22,15 +22,16 @@ LARGEST_BYTES: Final = 1024 * 1024
 MOST_BYTES: Final = 32 * 1024 * 1024
 MOST_FILES: Final = 2000
 _SUFFIXES: Final = (".js", ".mjs", ".cjs", ".ts", ".mts", ".json")
+_PYTHON_SUFFIXES: Final = (".py",)
 _LEFT_OUT: Final = frozenset({"node_modules", "test", "tests", "__pycache__", "venv", "dist", "package-lock.json"})
 
 
-def gather(directory: Path, steps: Iterable[CodeStep]) -> dict[str, bytes]:
+def gather(directory: Path, steps: Sequence[CodeStep]) -> dict[str, bytes]:
     """The sources by their path relative to `directory`, with `/`. `DefinitionError` lists all that cannot be taken in."""
     root = directory.resolve()
     problems: list[Problem] = []
     sources: dict[str, bytes] = {}
-    for step in steps:
+    for step in (step for step in steps if step.file):
         try:
             sources[inside(root, step.file)] = _read(root / step.file)
         except (OSError, ValueError) as error:
@@ -38,7 +39,9 @@ def gather(directory: Path, steps: Iterable[CodeStep]) -> dict[str, bytes]:
     if problems:
         raise DefinitionError(problems)
     total = 0
-    for path in _walk(root):
+    in_python = any(language_of(step) == "python" for step in steps)
+    suffixes = (*_SUFFIXES, *_PYTHON_SUFFIXES) if in_python else _SUFFIXES
+    for path in _walk(root, suffixes):
         name = path.relative_to(root).as_posix()
         if name not in sources:
             sources[name] = path.read_bytes()
@@ -66,14 +69,14 @@ def _read(path: Path) -> bytes:
     return content
 
 
-def _walk(directory: Path) -> Iterator[Path]:
+def _walk(directory: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
     with os.scandir(directory) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.name.startswith(".") or entry.name in _LEFT_OUT:
                 continue
             if entry.is_dir(follow_symlinks=False):
-                yield from _walk(directory / entry.name)
-            elif entry.name.endswith(_SUFFIXES) and entry.is_file() and _is_within(entry, directory):
+                yield from _walk(directory / entry.name, suffixes)
+            elif entry.name.endswith(suffixes) and entry.is_file() and _is_within(entry, directory):
                 yield directory / entry.name
 
 

@@ -222,6 +222,8 @@ class Conversation:
     async def _failed(self, report: _Report) -> Failure:
         self.usable = not report.last
         thrown = report.error
+        if thrown is None and report.kind == "memory":
+            return Failure(kind="memory", message=self._memory_message(), network=report.network)
         if thrown is None:
             return Failure(kind=report.kind, message=report.message, network=report.network)
         kind, message, place = report.kind or thrown.name, thrown.message, ""

@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from turnout.errors import Unsupported
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.sandbox import CodeBundle, Limits, Sandbox, SandboxHandle, SandboxStats
 from turnout.sandbox.code_view import CodeSource, OnDisk
@@ -73,43 +74,59 @@ class PooledSandbox(Sandbox):
         self._uses = uses
         self._maps = SoundMaps()
         self._lifeline: Lifeline | None = None
-        self._pool: Pool | None = None
+        self._pools: dict[str, Pool] = {}
 
     @abstractmethod
     def launch(self) -> Launch:
         """How the next process is started and ended. `BackendError` where none can be."""
 
+    def launch_for(self, language: str) -> Launch:
+        """The same for a process that runs one of `languages`: `launch` is for JavaScript."""
+        return self.launch()
+
     async def acquire(self, tenant: str, bundle: CodeBundle, limits: Limits) -> SandboxHandle:
-        pool = self._open()
+        if bundle.language not in self.languages:
+            raise Unsupported(f"the sandbox {self.name!r}", f"code in {bundle.language}")
+        pool = self._open(bundle.language)
         mapped = await self._maps.has(bundle)
         process = await pool.acquire(tenant, bundle, limits)
         return ProcessHandle(self.name, process, bundle, pool, mapped=mapped, guard=self._guard)
 
     async def warm_up(self) -> None:
-        """Fill the shelf. `BackendError` if the first process does not start."""
-        await self._open().warm_up()
+        """Fill the shelf of JavaScript; another language's fills when it is first asked for. `BackendError` if the first
+        process does not start."""
+        await self._open("javascript").warm_up()
 
     def stats(self) -> SandboxStats | None:
-        return None if self._pool is None else self._pool.stats()
+        all_stats = [pool.stats() for pool in self._pools.values()]
+        if not all_stats:
+            return None
+        return SandboxStats(
+            idle=sum(stats.idle for stats in all_stats),
+            busy=sum(stats.busy for stats in all_stats),
+            waiting=sum(stats.waiting for stats in all_stats),
+        )
 
     async def close(self) -> None:
-        if self._pool:
-            await self._pool.close()
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            await pool.close()
         if self._lifeline:
             self._lifeline.close()
-        self._pool = self._lifeline = None
+            self._lifeline = None
 
-    def _open(self) -> Pool:
-        if self._pool is None:
-            lifeline = self._lifeline = Lifeline()
+    def _open(self, language: str) -> Pool:
+        """The pool of that language; its sizes hold for each."""
+        pool = self._pools.get(language)
+        if pool is None:
+            lifeline = self._lifeline = self._lifeline or Lifeline()
 
             async def make(limits: Limits) -> NodeProcess:
-                return await NodeProcess.start(limits, lifeline, self.launch(), self._source)
+                return await NodeProcess.start(limits, lifeline, self.launch_for(language), self._source)
 
-            self._pool = Pool(
-                self._sizes, make, self._prepare, self._clock, renew=self._renew if self._uses > 1 else None
-            )
-        return self._pool
+            renew = self._renew if self._uses > 1 else None
+            pool = self._pools[language] = Pool(self._sizes, make, self._prepare, self._clock, renew=renew)
+        return pool
 
     async def _prepare(self, process: NodeProcess, bundle: CodeBundle) -> None:
         await process.prepare(bundle, mapped=await self._maps.has(bundle))

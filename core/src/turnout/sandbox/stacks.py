@@ -18,6 +18,7 @@ __all__ = ["Inline", "Thrown", "relative", "stack_of", "syntax_place"]
 _FRAME: Final = re.compile(r"^\s+at (?:(?P<what>.*?) \()?(?P<place>[^()]*?):(?P<line>\d+):(?P<column>\d+)\)?$")
 _FILE_LINE: Final = re.compile(r"^(?:file://)?(?P<place>/.*?):(?P<line>\d+)$", re.MULTILINE)
 _LONGEST: Final = 50
+_LAYERS: Final = ("node_modules/", "site-packages/")
 
 
 class Inline(msgspec.Struct, frozen=True):
@@ -80,7 +81,7 @@ class _Places:
         if root is None:
             return None
         name = path.removeprefix(root).partition("?")[0]
-        if name.startswith("node_modules/"):
+        if name.startswith(_LAYERS):
             return None
         origin = self._inline.get(name)
         if origin is not None:

@@ -17,6 +17,8 @@ _MOST_FILES: Final = 10
 
 async def find_syntax_error(bundle: CodeBundle, module: str) -> str:
     """`file:line`, looked for in `module` and then in the bundle's other sources, without running any; empty if not found."""
+    if bundle.language != "javascript":
+        return ""
     root = Path(bundle.directory)
     others = sorted(path.name for path in root.glob("*.*js") if path.name != module)
     for name in (module, *others[:_MOST_FILES]):
