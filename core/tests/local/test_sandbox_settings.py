@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from turnout.config import RunnerSettings, Settings
+from turnout.definition.loader import load_yaml_text
 from turnout.errors import SettingsError
 from turnout.hookspecs import hookimpl
 from turnout.interfaces.sandbox import CodeBundle, Limits, Sandbox, SandboxHandle
 from turnout.local.platform import Platform
 from turnout.local.process_sandbox import ProcessSandbox
 from turnout.plugins import load_plugins
+from turnout.services.submission import Instance
 
 
 class Unopened(Sandbox):
@@ -70,3 +72,41 @@ async def test_a_wrong_name_or_option_is_told_with_its_setting(
     assert caught.value.setting == setting
     assert str(caught.value).startswith(setting)
     assert says in str(caught.value)
+
+
+CODE = """\
+integration: i
+config: {url: string}
+connections: {erp: {connector: http, type: bearer}}
+code: {hosts: ["${{ config.url }}"]}
+flows:
+  main:
+    steps:
+      - {id: go, code: export default () => 1, connections: [erp]}
+"""
+
+
+async def deployed(platform: Platform, text: str, **config: str) -> Instance:
+    return await platform.deploy(load_yaml_text(text), config=config, connections={})
+
+
+async def test_code_that_uses_credentials_is_refused_where_nothing_keeps_them_from_it(tmp_path: Path) -> None:
+    platform = await opened(tmp_path, "process")
+
+    with pytest.raises(SettingsError) as caught:
+        await deployed(platform, CODE, url="https://a.example")
+
+    assert caught.value.setting == "runner.sandbox"
+    assert "step 'go' of flow 'main'" in str(caught.value)
+    assert "the sandbox 'process' has nothing" in str(caught.value)
+    await deployed(platform, CODE.replace(", connections: [erp]", ""), url="https://a.example")
+    await platform.close()
+
+
+async def test_a_config_value_that_gives_no_host_is_refused_at_deploy(tmp_path: Path) -> None:
+    platform = await opened(tmp_path, "process")
+
+    with pytest.raises(SettingsError, match=r"`code\.hosts`: \$\{\{ config\.url \}\}: it gives an address"):
+        await deployed(platform, CODE.replace(", connections: [erp]", ""), url="http://10.0.0.1/")
+
+    await platform.close()

@@ -95,6 +95,16 @@ class Talkative(ConnectionType, hide_input_in_errors=False):
     token: SecretStr
 
 
+class Anywhere(ConnectionType):
+    def hosts(self) -> tuple[str, ...]:
+        return ("*:8443",)
+
+
+class ByUrl(ConnectionType):
+    def hosts(self) -> tuple[str, ...]:
+        return ("https://api.example.com",)
+
+
 def _with_action(inputs: type[Inputs], doc: str = "Do it.", **options: Any) -> Connector:
     connector = good()
 
@@ -138,6 +148,8 @@ BROKEN: list[tuple[str, Connector]] = [
     ("test_fields_named_like_secrets_are_secrets", _with_connection(Shown)),
     ("test_secrets_are_in_no_text_of_a_connection", _with_connection(Printed)),
     ("test_secrets_are_known_to_the_mask", _with_connection(Forgetful)),
+    ("test_the_hosts_of_a_connection_are_patterns", _with_connection(Anywhere)),
+    ("test_the_hosts_of_a_connection_are_patterns", _with_connection(ByUrl)),
     ("test_a_connection_that_does_not_hold_is_refused_without_its_secrets", _with_connection(Talkative)),
 ]
 

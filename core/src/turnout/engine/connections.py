@@ -13,7 +13,7 @@ from turnout.errors import NotFound, SettingsError, StepError
 from turnout.interfaces.connector import ConnectionType, Connector
 from turnout.interfaces.secrets import Secret
 from turnout.masking import Mask
-from turnout.model.definition import ActionStep, CallStep, Integration, walk
+from turnout.model.definition import ActionStep, CallStep, CodeStep, Integration, walk
 
 __all__ = ["connect", "connection_type", "slots_used"]
 
@@ -52,6 +52,8 @@ def slots_used(integration: Integration, flow: str) -> tuple[str, ...]:
         for step in walk(integration.flows[waiting.pop()].steps):
             if isinstance(step, ActionStep) and step.connection:
                 used[step.connection] = None
+            if isinstance(step, CodeStep):
+                used.update(dict.fromkeys(step.connections))
             if isinstance(step, CallStep) and step.flow not in seen:
                 seen.add(step.flow)
                 waiting.append(step.flow)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from turnout.engine.context import StepContext
+from turnout.engine.egress import exchange_line
 from turnout.engine.frame import Frame
 from turnout.engine.outcome import Paused
 from turnout.engine.pen import Urgency
@@ -18,7 +19,7 @@ from turnout.engine.plan import ActionPlan, CodePlan
 from turnout.engine.session import Session
 from turnout.errors import BackendError, StepError, StepTimeout
 from turnout.interfaces.connector import AfterCrash, Effect, Effects
-from turnout.interfaces.sandbox import Failure, FileAccess, Job, Success
+from turnout.interfaces.sandbox import Egress, Exchange, Failure, FileAccess, Job, Success
 from turnout.model.definition import OnCrash
 from turnout.model.events import Intended
 from turnout.model.execution import ErrorInfo, LogLine
@@ -166,6 +167,7 @@ def validated(model: type[BaseModel], rendered: Value) -> BaseModel:
 async def run_code(session: Session, plan: CodePlan, frame: Frame, attempt: Attempt) -> Done:
     """Call a customer's function in a sandbox. What it threw becomes the step's error, with the customer's own stack."""
     rendered = await session.renderer.render(plan.inputs, frame, attempt.path, attempt.started_at)
+    reach = await session.reach(plan.step.connections)
     if plan.step.on_crash is OnCrash.PARK:
         await _announce(session, attempt, may_repeat=False, what=f"the code of step {plan.step.id!r}")
     settings = session.backends.settings
@@ -176,14 +178,19 @@ async def run_code(session: Session, plan: CodePlan, frame: Frame, attempt: Atte
     def log(line: LogLine) -> None:
         session.log(attempt.path, line.level, line.message, line.at)
 
+    def observe(exchange: Exchange) -> None:
+        session.log(attempt.path, *exchange_line(exchange))
+
+    about = session.describe(attempt.path, attempt.number)
     outcome = await session.lanes.run(
         Job(
             module=plan.module,
             input=rendered.encode(),
-            context=session.describe(attempt.path, attempt.number),
+            context={**about, "connections": reach.connections} if reach.connections else about,
             timeout_s=timeout_s,
             files=FileAccess(read=session.content.open, write=_writer(session)),
             log=log,
+            egress=Egress(hosts=reach.hosts, credentials=reach.credentials, observe=observe),
         )
     )
     match outcome:

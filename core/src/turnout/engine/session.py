@@ -10,6 +10,7 @@ from functools import lru_cache
 from turnout.engine.backends import Backends, Bundle, InstanceSettings
 from turnout.engine.connections import connect
 from turnout.engine.content import Content
+from turnout.engine.egress import Reach, Secrecy, hosts_of, no_broker, reach_of
 from turnout.engine.frame import Frame, Renderer
 from turnout.engine.history import History
 from turnout.engine.lanes import Lanes
@@ -18,7 +19,7 @@ from turnout.engine.plan import FlowPlan
 from turnout.engine.resources import Resources
 from turnout.engine.running import Running
 from turnout.engine.tracing import ExecutionTrace
-from turnout.errors import StepError
+from turnout.errors import SettingsError, StepError
 from turnout.interfaces.connector import ConnectionType
 from turnout.masking import Mask
 from turnout.model.events import Event, Isolated, Logged, StepEnded
@@ -80,6 +81,7 @@ class Session:
         )
         self._settings = settings
         self._connections: dict[str, ConnectionType] = {}
+        self._reaches: dict[tuple[str, ...], Reach] = {}
 
     def _observe(self, execution: str, event: Event) -> None:
         self.backends.observe(execution, event)
@@ -127,6 +129,20 @@ class Session:
             self.mask = _mask(self._secrets)
             self._connections[slot] = made
         return self._connections[slot]
+
+    async def reach(self, connections: tuple[str, ...]) -> Reach:
+        """What code that uses these connections may reach. `StepError` of kind `connection` or `config` says why not."""
+        if connections not in self._reaches:
+            if connections and not self.backends.sandbox.brokers:
+                raise StepError(no_broker(connections, "this worker's sandbox"), kind="connection", retryable=False)
+            try:
+                hosts = hosts_of(self.bundle.integration, self._settings.config)
+            except SettingsError as error:
+                raise StepError(str(error), kind="config", retryable=False) from error
+            used = {name: await self.connection(name) for name in connections}
+            secrecy = Secrecy(self.backends.key, self.info.tenant, self.info.id)
+            self._reaches[connections] = reach_of(hosts, used, secrecy.placeholder)
+        return self._reaches[connections]
 
     def failure(self, error: StepError, path: str) -> ErrorInfo:
         """What may be kept and shown of an error."""

@@ -20,6 +20,7 @@ An action takes `(context, inputs)`, is `async` or plain (plain ones run on a th
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -32,6 +33,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 
 from turnout.errors import PluginError
 from turnout.interfaces.service import Request, Response
+from turnout.model.hosts import host_of
 from turnout.model.payload import File
 from turnout.values import Value
 
@@ -105,6 +107,21 @@ class ConnectionType(BaseModel):
         """The texts that must never be seen; a type that derives more of them (a basic header) adds them here."""
         found = (getattr(self, name) for name in type(self).model_fields)
         return tuple(item.get_secret_value() for item in found if isinstance(item, SecretStr))
+
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that the credentials belong to: `api.example.com`, `*.example.com`, `example.com:8443`, never `*`.
+
+        A code step that uses the connection reaches them, and its secrets are sent to no others. A type that always means
+        the same ones says so here; otherwise they are the hosts of all fields that are URLs.
+        """
+        found: dict[str, None] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            if text.lower().startswith(("http://", "https://")):
+                with contextlib.suppress(ValueError):  # what is no URL after all has no host
+                    found[host_of(text)] = None
+        return tuple(found)
 
 
 class Logger(Protocol):

@@ -137,8 +137,9 @@ NO_EGRESS: Final = Egress()
 class Job:
     """Call the default export of `module` (relative to the bundle), or `main` of one in Python, with `input`, within `timeout_s`.
 
-    `context` is small JSON-like data, nothing secret: execution, step, attempt, integration, flow, instance, and where
-    there is a trace `traceparent` and `tracestate`, for the requests that the code makes.
+    `context` is small JSON-like data, nothing secret: execution, step, attempt, integration, flow, instance, where there
+    is a trace `traceparent` and `tracestate`, for the requests that the code makes, and where the step uses connections
+    their fields in `connections`, with placeholders for what is secret.
     `log` is called with each line as it comes, in order, before the outcome is returned.
     """
 
@@ -214,6 +215,8 @@ class Sandbox(Openable, ABC):
 
     isolates: ClassVar[frozenset[Isolation]]
     languages: ClassVar[frozenset[str]]
+    brokers: ClassVar[bool] = False
+    """Whether it keeps to `Job.egress`: nothing but its hosts is reachable, and credentials are put in on the way."""
 
     @abstractmethod
     async def start(self) -> Sequence[str]:

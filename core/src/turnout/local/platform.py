@@ -12,6 +12,7 @@ from turnout.config import JournalMode, Settings
 from turnout.definition import resolve_config
 from turnout.engine.backends import Backends, EngineSettings
 from turnout.engine.connections import connect, connection_type, slots_used
+from turnout.engine.egress import hosts_of, no_broker
 from turnout.engine.engine import Engine
 from turnout.engine.history import History
 from turnout.engine.outcome import Finished, Suspended
@@ -28,7 +29,7 @@ from turnout.local.operations import Operations
 from turnout.local.retention import Retention
 from turnout.local.stores import Stores
 from turnout.local.workers import WorkerLock, any_ended, is_alive, sweep
-from turnout.model.definition import Integration
+from turnout.model.definition import CodeStep, Integration, walk
 from turnout.model.durability import Durability
 from turnout.model.events import Event
 from turnout.model.execution import ExecutionRecord
@@ -218,9 +219,11 @@ class Platform:
                 known = ", ".join(integration.connections) or "none"
                 raise SettingsError(f"connection {slot!r} is not one of {integration.name!r}: {known}", setting=slot)
         self._require_limits(integration)
+        self._require_broker(integration)
         for slot in integration.connections:
             connection_type(integration, self.backends.connectors, slot, connections.get(slot))
         resolved = resolve_config(integration, config)
+        hosts_of(integration, resolved)
         bundle = await self.stores.bundles.build(integration)
         instance = Instance(
             name=name or integration.name,
@@ -244,6 +247,17 @@ class Platform:
                 "does not keep: choose another queue, or remove them",
                 setting="stores.queue",
             )
+
+    def _require_broker(self, integration: Integration) -> None:
+        """Code that uses credentials needs a sandbox that keeps them from it."""
+        for flow in integration.flows.values() if not self._sandbox.brokers else ():
+            for step in walk(flow.steps):
+                if isinstance(step, CodeStep) and step.connections:
+                    why = no_broker(step.connections, f"the sandbox {self.settings.runner.sandbox!r}")
+                    raise SettingsError(
+                        f"step {step.id!r} of flow {flow.name!r} of {integration.name!r}: {why}",
+                        setting="runner.sandbox",
+                    )
 
     async def check_connections(self, instance: Instance, flow: str) -> None:
         """Make every connection that the flow may use, once. `SettingsError` names all that are missing or wrong."""

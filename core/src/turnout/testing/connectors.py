@@ -39,6 +39,7 @@ from turnout.interfaces.connector import (
     State,
     Trigger,
 )
+from turnout.model.hosts import host_pattern
 from turnout.model.payload import INLINE_BYTES, File
 from turnout.values import Value
 
@@ -314,6 +315,15 @@ class ConnectorContract:
             assert len([secret for secret in known if _MARK in secret]) >= len(fields), (
                 f"{name}: secrets() leaves one out"
             )
+
+    def test_the_hosts_of_a_connection_are_patterns(self, connector: Connector) -> None:
+        for name, kind in connector.connections.items():
+            for host in _filled(kind).hosts():
+                try:
+                    pattern = host_pattern(host)
+                except ValueError as error:
+                    raise AssertionError(f"{name}: hosts() has {host!r}: {error}") from error
+                assert pattern.partition(":")[0] != "*", f"{name}: credentials are for some hosts, not for any"
 
     def test_a_connection_that_does_not_hold_is_refused_without_its_secrets(self, connector: Connector) -> None:
         for name, kind in connector.connections.items():

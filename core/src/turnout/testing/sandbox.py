@@ -102,6 +102,8 @@ class SandboxContract:
     async def test_isolation_and_languages_are_declared(self, sandbox: Sandbox) -> None:
         assert all(isinstance(isolation, Isolation) for isolation in sandbox.isolates)
         assert "javascript" in sandbox.languages
+        assert isinstance(sandbox.brokers, bool)
+        assert Isolation.NETWORK in sandbox.isolates or not sandbox.brokers
 
     async def test_the_default_export_is_called_with_input_and_context(self, sandbox: Sandbox, tmp_path: Path) -> None:
         source = "export default (input, context) => ({ got: input, execution: context.execution })"

@@ -32,6 +32,9 @@ class Token(ConnectionType):
         default=None, description="Takes the place of Dropbox's two hosts: a proxy's, or a stand-in's for tests"
     )
 
+    def hosts(self) -> tuple[str, ...]:
+        return super().hosts() or tuple(url.removeprefix("https://") for url in (_API, _CONTENT))
+
     @field_validator("access_token")
     @classmethod
     def _is_token(cls, token: SecretStr) -> SecretStr:
