@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from turnout.interfaces.sandbox import Failure, Limits, Outcome, Sandbox
+from turnout.interfaces.sandbox import Failure, Limits, Outcome, Sandbox, Success
 from turnout.local.process_sandbox import ProcessSandbox
 from turnout.testing.sandbox import SandboxContract, bundle_of, job
 
@@ -280,6 +280,39 @@ async def test_a_renewed_process_asks_for_no_source_again(tmp_path: Path) -> Non
     await sandbox.close()
 
     assert (told(first), told(second)) == ([1, 1, 1], [1, 1, 2])
+
+
+BALLAST = """
+import { createRequire } from 'node:module'
+export const ballast = Array.from({ length: 65536 }, Math.random)
+createRequire(import.meta.url)('./ballast.cjs')
+globalThis.kept ??= []
+export default (keep) => { if (keep) globalThis.kept.push(ballast); return ballast.length }
+"""
+
+
+@pytest.mark.parametrize("keep", [False, True])
+async def test_what_a_renewed_process_forgets_is_freed(tmp_path: Path, keep: bool) -> None:
+    """With `keep`, the control, the code holds on to what each evaluation made."""
+    other = "exports.ballast = Array.from({ length: 65536 }, Math.random)"
+    bundle = written(tmp_path, {"step.js": BALLAST, "ballast.cjs": other}, mapped=True)
+    sandbox = VirtualSandbox(warm_floor=0)
+    outcome: Outcome | None = None
+
+    handle = await sandbox.acquire("acme", bundle, Limits(memory_bytes=64 * 1024 * 1024))
+    for _ in range(200):
+        outcome = await handle.run(job("step.js", keep))
+        if not isinstance(outcome, Success):
+            break
+        assert await handle._process.renew()  # type: ignore[attr-defined]
+    await handle.release()
+    await sandbox.close()
+
+    if keep:
+        assert isinstance(outcome, Failure)
+        assert outcome.kind == "memory"
+    else:
+        assert isinstance(outcome, Success)
 
 
 @pytest.mark.parametrize("size", [1024 * 1024, 1024 * 1024 + 1, 5_000_000])
