@@ -1,0 +1,231 @@
+"""The egress broker of one sandboxed process: the only way from there to the network."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from typing import Final
+
+import h11
+from turnout.interfaces.sandbox import Egress
+
+from turnout_ecs.egress.credentials import Credentials
+from turnout_ecs.egress.errors import Refused
+from turnout_ecs.egress.exchange import Record, Relay
+from turnout_ecs.egress.limits import EgressLimits
+from turnout_ecs.egress.link import Link, Stream, StreamGone
+from turnout_ecs.egress.policy import Policy
+from turnout_ecs.egress.requests import opened_target
+from turnout_ecs.egress.upstream import Resolve, Target, Upstream, resolve_by_system, verifying_context
+
+__all__ = ["Broker"]
+
+_log: Final = logging.getLogger(__name__)
+
+
+class _Attached:
+    """What holds for the running job."""
+
+    def __init__(self, egress: Egress, limits: EgressLimits) -> None:
+        self.egress = egress
+        self.policy = Policy(egress.hosts, limits.openable)
+        self.credentials = Credentials(egress.credentials)
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.requests = 0
+        self.observed = 0
+
+
+class Broker:
+    """Serves one process, from `open` to `close`, one job at a time: nothing is reachable but between `attach` and `detach`.
+
+    What the code opens stays open over several jobs; what it may do is decided at each request, by the job of that moment.
+    """
+
+    def __init__(self, limits: EgressLimits, tls: ssl.SSLContext, resolve: Resolve) -> None:
+        self._limits = limits
+        self._upstream = Upstream(limits, tls, resolve)
+        self._attached: _Attached | None = None
+        self._sessions: set[asyncio.Task[None]] = set()
+        self._link: Link | None = None
+        self._last_hosts: tuple[str, ...] = ()
+
+    @classmethod
+    async def open(
+        cls,
+        end: socket.socket,
+        limits: EgressLimits | None = None,
+        *,
+        tls: ssl.SSLContext | None = None,
+        resolve: Resolve = resolve_by_system,
+    ) -> Broker:
+        """Serve the process that has the other end of this socketpair. `tls` verifies servers: the system's authorities
+        if not given. The broker owns `end` from now on."""
+        broker = cls(limits or EgressLimits(), tls or verifying_context(), resolve)
+        try:
+            broker._link = await Link.open(end, broker._opened, broker._limits.streams)
+        except BaseException:
+            end.close()
+            raise
+        return broker
+
+    @property
+    def broken(self) -> str:
+        """What the process said on its descriptor that is no frame, if it did. The connection is gone then."""
+        return self._link.broken if self._link else ""
+
+    def attach(self, egress: Egress) -> None:
+        """A job begins. `UserError` for a host or placeholder that is none."""
+        attached = _Attached(egress, self._limits)
+        if egress.hosts != self._last_hosts:
+            self._upstream.drop_idle()
+        self._last_hosts = egress.hosts
+        self.detach()
+        self._attached = attached
+
+    def detach(self) -> None:
+        """The job is over: requests that are under way are ended and observed as such. Idempotent."""
+        attached, self._attached = self._attached, None
+        for task in tuple(attached.tasks if attached else ()):
+            task.cancel()
+
+    async def close(self) -> None:
+        """End everything. Idempotent."""
+        self.detach()
+        sessions = tuple(self._sessions)
+        for task in sessions:
+            task.cancel()
+        await asyncio.gather(*sessions, return_exceptions=True)
+        self._upstream.drop_idle()
+        if self._link:
+            self._link.close()
+            await self._link.closed
+
+    def _opened(self, stream: Stream) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(stream))
+        self._sessions.add(task)
+        task.add_done_callback(self._sessions.discard)
+        stream.on_gone = task.cancel
+
+    async def _serve(self, stream: Stream) -> None:
+        """A stream, from its opening to its end, request by request."""
+        target: Target | None = None
+        try:
+            target = opened_target(stream.opening)
+            self._current().policy.check(target.host, target.port)
+            stream.accept()
+            incoming = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.header_bytes)
+            while request := await _next_request(stream, incoming):
+                await self._exchange(stream, incoming, request, target)
+                if incoming.our_state is not h11.DONE or incoming.their_state is not h11.DONE:
+                    break
+                incoming.start_next_cycle()
+            stream.end()
+        except _Observed as observed:
+            stream.refuse(observed.refused.code, str(observed.refused))
+        except Refused as refused:
+            self._observe(Record(None, target), str(refused))
+            stream.refuse(refused.code, str(refused))
+        except StreamGone:
+            pass
+        except Exception:
+            _log.exception("the egress broker failed")
+            stream.refuse("EPROTO", "the request failed within Turnout")
+        finally:
+            stream.close()
+
+    async def _exchange(self, stream: Stream, incoming: h11.Connection, request: h11.Request, target: Target) -> None:
+        attached = self._current()
+        record = Record(request, target)
+        said = "the code closed the connection"
+        try:
+            await self._relay(attached, stream, incoming, request, target, record)
+            said = ""
+        except Refused as refused:
+            said = str(refused)
+            raise _Observed(refused) from refused
+        except StreamGone:
+            raise
+        except Exception:
+            said = "the request failed within Turnout"
+            raise
+        finally:
+            self._observe(record, said, attached)
+
+    async def _relay(
+        self,
+        attached: _Attached,
+        stream: Stream,
+        incoming: h11.Connection,
+        request: h11.Request,
+        target: Target,
+        record: Record,
+    ) -> None:
+        relay = Relay(
+            stream,
+            incoming,
+            request,
+            target=target,
+            policy=attached.policy,
+            swap=attached.credentials.swap(target.host, target.port),
+            upstream=self._upstream,
+            limits=self._limits,
+            record=record,
+        )
+        task = asyncio.create_task(relay.run())
+        attached.tasks.add(task)
+        task.add_done_callback(attached.tasks.discard)
+        try:
+            async with asyncio.timeout(self._limits.total_s):
+                await task
+        except TimeoutError:
+            raise Refused("ETIMEDOUT", f"the request took longer than {self._limits.total_s:g} s") from None
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current and current.cancelling():
+                raise
+            raise Refused("ECONNABORTED", "the job that made the request has ended") from None
+        except h11.RemoteProtocolError as error:
+            raise _no_http(error) from error
+
+    def _current(self) -> _Attached:
+        if self._attached is None:
+            raise Refused("EACCES", "no job is running")
+        self._attached.requests += 1
+        if self._attached.requests > self._limits.requests:
+            raise Refused("EACCES", f"a job makes at most {self._limits.requests} requests")
+        return self._attached
+
+    def _observe(self, record: Record, refusal: str, attached: _Attached | None = None) -> None:
+        record.refusal = refusal
+        attached = attached or self._attached
+        if attached is None or attached.observed > self._limits.requests:
+            return
+        attached.observed += 1
+        try:
+            attached.egress.observe(record.exchange())
+        except Exception:
+            _log.exception("a request could not be observed")
+
+
+class _Observed(Exception):
+    """A refusal that has been told already."""
+
+    def __init__(self, refused: Refused) -> None:
+        self.refused = refused
+        super().__init__(str(refused))
+
+
+async def _next_request(stream: Stream, incoming: h11.Connection) -> h11.Request | None:
+    """None when the code makes no more."""
+    try:
+        while (event := incoming.next_event()) is h11.NEED_DATA:
+            incoming.receive_data(await stream.read())
+    except h11.RemoteProtocolError as error:
+        raise _no_http(error) from error
+    return event if isinstance(event, h11.Request) else None
+
+
+def _no_http(error: h11.RemoteProtocolError) -> Refused:
+    return Refused("EPROTO", f"only HTTP works in the sandbox, and what the code wrote is none: {error}")
