@@ -60,6 +60,10 @@ MORE_CASES = {
         f"{REQUIRE} export default () => require.resolve('./other', {{ paths: [import.meta.dirname + '/node_modules/cjs'] }}).split('/').at(-1)"
     ),
     "where an import would lead": "export default () => import.meta.resolve('esm').split('/').at(-1)",
+    "the package.json of a package and of a file": (
+        "import { findPackageJSON } from 'node:module'; const found = (what) => findPackageJSON(what, import.meta.url)\n"
+        "export default () => ['esm', 'esm/nothing', './node_modules/typeless/m.js', './step.js'].map(found)"
+    ),
     "a folder that is imported": "export default async () => import('./folder')",
     "a file without its end, imported": "export default async () => import('./folder/../plain')",
     "a package's file without its end": "export default async () => import('cjs/other')",

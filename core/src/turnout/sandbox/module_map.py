@@ -9,7 +9,8 @@ map answers both from one file, `.modules.map` in the bundle's directory:
 
 A place is relative to the bundle, `node_modules/…` for what is in its npm layer, so that both may move. What the map lacks
 (CommonJS, JSON, built-in modules, dynamic imports) Node finds as ever; without a map everything, only more slowly.
-Made by `bootstrap/survey.mjs` without running any of it, used by `bootstrap/modules.cjs`.
+Made by `bootstrap/survey.mjs` without running any of it, used by `bootstrap/modules.cjs`, and by
+`bootstrap/virtual.cjs` in a process that is sent the map because it can open no files.
 """
 
 from __future__ import annotations

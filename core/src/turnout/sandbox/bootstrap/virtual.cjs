@@ -42,6 +42,7 @@ function install() {
   datafiles.install();
   registerHooks({ resolve, load: loadModule });
   Module._resolveFilename = resolveFilename;
+  Module.findPackageJSON = findPackageJSON;
   const { getBuiltinModule } = process;
   process.getBuiltinModule = (id) => {
     know(`${id}`);
@@ -213,6 +214,25 @@ function resolveFilename(request, parent, isMain, options) {
   throw error;
 }
 
+/** `module.findPackageJSON()`: of a package by its name, or of the file that a path or URL names. */
+function findPackageJSON(specifier, base) {
+  const from = base === undefined ? `${directory}/` : c.startsWith(`${base}`, "file:") ? c.fileURLToPath(base) : `${base}`;
+  const text = `${specifier}`;
+  if (text[0] !== "." && text[0] !== "/" && !c.canParse(text)) {
+    const name = c.exec(PACKAGE_NAME, text)?.[0];
+    for (const folder of packageFolders(parentOf(from), [])) {
+      if (bundle.manifest(`${folder}/${name}`) !== undefined) return `${folder}/${name}/package.json`;
+    }
+    const error = new c.Error(`Cannot find package '${name}' imported from ${from}`);
+    error.code = "ERR_MODULE_NOT_FOUND";
+    throw error;
+  }
+  const path = c.startsWith(text, "file:") ? c.fileURLToPath(text) : absolute(text, parentOf(from));
+  const scope = scopeOf(bundle.kind(path) === bundle.FOLDER ? path : parentOf(path));
+  return scope && `${scope.folder}/package.json`;
+}
+
+const PACKAGE_NAME = /^(@[^/]+\/)?[^/]+/;
 const CONDITIONS = ["node", "require", "module-sync", "node-addons"];
 
 /** Where to look: the asking file's own folder for a relative request, else each `node_modules` from there upwards. */
