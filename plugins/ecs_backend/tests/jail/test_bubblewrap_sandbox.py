@@ -15,6 +15,8 @@ from turnout_ecs.jail.bubblewrap import BubblewrapSandbox
 from turnout_ecs.jail.launcher import ALL_LAYERS
 from turnout_ecs.jail.options import BubblewrapOptions
 
+pytestmark = pytest.mark.namespaces
+
 
 @pytest.fixture(scope="session")
 def program() -> None:
