@@ -49,6 +49,11 @@
     CALL(prlimit64, ARGUMENT(2), IF_IS_NOT(0), REFUSED, ARGUMENT_HIGH(2), IF_IS_NOT(0), REFUSED, ARGUMENT(0),  \
          IF_IS(0), ALLOWED, IF_IS(OWN_PID), ALLOWED, REFUSED)
 
+// Clocks by number. The negative ones stand for a process's processor time, any process's, and no right is asked for.
+#define FEW_CLOCKS 16
+#define CLOCK(name) CALL(name, ARGUMENT(0), IF_AT_LEAST(FEW_CLOCKS), REFUSED, ALLOWED)
+#define CLOCKS CLOCK(clock_gettime), CLOCK(clock_getres), CLOCK(clock_nanosleep)
+
 // Merging equal pages (MADV_MERGEABLE) lets one process measure what another holds.
 #define ADVICE CALL(madvise, ARGUMENT(2), IF_IS(MADV_MERGEABLE), REFUSED, ALLOWED)
 
@@ -87,10 +92,10 @@
 // Asked by absl's mutexes, about threads of any process. The answer 0 (SCHED_OTHER) is given without looking.
 #define ORDINARY_SCHEDULING CALL(sched_getscheduler, ZERO), CALL(sched_getparam, ZERO)
 
-#define OWN_NAMES CALL(prctl, ARGUMENT(0), IF_IS(PR_SET_NAME), ALLOWED, IF_IS(PR_GET_NAME), ALLOWED, \
-                       IF_IS(PR_SET_VMA), ALLOWED, REFUSED)
-#define BOOT_NAMES CALL(prctl, ARGUMENT(0), IF_IS(PR_SET_NAME), ALLOWED, IF_IS(PR_GET_NAME), ALLOWED, \
-                        IF_IS(PR_SET_VMA), ALLOWED, IF_IS(PR_SET_NO_NEW_PRIVS), ALLOWED, REFUSED)
+#define OWN_NAMES CALL(prctl, ARGUMENT(0), IF_IS(PR_SET_NAME), ALLOWED, IF_IS(PR_GET_NAME), ALLOWED, REFUSED)
+#define BOOT_NAMES                                                                                             \
+    CALL(prctl, ARGUMENT(0), IF_IS(PR_SET_NAME), ALLOWED, IF_IS(PR_GET_NAME), ALLOWED,                         \
+         IF_IS(PR_SET_NO_NEW_PRIVS), ALLOWED, REFUSED)
 
 // --- lists ---
 
@@ -109,21 +114,22 @@
 // What computing, waiting, threads and the inherited descriptors take. The busiest calls come first.
 #define RUNNING                                                                                                \
     ALLOW(futex), ALLOW(read), ALLOW(write), ALLOW(writev), ALLOW(readv), ALLOW(epoll_pwait), ALLOW(epoll_ctl), \
-    LEGACY_WAITING ALLOW(ppoll), ALLOW(pselect6), ALLOW(munmap), ALLOW(mremap), ALLOW(brk), ADVICE,            \
-    ALLOW(clock_gettime), ALLOW(clock_getres), ALLOW(gettimeofday), ALLOW(clock_nanosleep), ALLOW(nanosleep),  \
-    ALLOW(times), ALLOW(getrusage), ALLOW(getrandom), ALLOW(sched_yield), ALLOW(restart_syscall),              \
-    ALLOW(rt_sigaction), ALLOW(rt_sigprocmask), ALLOW(rt_sigreturn), ALLOW(sigaltstack), OWN_SIGNALS,          \
-    ALLOW(getpid), ALLOW(getppid), ALLOW(gettid), ALLOW(getuid), ALLOW(geteuid), ALLOW(getgid), ALLOW(getegid), \
-    ALLOW(getresuid), ALLOW(getresgid), ALLOW(getgroups), ALLOW(capget), ALLOW(umask), ALLOW(uname),           \
-    ALLOW(getcwd), THREADS_ALONE, ALLOW(set_robust_list), ALLOW(rseq), ALLOW(fstat), READING_OWN_LIMITS,       \
-    ORDINARY_SCHEDULING, ALLOW(eventfd2), ALLOW(epoll_create1), PIPES, DEVICES, INHERITED_SOCKETS, ALLOW(exit), ALLOW(exit_group)
+    LEGACY_WAITING ALLOW(ppoll), ALLOW(pselect6), ALLOW(munmap), ALLOW(mremap), ALLOW(brk), ADVICE, CLOCKS,    \
+    ALLOW(gettimeofday), ALLOW(nanosleep), ALLOW(times), ALLOW(getrusage), ALLOW(getrandom),                   \
+    ALLOW(sched_yield), ALLOW(restart_syscall), ALLOW(rt_sigaction), ALLOW(rt_sigprocmask),                    \
+    ALLOW(rt_sigreturn), ALLOW(sigaltstack), OWN_SIGNALS, ALLOW(getpid), ALLOW(getppid), ALLOW(gettid),        \
+    ALLOW(getuid), ALLOW(geteuid), ALLOW(getgid), ALLOW(getegid), ALLOW(getresuid), ALLOW(getresgid),          \
+    ALLOW(getgroups), ALLOW(umask), ALLOW(uname), ALLOW(getcwd), THREADS_ALONE, ALLOW(set_robust_list),        \
+    ALLOW(rseq), ALLOW(fstat), READING_OWN_LIMITS, ORDINARY_SCHEDULING, ALLOW(eventfd2), ALLOW(epoll_create1), \
+    PIPES, DEVICES, INHERITED_SOCKETS, ALLOW(exit), ALLOW(exit_group)
 
 // What reading the jail's tree and starting a program take.
 #define STARTING                                                                                               \
     ALLOW(mmap), ALLOW(mprotect), BOOT_DESCRIPTORS, BOOT_NAMES, LEGACY_TREE                                    \
     CALL(openat, ARGUMENT(2), IF_ANY_OF(WRITING), READ_ONLY, ALLOWED), ALLOW(newfstatat), ALLOW(statx),        \
     ALLOW(faccessat), ALLOW(faccessat2), ALLOW(readlinkat), ALLOW(getdents64), ALLOW(lseek), ALLOW(pread64),   \
-    ALLOW(chdir), ALLOW(execve), ALLOW(set_tid_address), ALLOW(sched_getaffinity), ALLOW(sysinfo), ALLOW(seccomp)
+    ALLOW(chdir), ALLOW(execve), ALLOW(set_tid_address), ALLOW(sched_getaffinity), ALLOW(sysinfo),             \
+    ALLOW(capget), ALLOW(seccomp)
 
 // What only an attempt to get out calls: into other processes, the kernel, mounts and namespaces.
 #define HOSTILE                                                                                                \

@@ -25,9 +25,9 @@ ALLOWED, KILLED, EPERM, EROFS, ENOTTY, ENOSYS, ZERO = (
 RUNNING: Final = words(
     """
     futex read write writev readv epoll_pwait epoll_ctl epoll_wait poll select ppoll pselect6 munmap mremap brk
-    clock_gettime clock_getres gettimeofday clock_nanosleep nanosleep times getrusage getrandom sched_yield
+    gettimeofday nanosleep times getrusage getrandom sched_yield
     restart_syscall rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack getpid getppid gettid getuid geteuid
-    getgid getegid getresuid getresgid getgroups capget umask uname getcwd set_robust_list rseq fstat eventfd2
+    getgid getegid getresuid getresgid getgroups umask uname getcwd set_robust_list rseq fstat eventfd2
     epoll_create1 getsockname shutdown exit exit_group
     """
 )
@@ -35,7 +35,7 @@ STARTING: Final = words(
     """
     mmap mprotect close dup dup2 dup3 pipe stat lstat access readlink arch_prctl newfstatat statx faccessat
     faccessat2 readlinkat getdents64 lseek pread64 chdir execve set_tid_address sched_getaffinity sysinfo
-    seccomp
+    capget seccomp
     """
 )
 WITHOUT_CONDITION: Final = {
@@ -62,7 +62,7 @@ PROBED: Final = words(
 PRETENDED: Final = ("sched_getscheduler", "sched_getparam")
 CONDITIONAL: Final = words(
     """
-    kill tgkill prlimit64 madvise mmap mprotect ioctl close fcntl pipe2 getsockopt prctl clone open openat
+    clock_gettime clock_getres clock_nanosleep kill tgkill prlimit64 madvise mmap mprotect ioctl close fcntl pipe2 getsockopt prctl clone open openat
     socketpair
     """
 )
@@ -71,6 +71,7 @@ NEWEST_REFUSED: Final = 462
 
 THREAD: Final = 0x3D0F00
 """The flags of pthread_create: glibc's sysdeps/unix/sysv/linux/createthread.c."""
+CLOCK_CALLS: Final = ("clock_gettime", "clock_getres", "clock_nanosleep")
 CLONE_DETACHED, CLONE_NEWUSER, CLONE_THREAD, SIGCHLD = 0x400000, 0x10000000, 0x10000, 17
 PRIVATE_ANONYMOUS, SHARED, SHARED_VALIDATE, DROPPABLE, GROWS_DOWN, HUGE = 0x22, 0x21, 0x23, 0x28, 0x122, 0x40022
 READ_WRITE, EXECUTE = 3, 4
@@ -104,6 +105,8 @@ def always(call: str, *arguments: int, say: str = ALLOWED) -> Case:
 
 
 CASES: Final = [
+    *(always(call, clock) for call in CLOCK_CALLS for clock in (0, 1, 2, 3, 7, 11)),
+    *(always(call, ~4711 << 3 | kind, say=EPERM) for call in CLOCK_CALLS for kind in (2, 6)),
     always("kill", OWN_PID, 9),
     always("kill", OWN_PID, 0),
     always("kill", 1, 9, say=EPERM),
@@ -165,7 +168,7 @@ CASES: Final = [
     always("prctl", 15, POINTER),
     always("prctl", 16, POINTER),
     Case("prctl", (38, 1), ALLOWED, EPERM),
-    *(always("prctl", option, 1, say=EPERM) for option in (1, 4, 8, 22, 23, 24, 28, 35, 47, 0x59616D61)),
+    *(always("prctl", option, 1, say=EPERM) for option in (1, 4, 8, 22, 23, 24, 28, 35, 47, 0x53564D41, 0x59616D61)),
     Case("open", (POINTER, 0), ALLOWED, EPERM),
     *(Case("open", (POINTER, flags), EROFS, EPERM) for flags in (1, 2, 0o100, 0o1000)),
     Case("openat", (AT_FDCWD, POINTER, 0o2000000), ALLOWED, EPERM),

@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from plugins.ecs_backend.tests.jail.launching import DATA_BYTES, UID, Launched, 
 WAITING: Final = ("--disable-sigusr1", "-e", "fs.writeSync(3, 'R'); fs.readSync(3, Buffer.alloc(1))")
 FARGATE: Final = str(Path(__file__).with_name("fargate.py"))
 NONE: Final = "0" * 16
+_PT_DYNAMIC, _PT_INTERP, _PT_GNU_STACK, _DT_NEEDED = 2, 3, 0x6474E551, 1
 
 GOOD: Final[Mapping[str, str]] = {
     "root": "/",
@@ -279,3 +281,24 @@ def test_a_machine_without_a_launcher_is_told_what_to_do(monkeypatch: pytest.Mon
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     with pytest.raises(BackendError, match="choose another sandbox"):
         seal_binary("node")
+
+
+@pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
+def test_the_programs_need_nothing_and_tell_nothing_of_where_they_were_built(architecture: str) -> None:
+    """No loader, no library, no stack that is executable; no path. The same sources give the same bytes anywhere."""
+    binaries = launcher_binary().parent
+    for name in (f"launch-{architecture}", f"seal-{architecture}.node", f"seal-python-{architecture}.so"):
+        content = (binaries / name).read_bytes()
+        headers = [struct.unpack_from("<IIQQQQ", content, 64 + 56 * at) for at in range(content[0x38])]
+        flags = {kind: flags for kind, flags, *_ in headers}
+
+        assert content[:6] == b"\x7fELF\x02\x01"
+        assert content[0x12] == {"x86_64": 62, "aarch64": 183}[architecture]
+        assert _PT_INTERP not in flags
+        assert not flags[_PT_GNU_STACK] & 1
+        for kind, _, offset, _, _, length in headers:
+            if kind == _PT_DYNAMIC:
+                tags = {tag for tag, _ in struct.iter_unpack("<QQ", content[offset : offset + length])}
+                assert _DT_NEEDED not in tags
+        for trace in (b"/home", b"/tmp", b".c\0", str(Path.cwd()).encode()):
+            assert trace not in content
