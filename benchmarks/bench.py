@@ -2,6 +2,7 @@
 
     --only w1,w4        some of w1 w2 w3 w4 memory help
     --backend redis     queue, journal and state on a Redis server that is started for it, not embedded
+    --sandbox chroot    a fresh jail for each execution (as root); chroot-tenant keeps one for a tenant's executions
     --quick             two small rounds: a look, not a measurement
     --json FILE         every figure of every round
     --record            put the report into benchmarks/RESULTS.md
@@ -20,11 +21,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from turnout_ecs.jail.building import build
 from turnout_ecs.testing.servers import RedisServer
 
 from benchmarks import systems
@@ -113,11 +116,31 @@ def run(results: Results, say: Callable[[str], None]) -> None:
         with (
             systems.harness(scripts, orders_setup(work)) as world,
             systems.floor(scripts, world) as floor,
-            BACKENDS[results.backend](work) as settings,
-            systems.turnout(work, world, settings=settings) as turnout,
+            BACKENDS[results.backend](work) as stores,
+            SANDBOXES[results.sandbox]() as sandbox,
+            systems.turnout(work, world, settings=stores + sandbox) as turnout,
         ):
             _measure(results, world, floor, turnout, say)
             results.announcement = _announcement(turnout.log)
+
+
+@contextmanager
+def _process() -> Iterator[str]:
+    yield ""
+
+
+@contextmanager
+def _chroot(more: str = "") -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="turnout-bench-jail-") as directory:
+        build(Path(directory))
+        yield f'[runner]\nsandbox = "chroot"\n[backends.chroot]\njail = "{directory}"\n{more}'
+
+
+SANDBOXES: dict[str, Callable[[], AbstractContextManager[str]]] = {
+    "process": _process,
+    "chroot": _chroot,
+    "chroot-tenant": partial(_chroot, 'reuse = "tenant"\n'),
+}
 
 
 @contextmanager
@@ -140,6 +163,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(PARTS), help=f"comma-separated, of {', '.join(PARTS)}")
     parser.add_argument("--backend", choices=BACKENDS, default="embedded", help="what Turnout runs on")
+    parser.add_argument("--sandbox", choices=SANDBOXES, default="process", help="where code steps run")
     parser.add_argument("--quick", action="store_true", help="two small rounds")
     parser.add_argument("--rounds", type=int, help="how many rounds (default 5)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
@@ -156,7 +180,7 @@ def main() -> int:
     sizes = QUICK if options.quick else Sizes()
     if options.rounds:
         sizes = dataclasses.replace(sizes, rounds=options.rounds)
-    results = Results(sizes=sizes, only=options.only, backend=options.backend)
+    results = Results(sizes=sizes, only=options.only, backend=options.backend, sandbox=options.sandbox)
     try:
         run(results, lambda line: print(line, file=sys.stderr, flush=True))
     except Failed as error:

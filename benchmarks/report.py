@@ -47,12 +47,18 @@ class Results:
     sizes: Sizes
     only: tuple[str, ...]
     backend: str = "embedded"
+    sandbox: str = "process"
     rounds: list[tuple[Figures, Figures]] = field(default_factory=list)
     memory: tuple[Figures, Figures] | None = None
     course: MemoryCourse | None = None
     help_ms: tuple[float, ...] = ()
     announcement: str = ""
     started_at: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"))
+
+    @property
+    def section(self) -> str:
+        """The name of its section: `redis, chroot`."""
+        return self.backend if self.sandbox == "process" else f"{self.backend}, {self.sandbox}"
 
 
 def machine() -> dict[str, str]:
@@ -128,7 +134,7 @@ def as_text(results: Results) -> str:
     )
     sides = (
         "What is compared: *floor* is one Node process inline, with keep-alive `fetch`, no isolation, no durability, no "
-        f"history. *turnout* is `turnout dev` ({results.backend}), which said at its start:"
+        f"history. *turnout* is `turnout dev` ({results.section}), which said at its start:"
     )
     facts = "\n".join(f"- {name}: {value}" for name, value in machine().items())
     parts = [facts]
@@ -170,7 +176,7 @@ def as_json(results: Results) -> dict[str, Any]:
 
 def write_section(results: Results, file: Path) -> None:
     """Put the report between its markers in RESULTS.md, in place of the one that stands there."""
-    write_between(results.backend, f"## Measured {results.started_at}, {results.backend}\n\n{as_text(results)}", file)
+    write_between(results.section, f"## Measured {results.started_at}, {results.section}\n\n{as_text(results)}", file)
 
 
 def write_between(name: str, text: str, file: Path) -> None:
