@@ -63,6 +63,8 @@ class CodeBundle:
     directory: str
     modules: tuple[str, ...] = ()
     language: str = "javascript"
+    native: tuple[str, ...] = ()
+    """Python packages among its own that have extension modules."""
 
     def of(self, language: str) -> CodeBundle:
         """The same, for a process that runs that language: with its entry files alone."""
@@ -215,6 +217,8 @@ class Sandbox(Openable, ABC):
 
     isolates: ClassVar[frozenset[Isolation]]
     languages: ClassVar[frozenset[str]]
+    loads_native: ClassVar[bool] = True
+    """Whether Python code can load the extension modules of its packages: not where a process can open nothing."""
     brokers: ClassVar[bool] = False
     """Whether it keeps to `Job.egress`: nothing but its hosts is reachable, and credentials are put in on the way."""
 

@@ -5,9 +5,10 @@
     <directory>/bundles/<hash>/code/.bundle.json    where inline code stands in the definition
     <directory>/bundles/<hash>/code/.modules.map    what the entry modules import, for a quick start; may be missing
     <directory>/bundles/<hash>/code/node_modules -> <directory>/npm/<layer>/node_modules
+    <directory>/bundles/<hash>/code/site-packages -> <directory>/python/<layer>/site-packages
 
 Executions name the bundle that they run by its hash, so that a resumed one finds the code it began with. The hash
-covers the definition, every source and the npm layer; the path of the machine is not in it.
+covers the definition, every source and the layers; the path of the machine is not in it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from turnout.errors import BackendError, DefinitionError, NotFound, Problem
 from turnout.interfaces.sandbox import CodeBundle
 from turnout.local.npm import Lockfile, install, read_lockfile
 from turnout.local.sources import gather, inside
+from turnout.local.wheels import LAYER, Requirements, install_wheels, native_packages, read_pinned
 from turnout.model.definition import CodeStep, Integration, Position, language_of, walk
 from turnout.sandbox.module_map import MAP_FILE, survey
 
@@ -38,6 +40,7 @@ __all__ = ["Bundle", "BundleStore"]
 
 _FORMAT: Final = b"turnout-bundle-1\0"
 _INLINE_FILE: Final = ".bundle.json"
+_NODE_LAYER: Final = "node_modules"
 _PLAIN: Final = re.compile(r"^[A-Za-z0-9_-]{1,80}$")
 _HASH: Final = re.compile(r"^[0-9a-f]{64}$")
 
@@ -55,29 +58,58 @@ class Bundle:
         return _module_of(flow, step)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What a bundle is made of: every file by its path, and what its layers are installed from."""
+
+    contents: Mapping[str, bytes]
+    lock: Lockfile | None = None
+    requirements: Requirements | None = None
+
+    @property
+    def digest(self) -> str:
+        digest = hashlib.sha256(_FORMAT + (self.lock.layer.encode() if self.lock else b""))
+        if self.requirements:
+            digest.update(f"python\0{self.requirements.layer}".encode())
+        for name, content in sorted(self.contents.items()):
+            digest.update(f"\0{name}\0{len(content)}\0".encode())
+            digest.update(content)
+        return digest.hexdigest()
+
+
 class BundleStore:
     """Builds and finds bundles below `directory`. Several processes may use one directory."""
 
     def __init__(self, directory: Path) -> None:
         self._bundles = directory / "bundles"
         self._layers = directory / "npm"
+        self._python_layers = directory / "python"
         self._installing = asyncio.Lock()
 
     async def build(self, integration: Integration) -> Bundle:
         """The integration's bundle, made if it is not there yet; cheap if it is.
 
-        `DefinitionError` if a source or the lockfile cannot be taken in; `BackendError` if npm or the disk fails.
+        `DefinitionError` if a source, the lockfile or the requirements cannot be taken in; `BackendError` if npm, pip or the
+        disk fails.
         """
-        contents, lock = await asyncio.to_thread(_assemble, integration)
-        digest = _digest(contents, lock)
-        target = self._bundles / digest
-        if not target.is_dir() or (lock and not (self._layers / lock.layer).is_dir()):
-            layer = None
-            if lock:
-                async with self._installing:
-                    layer = await install(lock, self._layers)
-            await asyncio.to_thread(self._write, target, contents, _modules(integration), layer)
+        parts = await asyncio.to_thread(_assemble, integration)
+        target = self._bundles / parts.digest
+        wanted = [self._layers / parts.lock.layer] if parts.lock else []
+        wanted += [self._python_layers / parts.requirements.layer] if parts.requirements else []
+        if not target.is_dir() or not all(layer.is_dir() for layer in wanted):
+            layers = await self._install(parts)
+            await asyncio.to_thread(self._write, target, parts.contents, _modules(integration), layers)
         return _bundle(integration, target)
+
+    async def _install(self, parts: _Parts) -> Mapping[str, Path]:
+        """The directories of packages that the bundle links to, by their names in it."""
+        layers = {}
+        async with self._installing:
+            if parts.lock:
+                layers[_NODE_LAYER] = await install(parts.lock, self._layers) / _NODE_LAYER
+            if parts.requirements:
+                layers[LAYER] = await install_wheels(parts.requirements, self._python_layers) / LAYER
+        return layers
 
     def load(self, digest: str) -> Bundle:
         """The bundle of that hash. `NotFound` if it was never built here."""
@@ -92,7 +124,9 @@ class BundleStore:
             raise BackendError(f"the bundle {digest} cannot be read: {error.strerror}") from error
         return _bundle(parse(definition, directory=str(target / "code")), target)
 
-    def _write(self, target: Path, contents: Mapping[str, bytes], modules: Sequence[str], layer: Path | None) -> None:
+    def _write(
+        self, target: Path, contents: Mapping[str, bytes], modules: Sequence[str], layers: Mapping[str, Path]
+    ) -> None:
         """Write beside and rename, so that a bundle is there as a whole or not at all."""
         if target.is_dir():
             return
@@ -103,9 +137,8 @@ class BundleStore:
                 for name, content in contents.items():
                     _write_file(work / name, content)
                 (work / "code").mkdir(exist_ok=True)
-                if layer is not None:
-                    packages = work / "code" / "node_modules"
-                    packages.symlink_to(Path(os.path.relpath(layer, target / "code")) / "node_modules")
+                for name, packages in layers.items():
+                    (work / "code" / name).symlink_to(os.path.relpath(packages, target / "code"))
                 modules = [module for module in modules if not module.endswith(".py")]
                 if modules and (found := survey(work / "code", modules)):
                     _write_file(work / "code" / MAP_FILE, found)
@@ -117,12 +150,11 @@ class BundleStore:
             raise BackendError(f"the bundle cannot be written to {self._bundles}: {error.strerror}") from error
 
 
-def _assemble(integration: Integration) -> tuple[dict[str, bytes], Lockfile | None]:
-    """Every file of the bundle by its path, and the lockfile if there is one."""
+def _assemble(integration: Integration) -> _Parts:
     contents = {"definition.json": dump(integration)}
     steps = list(_code_steps(integration))
     if not steps:
-        return contents, None
+        return _Parts(contents=contents)
     sources = gather(Path(integration.directory), [step for _, step in steps]) if integration.directory else {}
     if not sources and any(step.file for _, step in steps):
         raise DefinitionError([Problem(message="an integration without a directory cannot have code steps with files")])
@@ -136,7 +168,9 @@ def _assemble(integration: Integration) -> tuple[dict[str, bytes], Lockfile | No
             inline[module] = _place(step.source_position or step.position)
     contents |= {f"code/{name}": content for name, content in sources.items()}
     contents[f"code/{_INLINE_FILE}"] = msgspec.json.encode({"inline": inline}, order="sorted")
-    return contents, _lockfile(integration)
+    in_python = any(language_of(step) == "python" for _, step in steps)
+    requirements = _requirements(integration) if in_python else None
+    return _Parts(contents=contents, lock=_lockfile(integration), requirements=requirements)
 
 
 def _lockfile(integration: Integration) -> Lockfile | None:
@@ -148,6 +182,17 @@ def _lockfile(integration: Integration) -> Lockfile | None:
         return read_lockfile(root / inside(root, name), name)
     except ValueError as error:
         raise DefinitionError([Problem(message=f"code.dependencies: {error}")]) from error
+
+
+def _requirements(integration: Integration) -> Requirements | None:
+    name = integration.code.python.requirements
+    if not name:
+        return None
+    root = Path(integration.directory).resolve()
+    try:
+        return read_pinned(root / inside(root, name), name)
+    except ValueError as error:
+        raise DefinitionError([Problem(message=f"code.python.requirements: {error}")]) from error
 
 
 def _manifest(given: bytes | None) -> bytes:
@@ -187,16 +232,14 @@ def _code_steps(integration: Integration) -> Iterator[tuple[str, CodeStep]]:
                 yield flow.name, step
 
 
-def _digest(contents: Mapping[str, bytes], lock: Lockfile | None) -> str:
-    digest = hashlib.sha256(_FORMAT + (lock.layer.encode() if lock else b""))
-    for name, content in sorted(contents.items()):
-        digest.update(f"\0{name}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()
-
-
 def _bundle(integration: Integration, target: Path) -> Bundle:
-    code = CodeBundle(hash=target.name, directory=str((target / "code").absolute()), modules=_modules(integration))
+    directory = (target / "code").absolute()
+    code = CodeBundle(
+        hash=target.name,
+        directory=str(directory),
+        modules=_modules(integration),
+        native=native_packages(directory / LAYER),
+    )
     return Bundle(hash=target.name, integration=integration, code=code)
 
 

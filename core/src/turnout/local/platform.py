@@ -23,13 +23,14 @@ from turnout.interfaces.connector import Connector
 from turnout.interfaces.queue import QueueCapability
 from turnout.interfaces.sandbox import Limits, Sandbox
 from turnout.interfaces.service import Service
+from turnout.local.bundles import Bundle
 from turnout.local.dead_letters import DeadLetters
 from turnout.local.instances import LocalInstances
 from turnout.local.operations import Operations
 from turnout.local.retention import Retention
 from turnout.local.stores import Stores
 from turnout.local.workers import WorkerLock, any_ended, is_alive, sweep
-from turnout.model.definition import CodeStep, Integration, walk
+from turnout.model.definition import CodeStep, Integration, language_of, walk
 from turnout.model.durability import Durability
 from turnout.model.events import Event
 from turnout.model.execution import ExecutionRecord
@@ -231,11 +232,13 @@ class Platform:
             integration=bundle.integration,
             bundle=bundle.hash,
             settings=await self.instances.save(resolved, connections),
+        self._require_languages(integration)
         )
         for flow in integration.flows:
             self.engine.plan(bundle, flow)
         self.instances.deploy(instance)
         return instance
+        self._require_native(bundle)
 
     def _require_limits(self, integration: Integration) -> None:
         """Limits that the queue cannot keep are refused here: it would refuse every execution that has one."""
@@ -270,6 +273,27 @@ class Platform:
             except StepError as error:
                 wrong[slot] = error.message
         if wrong:
+    def _require_languages(self, integration: Integration) -> None:
+        """Code that the sandbox cannot run is refused here: it would fail every execution that comes to it."""
+        sandbox, spoken = self.settings.runner.sandbox, self._sandbox.languages
+        for flow in integration.flows.values():
+            for step in walk(flow.steps):
+                if isinstance(step, CodeStep) and (language := language_of(step)) not in spoken:
+                    raise SettingsError(
+                        f"step {step.id!r} of flow {flow.name!r} of {integration.name!r} is in {language}, which the sandbox "
+                        f"{sandbox!r} does not run: it has {', '.join(sorted(spoken))}",
+                        setting="runner.sandbox",
+                    )
+
+    def _require_native(self, bundle: Bundle) -> None:
+        if bundle.code.native and not self._sandbox.loads_native:
+            raise SettingsError(
+                f"the Python packages {', '.join(bundle.code.native)} of {bundle.integration.name!r} have extension modules, "
+                f"which the sandbox {self.settings.runner.sandbox!r} does not load: its processes can open no files. Take "
+                "packages that are Python alone",
+                setting="runner.sandbox",
+            )
+
             raise SettingsError("; ".join(wrong.values()), setting=next(iter(wrong)))
 
     async def run(self, instance: Instance, flow: str, trigger: Value) -> str:

@@ -1,7 +1,7 @@
 """What of an integration's directory goes into its bundle.
 
 The rule: text sources by their suffix (`.js .mjs .cjs .ts .mts .json`, and `.py` where a code step is Python), up to `LARGEST_BYTES` each, anywhere below the
-definition, except lockfiles, what begins with a dot, and the directories `node_modules`, `test`, `tests`, `__pycache__`,
+definition, except lockfiles, what begins with a dot, and the directories `node_modules`, `site-packages`, `test`, `tests`, `__pycache__`,
 `venv` and `dist`. A file that a code step names is always in, and refused clearly where it cannot be: larger, missing, or,
 by `..` or a symbolic link, outside. Other links that lead outside are left out.
 """
@@ -23,7 +23,9 @@ MOST_BYTES: Final = 32 * 1024 * 1024
 MOST_FILES: Final = 2000
 _SUFFIXES: Final = (".js", ".mjs", ".cjs", ".ts", ".mts", ".json")
 _PYTHON_SUFFIXES: Final = (".py",)
-_LEFT_OUT: Final = frozenset({"node_modules", "test", "tests", "__pycache__", "venv", "dist", "package-lock.json"})
+_LEFT_OUT: Final = frozenset(
+    {"node_modules", "site-packages", "test", "tests", "__pycache__", "venv", "dist", "package-lock.json"}
+)
 
 
 def gather(directory: Path, steps: Sequence[CodeStep]) -> dict[str, bytes]:
