@@ -56,7 +56,7 @@ class Shape:
     def settings(self) -> str:
         return (
             f'[queue]\nlease = "{self.lease_s}s"\nattempts = {self.attempts}\n'
-            f"[runner]\nconcurrency = {self.concurrency}\n{self.stores}"
+            f"[runner]\nconcurrency = {self.concurrency}\nallow_unsafe_sandbox = true\n{self.stores}"
         )
 
 

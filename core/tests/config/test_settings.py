@@ -54,6 +54,7 @@ retention = {days = 7, size = "1.5 GB"}
 [runner]
 concurrency = 4
 sandbox = "chroot"
+allow_unsafe_sandbox = true
 journal = "strict"
 drain = "90s"
 health = "[::]:9400"
@@ -93,6 +94,7 @@ sample = 0.1
     assert settings.storage.durability is Durability.HOST
     assert (settings.storage.retention.days, settings.storage.retention.size_bytes) == (7, 1_500_000_000)
     assert (settings.runner.concurrency, settings.runner.sandbox) == (4, "chroot")
+    assert settings.runner.allow_unsafe_sandbox is True
     assert settings.runner.journal is JournalMode.STRICT
     assert (settings.runner.drain_s, settings.runner.health) == (90.0, "[::]:9400")
     assert settings.project.url == "https://hooks.example"

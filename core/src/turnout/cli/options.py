@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["environment_option", "json_option"]
+__all__ = ["environment_option", "json_option", "unsafe_sandbox_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,4 +21,13 @@ def environment_option(function: F) -> F:
     """`--env NAME`: the command gets `environment`, None where TURNOUT_ENV or the default is meant."""
     return click.option(
         "--env", "environment", metavar="NAME", help="Environment of turnout.toml (or the variable TURNOUT_ENV)."
+    )(function)
+
+
+def unsafe_sandbox_option(function: F) -> F:
+    """`--allow-unsafe-sandbox`: the command gets `allow_unsafe_sandbox`, for `load_project`."""
+    return click.option(
+        "--allow-unsafe-sandbox",
+        is_flag=True,
+        help="Run code of several customers although the sandbox does not keep them apart: for development alone.",
     )(function)

@@ -96,6 +96,12 @@ def _texts(given: object) -> tuple[str, ...]:
     return tuple(given)
 
 
+def _flag(given: object) -> bool:
+    if not isinstance(given, bool):
+        raise ValueError("true or false is expected")
+    return given
+
+
 def _count(least: int, most: int) -> Callable[[object], int]:
     def read(given: object) -> int:
         if isinstance(given, bool) or not isinstance(given, int) or not least <= given <= most:
@@ -295,6 +301,11 @@ SCHEMA = Section(
                 "drain": _leaf("drain_s", _drain, "How long a worker's executions may finish after SIGTERM."),
                 "health": _leaf(
                     "health", _address, "Where a worker serves /healthz, /readyz and /metrics; nowhere without it."
+                ),
+                "allow_unsafe_sandbox": _leaf(
+                    "allow_unsafe_sandbox",
+                    _flag,
+                    "Run code of several customers although the sandbox does not keep them apart: for development alone.",
                 ),
             },
         ),

@@ -98,11 +98,13 @@ class QueueSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerSettings:
-    """`concurrency` is how many executions run at once in a process; `sandbox` a name that a plugin provides. A worker that
+    """`concurrency` is how many executions run at once in a process; `sandbox` a name that a plugin provides, which isolates
+    customers from each other unless `allow_unsafe_sandbox`. A worker that
     is told to stop lets them run on for `drain_s`, and serves health and metrics on `health`, HOST:PORT, or nowhere."""
 
     concurrency: int = 16
     sandbox: str = "process"
+    allow_unsafe_sandbox: bool = False
     journal: JournalMode = JournalMode.DEFAULT
     drain_s: float = 60.0
     health: str = ""

@@ -77,7 +77,8 @@ class EngineSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backends:
     """`secret` resolves a reference such as `env:ERP_TOKEN`; `key` makes idempotency keys; `observe` sees each event
-    once it is durable; `callback_url` is the address that ends a waiting step; without `tracing` no spans are made."""
+    once it is durable; `callback_url` is the address that ends a waiting step; without `tracing` no spans are made.
+    `admit` is asked before a customer's code runs: `SettingsError` if it must not run beside others'."""
 
     journal: Journal
     payloads: PayloadStore
@@ -93,3 +94,4 @@ class Backends:
     callback_url: Callable[[str, str], str]
     settings: EngineSettings = EngineSettings()
     tracing: Tracing | None = None
+    admit: Callable[[str], None] = lambda tenant: None

@@ -131,7 +131,12 @@ class Session:
         return self._connections[slot]
 
     async def reach(self, connections: tuple[str, ...]) -> Reach:
-        """What code that uses these connections may reach. `StepError` of kind `connection` or `config` says why not."""
+        """What code that uses these connections may reach. `StepError` says why it must not run: of kind `sandbox`,
+        `connection` or `config`."""
+        try:
+            self.backends.admit(self.info.tenant)
+        except SettingsError as error:
+            raise StepError(str(error), kind="sandbox", retryable=False) from error
         if connections not in self._reaches:
             if connections and not self.backends.sandbox.brokers:
                 raise StepError(no_broker(connections, "this worker's sandbox"), kind="connection", retryable=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from turnout.engine.backends import InstanceSettings
@@ -21,11 +21,14 @@ __all__ = ["LocalInstances"]
 
 
 class LocalInstances:
-    """Instances by name, in memory; their settings by digest, in a secret store."""
+    """Instances by name, in memory; their settings by digest, in a secret store. `check` refuses some to be there together."""
 
-    def __init__(self, secrets: SecretStore, key: bytes) -> None:
+    def __init__(
+        self, secrets: SecretStore, key: bytes, check: Callable[[Iterable[Instance]], None] = lambda instances: None
+    ) -> None:
         self._secrets = secrets
         self._key = key
+        self._check = check
         self._known: dict[str, InstanceSettings] = {}
         self._instances: dict[str, Instance] = {}
 
@@ -47,8 +50,11 @@ class LocalInstances:
         return known
 
     def deploy(self, instance: Instance) -> None:
-        """Make it the one of its name: executions accepted from now on run it."""
-        self._instances[instance.name] = instance
+        """Make it the one of its name: executions accepted from now on run it. `SettingsError` if it must not be beside the
+        others."""
+        after = {**self._instances, instance.name: instance}
+        self._check(after.values())
+        self._instances = after
 
     def withdraw(self, name: str) -> None:
         """Accept nothing more for it; its executions go on."""

@@ -29,6 +29,7 @@ from turnout.local.instances import LocalInstances
 from turnout.local.operations import Operations
 from turnout.local.retention import Retention
 from turnout.local.stores import Stores
+from turnout.local.tenancy import Tenancy
 from turnout.local.workers import WorkerLock, any_ended, is_alive, sweep
 from turnout.model.definition import CodeStep, Integration, language_of, walk
 from turnout.model.durability import Durability
@@ -83,7 +84,11 @@ class Platform:
         self._lock = WorkerLock(self._workers)
         self._observers = (*registry.observers, *observers)
         self._sandbox = sandbox
-        self.instances = LocalInstances(stores.secrets, stores.keys.derive("instances"))
+        self._tenancy = Tenancy(
+            sandbox, settings.runner.sandbox, stores.directory, allowed=settings.runner.allow_unsafe_sandbox
+        )
+        key = stores.keys.derive("instances")
+        self.instances = LocalInstances(stores.secrets, key, self._tenancy.check_instances)
         self.endings = Endings()
         self.metadata = Metadata(stores.journal, stores.records, stores.clock)
         self.callbacks = CallbackUrls(public_url, stores.keys.derive("callbacks"))
@@ -182,6 +187,7 @@ class Platform:
             secret=stores.references.resolve,
             observe=self._observe,
             callback_url=self.callbacks.url,
+            admit=self._tenancy.admit,
             settings=_engine_settings(self.settings),
             tracing=None if traces is None else Tracing(export=traces.export, sample=self.settings.telemetry.sample),
         )
@@ -198,6 +204,10 @@ class Platform:
         every = (self.metadata, self.retention, self.recovery, self.runner, self.ingress, executions)
         return tuple(service for service in every if not names or service.name in names)
 
+    async def check_tenancy(self) -> None:
+        """`SettingsError` if executions of several customers have code that the sandbox does not keep apart."""
+        await self._tenancy.check_history(self.stores.records, self.stores.bundles)
+
     async def start_sandbox(self) -> tuple[str, ...]:
         """Get the sandbox ready; what it does not isolate, for people."""
         return tuple(await self._sandbox.start())
@@ -209,6 +219,7 @@ class Platform:
         config: Mapping[str, Any],
         connections: Mapping[str, Mapping[str, Any]],
         name: str = "",
+        tenant: str = LOCAL_TENANT,
     ) -> Instance:
         """Make an instance of the integration, of its own name unless `name` is given.
 
@@ -221,24 +232,24 @@ class Platform:
                 raise SettingsError(f"connection {slot!r} is not one of {integration.name!r}: {known}", setting=slot)
         self._require_limits(integration)
         self._require_broker(integration)
+        self._require_languages(integration)
         for slot in integration.connections:
             connection_type(integration, self.backends.connectors, slot, connections.get(slot))
         resolved = resolve_config(integration, config)
         hosts_of(integration, resolved)
         bundle = await self.stores.bundles.build(integration)
+        self._require_native(bundle)
         instance = Instance(
             name=name or integration.name,
-            tenant=LOCAL_TENANT,
+            tenant=tenant,
             integration=bundle.integration,
             bundle=bundle.hash,
             settings=await self.instances.save(resolved, connections),
-        self._require_languages(integration)
         )
         for flow in integration.flows:
             self.engine.plan(bundle, flow)
         self.instances.deploy(instance)
         return instance
-        self._require_native(bundle)
 
     def _require_limits(self, integration: Integration) -> None:
         """Limits that the queue cannot keep are refused here: it would refuse every execution that has one."""
@@ -262,17 +273,6 @@ class Platform:
                         setting="runner.sandbox",
                     )
 
-    async def check_connections(self, instance: Instance, flow: str) -> None:
-        """Make every connection that the flow may use, once. `SettingsError` names all that are missing or wrong."""
-        settings = await self.instances.settings(instance.settings)
-        integration, connectors, secret = instance.integration, self.backends.connectors, self.backends.secret
-        wrong: dict[str, str] = {}
-        for slot in slots_used(integration, flow):
-            try:
-                await connect(integration, connectors, settings, secret, slot)
-            except StepError as error:
-                wrong[slot] = error.message
-        if wrong:
     def _require_languages(self, integration: Integration) -> None:
         """Code that the sandbox cannot run is refused here: it would fail every execution that comes to it."""
         sandbox, spoken = self.settings.runner.sandbox, self._sandbox.languages
@@ -294,6 +294,17 @@ class Platform:
                 setting="runner.sandbox",
             )
 
+    async def check_connections(self, instance: Instance, flow: str) -> None:
+        """Make every connection that the flow may use, once. `SettingsError` names all that are missing or wrong."""
+        settings = await self.instances.settings(instance.settings)
+        integration, connectors, secret = instance.integration, self.backends.connectors, self.backends.secret
+        wrong: dict[str, str] = {}
+        for slot in slots_used(integration, flow):
+            try:
+                await connect(integration, connectors, settings, secret, slot)
+            except StepError as error:
+                wrong[slot] = error.message
+        if wrong:
             raise SettingsError("; ".join(wrong.values()), setting=next(iter(wrong)))
 
     async def run(self, instance: Instance, flow: str, trigger: Value) -> str:

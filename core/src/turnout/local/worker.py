@@ -51,6 +51,7 @@ class WorkerProcess:
                 if server is not None and self._address is not None:
                     await server.start()
                     self._tell("listening", {"url": url_of(self._address[0], server.port)})
+                await platform.check_tenancy()
                 notes = await platform.start_sandbox()
                 if not self._stopping.is_set():
                     for service in services:

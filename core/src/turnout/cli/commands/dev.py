@@ -15,7 +15,7 @@ from turnout.cli.durability import durability_lines
 from turnout.cli.faults import printable
 from turnout.cli.inputs import RunInputs, input_options, read_inputs
 from turnout.cli.instances import ProjectInstances, hooks, instance_lines
-from turnout.cli.options import environment_option, json_option
+from turnout.cli.options import environment_option, json_option, unsafe_sandbox_option
 from turnout.cli.project import load_project
 from turnout.cli.serving import serve, tell
 from turnout.cli.session import platform_of, run_async
@@ -31,6 +31,7 @@ __all__ = ["command"]
 @click.option("--port", default=8400, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @input_options
+@unsafe_sandbox_option
 @json_option
 @environment_option
 def command(
@@ -41,6 +42,7 @@ def command(
     config_file: Path | None,
     assignments: Sequence[str],
     connections_file: Path | None,
+    allow_unsafe_sandbox: bool,
     as_json: bool,
     environment: str | None,
 ) -> int:
@@ -49,7 +51,7 @@ def command(
     Each integration has an instance of its own name: `POST /hooks/<instance>/<flow>` starts a flow. What a dead process
     left behind goes on.
     """
-    settings = load_project(path, environment=environment)
+    settings = load_project(path, environment=environment, allow_unsafe_sandbox=allow_unsafe_sandbox)
     inputs = read_inputs(config_file, assignments, connections_file)
     serving = _Dev(settings, path or settings.root, inputs, as_json=as_json)
     return run_async(serving.run(host, port))

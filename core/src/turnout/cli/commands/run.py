@@ -12,7 +12,7 @@ from turnout.cli.definitions import checked, chosen_flow, deploy
 from turnout.cli.faults import FAILED
 from turnout.cli.inputs import RunInputs, input_options, read_inputs, read_payload
 from turnout.cli.live import LiveView
-from turnout.cli.options import environment_option, json_option
+from turnout.cli.options import environment_option, json_option, unsafe_sandbox_option
 from turnout.cli.output import console, emit
 from turnout.cli.project import load_project
 from turnout.cli.session import platform_of, run_async
@@ -41,6 +41,7 @@ __all__ = ["command"]
     help="What `trigger.body` is: JSON, or text, or as a file what is neither.",
 )
 @input_options
+@unsafe_sandbox_option
 @json_option
 @environment_option
 def command(
@@ -51,6 +52,7 @@ def command(
     config_file: Path | None,
     assignments: Sequence[str],
     connections_file: Path | None,
+    allow_unsafe_sandbox: bool,
     as_json: bool,
     environment: str | None,
 ) -> int:
@@ -59,7 +61,7 @@ def command(
     PATH is a definition file or a directory with one. The record stays in `.turnout`; if this process dies,
     `turnout resume` goes on with the execution. The exit status is 0 if it succeeded, 1 if not.
     """
-    settings = load_project(path, environment=environment)
+    settings = load_project(path, environment=environment, allow_unsafe_sandbox=allow_unsafe_sandbox)
     inputs = read_inputs(config_file, assignments, connections_file)
     return run_async(_run(settings, path, flow_name, payload_file, inputs, as_json=as_json))
 

@@ -13,7 +13,7 @@ from turnout.cli.durability import durability_lines
 from turnout.cli.faults import printable
 from turnout.cli.inputs import RunInputs, input_options, read_inputs
 from turnout.cli.instances import ProjectInstances, hooks, instance_lines
-from turnout.cli.options import environment_option, json_option
+from turnout.cli.options import environment_option, json_option, unsafe_sandbox_option
 from turnout.cli.project import load_project
 from turnout.cli.serving import serve, tell
 from turnout.cli.session import platform_of, run_async
@@ -30,6 +30,7 @@ _SERVICES = ("ingress", "metadata", "executions", "retention")
 @click.option("--port", default=8400, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @input_options
+@unsafe_sandbox_option
 @json_option
 @environment_option
 def command(
@@ -40,6 +41,7 @@ def command(
     config_file: Path | None,
     assignments: Sequence[str],
     connections_file: Path | None,
+    allow_unsafe_sandbox: bool,
     as_json: bool,
     environment: str | None,
 ) -> int:
@@ -48,7 +50,7 @@ def command(
     SERVICE is one of ingress (webhooks and callbacks), metadata (records), executions (the HTTP API) and retention; all of
     them without it. Each integration of the project has an instance of its own name, as it is now: nothing is reloaded.
     """
-    settings = load_project(environment=environment)
+    settings = load_project(environment=environment, allow_unsafe_sandbox=allow_unsafe_sandbox)
     inputs = read_inputs(config_file, assignments, connections_file)
     serving = _Serve(settings, tuple(services) or _SERVICES, inputs, as_json=as_json)
     return run_async(serving.run(host, port))

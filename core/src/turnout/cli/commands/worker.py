@@ -10,7 +10,7 @@ import click
 
 from turnout.cli.durability import durability_lines
 from turnout.cli.faults import printable
-from turnout.cli.options import environment_option, json_option
+from turnout.cli.options import environment_option, json_option, unsafe_sandbox_option
 from turnout.cli.project import load_project, load_registry
 from turnout.cli.session import run_async
 from turnout.errors import SettingsError
@@ -67,6 +67,7 @@ def address_of(text: str) -> tuple[str, int]:
     metavar="HOST:PORT",
     help="Where /healthz, /readyz and /metrics are served; `runner.health` without it. Port 0 takes a free one.",
 )
+@unsafe_sandbox_option
 @json_option
 @environment_option
 def command(
@@ -74,6 +75,7 @@ def command(
     concurrency: int | None,
     drain_s: float | None,
     health: tuple[str, int] | None,
+    allow_unsafe_sandbox: bool,
     as_json: bool,
     environment: str | None,
 ) -> int:
@@ -82,7 +84,7 @@ def command(
     SIGTERM or Ctrl-C: nothing more is taken, and what runs may finish for --drain. What takes longer, or a second signal,
     is handed back with its progress: another worker goes on with it.
     """
-    settings = load_project(environment=environment)
+    settings = load_project(environment=environment, allow_unsafe_sandbox=allow_unsafe_sandbox)
     runner = settings.runner
     settings = replace(settings, runner=replace(runner, concurrency=concurrency or runner.concurrency))
     worker = _Worker(settings, as_json=as_json)
