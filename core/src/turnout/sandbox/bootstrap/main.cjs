@@ -219,11 +219,16 @@ async function rehearseVirtual() {
   await rehearse("/rehearsal");
 }
 
+// Its hooks stand before those of the bundle, but it is loaded while files can be.
+const egress = process.argv[2] ? require("./egress.cjs") : undefined;
 const ready = process.argv[2] ? rehearseVirtual() : rehearse(__dirname);
 
 ready.then(() => {
   listened = c.eventNames(process).length;
-  if (process.argv[2]) seal.close(process.argv[2]);
+  if (egress) {
+    egress.install();
+    seal.close(process.argv[2]);
+  }
   channel.write(channel.READY, "");
   return serve();
 });

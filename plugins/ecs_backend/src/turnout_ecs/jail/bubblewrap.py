@@ -44,7 +44,7 @@ class BubblewrapLaunch(JailLaunch):
         self.layers = (*_NAMESPACES, *(name for name in setting.names if name != "chroot"))
 
     def command(self, order: LaunchOptions, limits: Limits) -> list[str]:
-        inside = replace(order, root=None).argv(self.program(limits, "/"), launcher=_LAUNCHER)
+        inside = replace(order, root=None).argv(self.inside(limits, "/"), launcher=_LAUNCHER)
         bubble = [self._program, *_arguments(self._setting.jail.root, self.uid), "--", *inside]
         if os.geteuid() != 0:
             return bubble

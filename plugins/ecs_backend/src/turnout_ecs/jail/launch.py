@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import signal
@@ -20,12 +21,15 @@ from turnout.sandbox.node import options
 
 from turnout_ecs.jail.launcher import ALL_LAYERS, LaunchOptions, Layers
 from turnout_ecs.jail.tree import Jail
+from turnout_ecs.jail.way import Doors, Way
 
 __all__ = ["OUTSIDE_HEAP_BYTES", "JailLaunch", "Setting"]
 
 OUTSIDE_HEAP_BYTES: Final = 192 * 1024 * 1024
 """What V8 and libuv need beside the heap: semi-spaces, code, stacks of threads, buffers that are being sent."""
 _THREADS: Final = 32
+_CLOSING: Final[set[asyncio.Future[None]]] = set()
+"""A loop keeps no reference to what runs on it."""
 _ABOVE_TARGETS: Final = 16
 
 
@@ -36,6 +40,7 @@ class Setting:
 
     jail: Jail
     cpu_s: int
+    doors: Doors
     layers: Layers = ALL_LAYERS
     sealed: bool = True
 
@@ -45,7 +50,7 @@ class Setting:
 
 
 class JailLaunch(Launch):
-    """`egress` is this side's end of the process's only way out. `leave` is called with the user once nothing has it."""
+    """`way` is the process's only way out. `leave` is called with the user once nothing has it."""
 
     def __init__(self, setting: Setting, uid: int, leave: Callable[[int], None]) -> None:
         self._setting = setting
@@ -53,7 +58,8 @@ class JailLaunch(Launch):
         self._gone = False
         self.layers = setting.names
         self.uid = uid
-        self.egress, self._theirs = socket.socketpair()
+        ours, self._theirs = socket.socketpair()
+        self.way = Way(ours, setting.doors)
 
     def spawn(self, limits: Limits, descriptors: Sequence[int]) -> int:
         order = LaunchOptions(
@@ -74,9 +80,9 @@ class JailLaunch(Launch):
 
     def command(self, order: LaunchOptions, limits: Limits) -> list[str]:
         """What is started: the launcher, which becomes Node."""
-        return order.argv(self.program(limits, "/" if order.layers.chroot else f"{order.root}/"))
+        return order.argv(self.inside(limits, "/" if order.layers.chroot else f"{order.root}/"))
 
-    def program(self, limits: Limits, root: str) -> list[str]:
+    def inside(self, limits: Limits, root: str) -> list[str]:
         """Node and its arguments, where the jail's tree is seen at `root`."""
         seal = [f"{root}seal.node"] if self._setting.sealed else []
         return [f"{root}node", *options(limits.memory_bytes), f"{root}bootstrap/main.cjs", *seal]
@@ -104,9 +110,11 @@ class JailLaunch(Launch):
     def buried(self) -> None:
         if not self._gone:
             self._gone = True
-            self.egress.close()
             self._theirs.close()
             self._leave(self.uid)
+            closing = asyncio.ensure_future(self.way.close())
+            _CLOSING.add(closing)
+            closing.add_done_callback(_CLOSING.discard)
 
 
 @cache

@@ -8,6 +8,8 @@ from typing import Final, Literal
 from pydantic import Field, field_validator
 from turnout.sandbox.pooled import PoolOptions
 
+from turnout_ecs.egress.limits import PRIVATE_NETWORKS
+
 __all__ = ["DEFAULT_JAIL", "BubblewrapOptions", "ChrootOptions", "JailOptions"]
 
 DEFAULT_JAIL: Final = Path("/opt/turnout/jail")
@@ -17,13 +19,19 @@ _RENEWED: Final = 1000
 class JailOptions(PoolOptions):
     """`jail` is where `turnout jail build` put it, `uids` the range of users of which each jail has one of its own. With `reuse = "tenant"` a jail serves up to `uses` executions of one tenant
     and version, one after another, each with its modules evaluated anew; globals of the language stay. `cpu_s` bounds the
-    processor time of a jail over its whole life."""
+    processor time of a jail over its whole life.
+
+    Code reaches a private address where its integration lists it and it is in one of the networks of `openable`; `extra_ca` is a
+    PEM file of certificate authorities beside the system's.
+    """
 
     jail: Path = DEFAULT_JAIL
     uids: str = "200000-265535"
     reuse: Literal["execution", "tenant"] = "execution"
     uses: int = Field(default=_RENEWED, ge=2, le=1_000_000)
     cpu_s: int = Field(default=3600, ge=1)
+    openable: tuple[str, ...] = PRIVATE_NETWORKS
+    extra_ca: str = ""
 
     @field_validator("jail")
     @classmethod

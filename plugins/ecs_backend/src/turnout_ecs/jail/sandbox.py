@@ -18,6 +18,8 @@ from turnout.sandbox.handle import Guard
 from turnout.sandbox.pooled import PooledSandbox
 from turnout.sandbox.process import NodeProcess
 
+from turnout_ecs.egress.limits import EgressLimits
+from turnout_ecs.egress.upstream import verifying_context
 from turnout_ecs.jail.launch import OUTSIDE_HEAP_BYTES, JailLaunch, Setting
 from turnout_ecs.jail.launcher import ALL_LAYERS, Layers
 from turnout_ecs.jail.options import ChrootOptions, JailOptions
@@ -25,6 +27,7 @@ from turnout_ecs.jail.selftest import self_test
 from turnout_ecs.jail.tree import Hold, Jail, find
 from turnout_ecs.jail.uids import UidRange
 from turnout_ecs.jail.watch import MemoryWatch
+from turnout_ecs.jail.way import Doors, Way
 
 __all__ = ["ChrootSandbox", "JailSandbox"]
 
@@ -32,20 +35,26 @@ _NOT_STARTED: Final = "the sandbox has not been started"
 
 
 class _Around(Guard):
-    """Around each job: its memory is watched."""
+    """Around each job: its way out is open, and its memory watched."""
 
     def __init__(self, clock: Clock) -> None:
         self._watch = MemoryWatch(clock, slack_bytes=OUTSIDE_HEAP_BYTES)
 
     def enter(self, process: NodeProcess, job: Job) -> None:
+        _way_of(process).enter(job.egress)
         self._watch.add(process)
 
     def leave(self, process: NodeProcess) -> Sequence[str]:
         self._watch.discard(process)
-        return ()
+        return _way_of(process).leave()
 
     async def close(self) -> None:
         await self._watch.close()
+
+
+def _way_of(process: NodeProcess) -> Way:
+    assert isinstance(process.launch, JailLaunch)
+    return process.launch.way
 
 
 class JailSandbox(PooledSandbox):
@@ -54,6 +63,7 @@ class JailSandbox(PooledSandbox):
 
     isolates: ClassVar[frozenset[Isolation]] = frozenset(Isolation)
     languages: ClassVar[frozenset[str]] = frozenset({"javascript"})
+    brokers: ClassVar[bool] = True
 
     def __init__(
         self, options: JailOptions, *, clock: Clock | None = None, layers: Layers = ALL_LAYERS, sealed: bool = True
@@ -88,7 +98,9 @@ class JailSandbox(PooledSandbox):
 
     def setting(self, jail: Jail) -> Setting:
         """What its processes have in common."""
-        return Setting(jail=jail, cpu_s=self._options.cpu_s, layers=self._layers, sealed=self._sealed)
+        options = self._options
+        doors = Doors(EgressLimits(openable=options.openable), verifying_context(options.extra_ca))
+        return Setting(jail=jail, cpu_s=options.cpu_s, doors=doors, layers=self._layers, sealed=self._sealed)
 
     @abstractmethod
     def jailed(self, setting: Setting) -> JailLaunch:
