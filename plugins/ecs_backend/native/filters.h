@@ -150,13 +150,17 @@
 
 #define END HOSTILE, PROBED, IF_ABOVE(NEWEST_KNOWN_CALL), UNKNOWN, REFUSED
 
+// glibc asks it about a thread whose stack it is to find (pthread_getattr_np), which V8 does in each: any other error than
+// ENOSYS leaves V8 without the stack, and it crashes in its next collection of garbage.
+#define NO_AFFINITY ABSENT(sched_getaffinity)
+
 #define NODE_BOOT_FILTER {BEGIN, RUNNING, STARTING, END}
 #define NODE_SEALED_FILTER                                                                                     \
-    {BEGIN, RUNNING, COUNTED_MEMORY, ALLOW(mprotect), SEALED_DESCRIPTORS, OWN_NAMES, END}
+    {BEGIN, RUNNING, COUNTED_MEMORY, ALLOW(mprotect), SEALED_DESCRIPTORS, OWN_NAMES, NO_AFFINITY, END}
 
 // CPython's event loop wakes itself through a pair of sockets, made before it is sealed. It compiles nothing to machine
 // code, so once its modules are loaded no memory may become executable any more.
 #define PYTHON_BOOT_FILTER                                                                                     \
     {BEGIN, RUNNING, STARTING, CALL(socketpair, ARGUMENT(0), IF_IS(AF_UNIX_), ALLOWED, REFUSED), END}
 #define PYTHON_SEALED_FILTER                                                                                   \
-    {BEGIN, RUNNING, COUNTED_MEMORY_WITHOUT_CODE, SEALED_DESCRIPTORS, OWN_NAMES, ALLOW(lseek), END}
+    {BEGIN, RUNNING, COUNTED_MEMORY_WITHOUT_CODE, SEALED_DESCRIPTORS, OWN_NAMES, NO_AFFINITY, ALLOW(lseek), END}

@@ -63,7 +63,7 @@ PRETENDED: Final = ("sched_getscheduler", "sched_getparam")
 CONDITIONAL: Final = words(
     """
     clock_gettime clock_getres clock_nanosleep kill tgkill prlimit64 madvise mmap mprotect ioctl close fcntl pipe2 getsockopt prctl clone open openat
-    socketpair
+    socketpair sched_getaffinity
     """
 )
 NEWEST_REFUSED: Final = 462
@@ -107,6 +107,7 @@ def always(call: str, *arguments: int, say: str = ALLOWED) -> Case:
 CASES: Final = [
     *(always(call, clock) for call in CLOCK_CALLS for clock in (0, 1, 2, 3, 7, 11)),
     *(always(call, ~4711 << 3 | kind, say=EPERM) for call in CLOCK_CALLS for kind in (2, 6)),
+    Case("sched_getaffinity", (4711, 128, POINTER), ALLOWED, ENOSYS),
     always("kill", OWN_PID, 9),
     always("kill", OWN_PID, 0),
     always("kill", 1, 9, say=EPERM),
