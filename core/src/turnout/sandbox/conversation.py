@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -257,6 +258,8 @@ class Conversation:
             return self._broken(closed.broken)
         if self._process.out_of_memory:
             return Failure(kind="memory", message=self._memory_message(), network=True)
+        if status == -signal.SIGXCPU:
+            return Failure(kind="timeout", message="the code used up the processor time of its sandbox", network=True)
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
         return Failure(kind="crashed", message=f"the process ended with {how} before the code returned", network=True)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from turnout.errors import BackendError
-from turnout.interfaces.sandbox import Isolation
-from turnout.testing.sandbox import SandboxContract
+from turnout.interfaces.sandbox import Failure, Isolation, Limits
+from turnout.testing.sandbox import SandboxContract, bundle_of, job
 from turnout_ecs.jail.launcher import ALL_LAYERS, Layers
 from turnout_ecs.jail.options import ChrootOptions
 from turnout_ecs.jail.sandbox import ChrootSandbox
@@ -56,3 +56,18 @@ async def test_filters_without_no_new_privs_are_refused(jail: Path) -> None:
     with pytest.raises(BackendError, match="status 125"):
         await sandbox.start()
     await sandbox.close()
+
+
+async def test_code_that_uses_up_the_processor_time_of_its_jail_is_told_so(jail: Path, tmp_path: Path) -> None:
+    sandbox = ChrootSandbox(ChrootOptions(jail=jail, cpu_s=1))
+    await sandbox.start()
+    handle = await sandbox.acquire(
+        "acme", bundle_of(tmp_path, {"main.mjs": "export default () => { for (;;); }"}), Limits()
+    )
+
+    outcome = await handle.run(job("main.mjs"))
+    await handle.release()
+    await sandbox.close()
+
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, outcome.message) == ("timeout", "the code used up the processor time of its sandbox")
