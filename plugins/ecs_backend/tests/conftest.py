@@ -24,14 +24,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "fargate: must hold with the rights of a container on Fargate too, and is run with them"
     )
-    config.addinivalue_line("markers", "namespaces: takes namespaces, which Fargate withholds")
+    config.addinivalue_line("markers", "withheld(what): takes what Fargate withholds, to be made or to be looked at")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What a jail promises and every attack on one must hold on Fargate too."""
     for item in items:
         jailed = "jail" in getattr(item, "fixturenames", ()) and item.path.is_relative_to(_HERE)
-        if (jailed or _ATTACKS in item.path.parents) and not item.get_closest_marker("namespaces"):
+        if (jailed or _ATTACKS in item.path.parents) and not item.get_closest_marker("withheld"):
             item.add_marker("fargate")
 
 

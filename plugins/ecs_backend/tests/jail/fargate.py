@@ -19,7 +19,6 @@ import os
 import resource
 import struct
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,7 +177,7 @@ def compiled(wanted: Profile) -> bytes:
                 continue
             newest = max(newest, number)
             _add(library, context, rule, number)
-    with tempfile.TemporaryFile() as file:
+    with os.fdopen(os.memfd_create("filter"), "rb") as file:
         _checked(library.seccomp_export_bpf(context, file.fileno()), "export")
         library.seccomp_release(context)
         file.seek(0)

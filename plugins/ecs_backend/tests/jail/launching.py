@@ -15,7 +15,7 @@ from typing import Final
 
 from turnout_ecs.jail.launcher import LaunchOptions, Layers
 
-__all__ = ["DATA_BYTES", "UID", "Launched", "inherited", "launched", "order", "piped"]
+__all__ = ["DATA_BYTES", "UID", "Launched", "filters_around", "inherited", "launched", "order", "piped"]
 
 UID: Final = 70123
 DATA_BYTES: Final = 2_000_000_000
@@ -27,6 +27,11 @@ def order(root: Path | None, layers: Layers | None = None) -> LaunchOptions:
     return LaunchOptions(
         root=root, uid=UID, data_bytes=DATA_BYTES, cpu_s=60, processes=64, keep=5, layers=layers or Layers()
     )
+
+
+def filters_around() -> int:
+    """How many seccomp filters every process here has: a container has one."""
+    return int(Path("/proc/self/status").read_text().partition("Seccomp_filters:")[2].split()[0])
 
 
 @dataclass(slots=True)
