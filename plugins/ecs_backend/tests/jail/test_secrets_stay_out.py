@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from turnout.interfaces.sandbox import Credential, Egress, Exchange, Limits, Success
@@ -33,7 +34,7 @@ export default async ({ url, placeholder, kept }) => {
 class Echo(BaseHTTPRequestHandler):
     """A server that says again whatever it was told, as some do in their errors."""
 
-    heard: list[str]
+    heard: ClassVar[list[str]]
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"])).decode()
@@ -51,10 +52,12 @@ class Echo(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def echo() -> Iterator[tuple[int, list[str]]]:
-    handler = type("Here", (Echo,), {"heard": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    class Here(Echo):
+        heard: ClassVar[list[str]] = []
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Here) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_port, handler.heard
+        yield server.server_port, Here.heard
         server.shutdown()
 
 
