@@ -3,7 +3,8 @@
 //
 // What Node knows as a connection is a stream of frames. The broker speaks to servers, by TLS too: here an encrypted
 // connection is one that the broker encrypts. Nothing here guards anything: the broker does, and the kernel.
-// Nothing is loaded before the code asks for it: the modules of the network when it imports one, fetch when it calls it.
+// Nothing is loaded before the code asks for it: it is enough to know when the code imports a module of the network, or
+// calls what does so within Node.
 
 const { registerHooks } = require("module");
 
@@ -23,6 +24,8 @@ const REFUSED = 7;
 
 const NETWORK = /^(?:node:)?(?:net|tls|http|https|http2|dns|dns\/promises|_http_agent|_http_client|_tls_wrap)$/;
 const ENCRYPTED = /^(?:node:)?(?:tls|https|_tls_wrap)$/;
+/** Where undici, Node's own (fetch, WebSocket) or the package, looks for another one of its kind when it is loaded. */
+const DISPATCHERS = [Symbol.for("undici.globalDispatcher.1"), Symbol.for("undici.globalDispatcher.2")];
 
 let net;
 let tls;
@@ -453,28 +456,16 @@ function install() {
     loading(`${name}`);
     return builtin(name);
   };
-  for (const name of ["fetch", "WebSocket", "EventSource"]) arrive(name);
-}
-
-/** A global that loads the network when it is first used. */
-function arrive(name) {
-  const found = Object.getOwnPropertyDescriptor(globalThis, name);
-  if (!found) return;
-  if (typeof found.value === "function") {
-    const { value } = found;
-    globalThis[name] = function fetch(...given) {
-      patchTls();
-      return value.apply(this, given);
-    };
-    return;
+  for (const name of DISPATCHERS) {
+    Object.defineProperty(globalThis, name, {
+      configurable: true,
+      get() {
+        delete globalThis[name];
+        patchTls();
+        return undefined;
+      },
+    });
   }
-  Object.defineProperty(globalThis, name, {
-    ...found,
-    get() {
-      patchTls();
-      return found.get.call(this);
-    },
-  });
 }
 
 module.exports = { install };
