@@ -89,6 +89,7 @@ def _read(fd: int, begin: int, end: int) -> bytes:
     return b"".join(pieces)
 
 
+@pytest.mark.withheld("SYS_PTRACE, to read the memory of another user's process")
 @pytest.mark.parametrize("handed_over", [False, True], ids=["by placeholder", "control: handed over"])
 async def test_the_secret_is_not_in_the_memory_of_the_code_that_used_it(
     sandbox: ChrootSandbox, echo: tuple[int, list[str]], tmp_path: Path, handed_over: bool
