@@ -264,6 +264,7 @@ async def test_each_request_is_a_line_of_the_steps_log(lab: Laboratory, brokerin
     brokering.exchanges = [
         Exchange(**usual, status=200, received_bytes=1234, duration_s=0.0341),
         Exchange(**{**usual, "method": "POST", "host": "evil.example"}, refusal=f"no host {SECRET}"),
+        Exchange(method="", host="evil.example", port=80, path="", tls=False, refusal="no"),
     ]
     await jobs_of(lab, brokering, text(GO), {"base_url": "https://api.example.com", "token": SECRET})
 
@@ -271,6 +272,7 @@ async def test_each_request_is_a_line_of_the_steps_log(lab: Laboratory, brokerin
     assert lines == [
         ("go", "debug", "GET api.example.com:443/orders → 200, 1.2 kB, 34 ms"),
         ("go", "warning", "POST evil.example:443/orders refused: no host ***"),
+        ("go", "warning", "evil.example:80 refused: no"),
     ]
 
 

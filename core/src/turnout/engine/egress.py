@@ -194,7 +194,7 @@ def exchange_line(exchange: Exchange) -> tuple[str, str]:
     """The level and text of a request's log line."""
     path = exchange.path if len(exchange.path) <= _LONGEST_PATH else f"{exchange.path[: _LONGEST_PATH - 1]}…"
     host = f"[{exchange.host}]" if ":" in exchange.host else exchange.host
-    request = f"{exchange.method} {host}:{exchange.port}{path}"
+    request = f"{exchange.method} {host}:{exchange.port}{path}".lstrip()  # one refused early has no method yet
     if exchange.status is None:
         return "warning", f"{request} refused: {exchange.refusal}" if exchange.refusal else f"{request}: no answer"
     size = _size(exchange.received_bytes)
