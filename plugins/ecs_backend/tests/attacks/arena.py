@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self
 
-from turnout.interfaces.sandbox import CodeBundle, Limits, SandboxHandle, Success
+from turnout.interfaces.sandbox import CodeBundle, Job, Limits, SandboxHandle, Success
 from turnout.model.execution import LogLine
+from turnout.model.payload import Encoded
+from turnout.sandbox.launch import Launch
 from turnout.sandbox.lifeline import Lifeline
 from turnout.sandbox.process import NodeProcess
-from turnout.testing.sandbox import bundle_of, job
+from turnout.testing.sandbox import MemoryFiles, bundle_of, job
 from turnout_ecs.jail.checking import faults
 from turnout_ecs.jail.launch import JailLaunch, Setting
 from turnout_ecs.jail.launcher import seal_binary
@@ -26,7 +30,7 @@ from turnout_ecs.jail.sandbox import ChrootSandbox
 from turnout_ecs.jail.tree import find
 from turnout_ecs.jail.uids import UidRange, users_alive
 
-from plugins.ecs_backend.tests.attacks.attack import KIT, MODULE, Attack, Control, evidence, module_of
+from plugins.ecs_backend.tests.attacks.attack import KIT, MODULE, THEN, Attack, Control, evidence
 
 __all__ = ["Arena"]
 
@@ -57,6 +61,9 @@ class Arena:
         self.sandbox = ChrootSandbox(self._options)
         self._victim: SandboxHandle | None = None
         self._calls = 0
+        self._renewing: ChrootSandbox | None = None
+        self._files = MemoryFiles()
+        self._doc = self._files.add(bytes(range(256)) * 1000, "doc")
         self._used: set[int] = set()
         self._port = 0
 
@@ -67,6 +74,8 @@ class Arena:
         self._directory.chmod(0o755)
         (self._directory / "secret").write_text("a secret of the machine")
         (self._directory / "secret").chmod(0o666)
+        (self._directory / "drop").mkdir()
+        (self._directory / "drop").chmod(0o777)
         await self._place_victim()
         return self
 
@@ -78,46 +87,36 @@ class Arena:
 
     async def attacked(self, attack: Attack) -> str:
         """The evidence of the attack where everything is on."""
-        lines: list[LogLine] = []
         world = self.world(self._victim_pid)
-        handle = await self._acquire("mallory", self._bundle(attack, attack.source), attack)
-        try:
-            found = evidence(await handle.run(self._job(world, attack.timeout_s, lines)), lines)
-        finally:
-            await self._release(handle)
+        bundle = self._bundle(attack)
+        found = await self._execution(attack, "mallory", bundle, MODULE, world)
         if not attack.then:
             return found
-        tenant = "mallory" if attack.same_tenant else "other"
-        handle = await self._acquire(tenant, self._bundle(attack, module_of(attack.then)), attack)
-        lines.clear()
-        try:
-            return evidence(await handle.run(self._job(world, attack.timeout_s, lines)), lines)
-        finally:
-            await self._release(handle)
+        return await self._execution(attack, "mallory" if attack.same_tenant else "other", bundle, THEN, world)
 
     async def uncontrolled(self, attack: Attack) -> str:
         """The evidence of the same code without what stops it."""
         control = attack.control
-        setting = self._less(control)
         limits = Limits(
             memory_bytes=control.memory_mb << 20, result_bytes=control.result_bytes, log_bytes=control.log_bytes
         )
         inside = self._jail.root if "chroot" in control.off else None
-        process = await self._start(setting, limits, control)
+        bundle = self._bundle(attack)
+        process = await self._start(limits, control)
         target = self._start_target(process.launch.uid if control.same_user else None)
         world = self.world(target.pid, control=True, jail=inside)
         try:
-            found = await self._converse(process, attack, attack.source, world)
+            found = await self._converse(process, control, bundle, MODULE, world)
             if not attack.then:
                 return found
             if not control.same_process:
-                await process.end()
-                process = await self._start(setting, limits, control)
-            return await self._converse(process, attack, module_of(attack.then), world)
+                await self._end(process)
+                process = await self._start(limits, control)
+            return await self._converse(process, control, bundle, THEN, world)
         finally:
             target.kill()
             target.wait()
-            await process.end()
+            await self._end(process)
 
     async def unharmed(self) -> None:
         """That nobody else was harmed: the victim is as it was, the supervisor serves others, no process of the attack's
@@ -143,7 +142,7 @@ class Arena:
             "abstract": self._abstract,
             "secret": str(self._directory / "secret"),
             "addon": str(seal_binary("node")),
-            "directory": str(self._directory),
+            "drop": str(self._directory / "drop"),
             "jail": "" if jail is None else str(jail),
         }
 
@@ -181,26 +180,45 @@ class Arena:
         """A process that a control may kill."""
         return subprocess.Popen(["/bin/sleep", "60"], start_new_session=True, user=user, group=user, cwd="/")
 
-    async def _acquire(self, tenant: str, bundle: CodeBundle, attack: Attack) -> SandboxHandle:
+    async def _execution(
+        self, attack: Attack, tenant: str, bundle: CodeBundle, module: str, world: dict[str, Any]
+    ) -> str:
+        sandbox = await self._reusing() if attack.reuse else self.sandbox
         limits = Limits(memory_bytes=attack.memory_mb << 20, result_bytes=1024 * 1024, log_bytes=10_000)
-        return await self.sandbox.acquire(tenant, bundle, limits)
+        lines: list[LogLine] = []
+        handle = await sandbox.acquire(tenant, bundle, limits)
+        try:
+            return evidence(await handle.run(self._job(module, world, attack.timeout_s, lines)), lines)
+        finally:
+            if not attack.reuse:
+                self._used.add(handle.receipt().uid)
+            await handle.release()
 
-    async def _release(self, handle: SandboxHandle) -> None:
-        self._used.add(handle.receipt().uid)
-        await handle.release()
+    async def _reusing(self) -> ChrootSandbox:
+        """A sandbox that renews its processes, made when the first attack on that comes."""
+        if self._renewing is None:
+            options = self._options.model_copy(update={"reuse": "tenant", "uses": 10})
+            self._renewing = ChrootSandbox(options)
+            self._exits.push_async_callback(self._renewing.close)
+            await self._renewing.start()
+        return self._renewing
 
-    def _bundle(self, attack: Attack, source: str) -> CodeBundle:
+    def _bundle(self, attack: Attack) -> CodeBundle:
         directory = self._directory / f"bundle-{next(self._numbers)}"
-        for place, text in {KIT: self._kit, **attack.files}.items():
+        for place, content in {KIT: self._kit, **attack.files}.items():
             (directory / place).parent.mkdir(parents=True, exist_ok=True)
-            (directory / place).write_text(text)
+            if isinstance(content, str):
+                (directory / place).write_text(content)
+            else:
+                shutil.copyfile(content, directory / place)
         for place, target in attack.links.items():
             (directory / place).parent.mkdir(parents=True, exist_ok=True)
             (directory / place).symlink_to(target.replace("$ARENA", str(self._directory)))
-        return replace(bundle_of(directory, {MODULE: source}), hash=str(directory))
+        return replace(bundle_of(directory, attack.modules), hash=str(directory))
 
-    def _job(self, world: dict[str, Any], timeout_s: float, lines: list[LogLine]) -> Any:
-        return job(MODULE, world, timeout_s=timeout_s, log=lines.append)
+    def _job(self, module: str, world: dict[str, Any], timeout_s: float, lines: list[LogLine]) -> Job:
+        given = Encoded(json=json.dumps(world | {"doc": None}).encode(), files=(("/doc", self._doc),))
+        return job(module, input=given, files=self._files.access, timeout_s=timeout_s, log=lines.append)
 
     def _less(self, control: Control) -> Setting:
         off = {name: False for name in control.off if name != "seal"}
@@ -210,27 +228,37 @@ class Arena:
             setting, layers=replace(setting.layers, **off), sealed="seal" not in control.off and setting.sealed
         )
 
-    async def _start(self, setting: Setting, limits: Limits, control: Control) -> NodeProcess:
-        launch = control.launch() if control.launch else JailLaunch(setting, self._uids.take(), self._give_back)
+    async def _start(self, limits: Limits, control: Control) -> NodeProcess:
+        launch: Launch
+        if control.launch:
+            launch = control.launch(self._directory)
+        else:
+            launch = JailLaunch(self._less(control), self._uids.take(), self._give_back)
         process = await NodeProcess.start(limits, self._lifeline, launch, control.source())
         control.adjust(process)
         return process
 
+    async def _end(self, process: NodeProcess) -> None:
+        vars(process.launch).pop("kill", None)
+        await process.end()
+
     def _give_back(self, uid: int) -> None:
         self._uids.give_back(uid, certain=False)
 
-    async def _converse(self, process: NodeProcess, attack: Attack, source: str, world: dict[str, Any]) -> str:
+    async def _converse(
+        self, process: NodeProcess, control: Control, bundle: CodeBundle, module: str, world: dict[str, Any]
+    ) -> str:
         lines: list[LogLine] = []
-        control = attack.control
-        asked = self._job(world, 60.0, lines)
-        conversation = control.conversation(process, self._bundle(attack, source), asked, mapped=False)
-        running = asyncio.ensure_future(conversation.run())
+        asked = self._job(module, world, control.timeout_s, lines)
+        running = asyncio.ensure_future(control.conversation(process, bundle, asked, mapped=False).run())
         done, _ = await asyncio.wait([running], timeout=control.wait_s)
-        if done:
-            return evidence(running.result(), lines)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        return "still running"
+        if not done:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            return "still running"
+        if (error := running.exception()) is not None:
+            return f"the supervisor failed: {type(error).__name__}"
+        return evidence(running.result(), lines)
 
 
 def _uid_of(process: Path) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Literal
 
-import msgspec
 from turnout.interfaces.sandbox import Outcome, Success
 from turnout.model.execution import LogLine
 from turnout.sandbox.bundle_files import OverChannel
@@ -16,7 +16,7 @@ from turnout.sandbox.conversation import Conversation
 from turnout.sandbox.launch import Launch
 from turnout.sandbox.process import NodeProcess
 
-__all__ = ["GROUPS", "KIT", "MODULE", "Attack", "Control", "Group", "evidence"]
+__all__ = ["GROUPS", "KIT", "MODULE", "THEN", "Attack", "Control", "Group", "evidence"]
 
 Group = Literal[
     "globals and prototypes",
@@ -35,6 +35,7 @@ Group = Literal[
 ]
 GROUPS: Final[tuple[Group, ...]] = Group.__args__  # type: ignore[attr-defined]
 MODULE: Final = "attack.mjs"
+THEN: Final = "then.mjs"
 KIT: Final = "kit.mjs"
 
 
@@ -43,9 +44,9 @@ class Control:
     """The same code without what stops it. `off` are layers of the jail. `got` is a pattern of the whole evidence.
 
     `same_process`: a second execution runs in the process of the first, whosever it is. `same_user`: the process that stands
-    for the victim has the user of the attacker's. `wait_s`: how long an outcome is waited for, after which the evidence is
-    `still running`. `launch` starts the process instead of the jail's launcher, `conversation` and `source` serve it, and
-    `adjust` loosens something in it once it is ready.
+    for the victim has the user of the attacker's. `timeout_s` is the job's; `wait_s` is how long an outcome is waited for,
+    after which the evidence is `still running`. `launch` starts the process instead of the jail's launcher (it is given a
+    directory to work in), `conversation` and `source` serve it, and `adjust` loosens something in it once it is ready.
     """
 
     got: str
@@ -53,10 +54,11 @@ class Control:
     memory_mb: int = 64
     result_bytes: int = 1024 * 1024
     log_bytes: int = 10_000
+    timeout_s: float = 60.0
     wait_s: float = 10.0
     same_process: bool = False
     same_user: bool = False
-    launch: Callable[[], Launch] | None = None
+    launch: Callable[[Path], Launch] | None = None
     conversation: type[Conversation] = Conversation
     source: Callable[[], CodeSource] = OverChannel
     adjust: Callable[[NodeProcess], None] = field(default=lambda process: None)
@@ -68,7 +70,9 @@ class Attack:
     returns it got, what it throws refused it. With `module` the whole module is given instead.
 
     `held` is a pattern of the whole evidence where everything is on: see `evidence`. `stopped_by` names what stops it.
-    `then` is the body of a second execution's function, of another tenant unless `same_tenant`; its evidence counts.
+    `then` is the body of a second execution's function, of another tenant unless `same_tenant`; its evidence counts. With
+    `reuse` the sandbox renews its processes for their tenants. `files` of the bundle are text, or copies of files; `links` in
+    it are symbolic, with `$ARENA` for the arena's directory.
     """
 
     name: str
@@ -80,14 +84,17 @@ class Attack:
     module: str = ""
     then: str = ""
     same_tenant: bool = False
-    files: Mapping[str, str] = field(default_factory=dict)
+    reuse: bool = False
+    files: Mapping[str, str | Path] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = 10.0
     memory_mb: int = 64
 
     @property
-    def source(self) -> str:
-        return self.module or module_of(self.code)
+    def modules(self) -> dict[str, str]:
+        """By name, the sources of the executions."""
+        first = {MODULE: self.module or module_of(self.code)}
+        return {**first, THEN: module_of(self.then)} if self.then else first
 
 
 def module_of(body: str) -> str:
@@ -107,15 +114,11 @@ export default async (input, context) => {{
 """
 
 
-class _Told(msgspec.Struct):
-    got: object = None
-    refused: str = ""
-
-
 def evidence(outcome: Outcome, lines: Sequence[LogLine]) -> str:
     """`got …`, `refused …`, `returned …` (of a module that does not tell) or `failed <kind>: …`, then each line of the log
-    on one of its own, as `<level>: …`."""
-    return "\n".join([_of(outcome), *(f"{line.level}: {line.message}" for line in lines)])
+    on one of its own, as `<level>: …`, with `⏎` for the ends of lines in it."""
+    told = [f"{line.level}: {line.message}".replace("\n", "⏎") for line in lines]
+    return "\n".join([_of(outcome), *told])
 
 
 def _of(outcome: Outcome) -> str:
