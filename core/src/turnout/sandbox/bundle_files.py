@@ -1,6 +1,6 @@
 """A bundle's files for processes that can open none: named in one index, read here, sent over the channel.
 
-A process sees its bundle at `/bundle`, one tree of sources and npm layer. It names a file by its place in that tree, and a
+A process sees its bundle at `/bundle`, one tree of sources and layers of packages. It names a file by its place in that tree, and a
 place is only ever looked up among those that were found when the tree was walked: nothing that a process says becomes a
 path. Links count where they name a file of the bundle or of its layer; other links are not there, nor is what is no file.
 
@@ -32,6 +32,7 @@ __all__ = ["BundleFiles", "OverChannel"]
 
 _OWN: Final = frozenset({MAP_FILE, ".bundle.json"})
 _LAYER: Final = "node_modules"
+_LAYERS: Final = (_LAYER, "site-packages")
 _MANIFEST: Final = "package.json"
 _MANIFEST_KEYS: Final = ("name", "main", "type", "exports", "imports")
 _MOST_FILES: Final = 100_000
@@ -58,7 +59,7 @@ class BundleFiles:
         self._manifests: dict[str, Any] = {}
         self._named: dict[str, tuple[str, ...]] = {}
         self._root = os.path.realpath(directory)
-        self._layer = os.path.realpath(f"{self._root}/{_LAYER}")
+        self._layers = {name: os.path.realpath(f"{self._root}/{name}") for name in _LAYERS}
         tree: Tree = {}
         self.fault = ""
         try:
@@ -87,8 +88,8 @@ class BundleFiles:
                 within = f"{place}/{entry.name}" if place else entry.name
                 if within in _OWN:
                     continue
-                if entry.is_dir(follow_symlinks=within == _LAYER):
-                    self._walk(self._layer if within == _LAYER else entry.path, within, tree.setdefault(entry.name, {}))
+                if entry.is_dir(follow_symlinks=within in _LAYERS):
+                    self._walk(self._layers.get(within, entry.path), within, tree.setdefault(entry.name, {}))
                 elif (found := self._file(entry)) is not None:
                     self._add(within, *found)
                     tree[entry.name] = found[1]
@@ -99,7 +100,7 @@ class BundleFiles:
         try:
             if entry.is_symlink():
                 path = os.path.realpath(path)
-                if not path.startswith((f"{self._root}/", f"{self._layer}/")):
+                if not path.startswith((f"{self._root}/", *(f"{layer}/" for layer in self._layers.values()))):
                     return None
                 status = Path(path).lstat()
             else:

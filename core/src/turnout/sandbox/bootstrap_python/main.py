@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import builtins
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
+from _frozen_importlib import module_from_spec
+from _frozen_importlib_external import spec_from_file_location
 
 _PACKAGE = "turnout_bootstrap"
-_MODULES = ("", ".channel", ".network", ".logs", ".errors", ".files", ".values", ".modules", ".worker")
+_MODULES = ("", ".channel", ".network", ".logs", ".errors", ".files", ".values", ".bundle", ".modules", ".worker")
 
 
 def _load(name: str, path: str, places: list[str] | None = None) -> None:
@@ -24,18 +25,33 @@ def _load(name: str, path: str, places: list[str] | None = None) -> None:
     spec.loader.exec_module(module)
 
 
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def _boot() -> None:
+    """Arguments, for a process that is to be closed in: the seal (`-` for none), and the packed standard library."""
     here = __file__.rpartition("/")[0]
+    sealed = len(sys.argv) > 1
+    if sealed:
+        _load(f"{_PACKAGE}.packed", f"{here}/packed.py")
+        packed = sys.modules.pop(f"{_PACKAGE}.packed")
+        packed.install(sys.argv[2])
     for module in _MODULES:
         file = module[1:] or "__init__"
         _load(_PACKAGE + module, f"{here}/{file}.py", None if module else [])
         if module:
             setattr(sys.modules[_PACKAGE], module[1:], sys.modules[_PACKAGE + module])
     serve = sys.modules[f"{_PACKAGE}.worker"].serve
+    loops = compile(_read(f"{here}/loops.py"), f"{here}/loops.py", "exec") if sealed else None
     for module in _MODULES:
         del sys.modules[_PACKAGE + module]
+    seal = sys.argv[1] if sealed else ""
     sys.argv = [""]
-    serve()
+    if sealed and seal != "-":
+        packed.close(seal)
+    serve(loops)
 
 
 _boot()

@@ -6,9 +6,16 @@ import os
 import sys
 import threading
 from importlib.util import module_from_spec, spec_from_file_location
-from types import ModuleType
 
-__all__ = ["enter", "load", "renew"]
+from . import bundle as bundles
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
+__all__ = ["enter", "enter_virtual", "load", "renew"]
 
 _LAYER = "site-packages"
 _modules, _chdir, _active_count = sys.modules, os.chdir, threading.active_count
@@ -17,6 +24,7 @@ _standard = tuple(sys.path)
 
 class _Bundle:
     directory = ""
+    finder: Any = None
 
 
 _bundle = _Bundle()
@@ -32,6 +40,20 @@ def enter(directory: str) -> None:
     _chdir(directory)
 
 
+def enter_virtual(directory: str) -> None:
+    """The same where no file can be opened: the bundle comes over the channel."""
+    _bundle.directory = directory
+    files = bundles.Bundle(directory)
+    _bundle.finder = bundles.Modules(files)
+    layer: Any = bundles.Modules(files, _LAYER, compiled=True)
+    sys.meta_path[:] = [*sys.meta_path[:2], _bundle.finder, *sys.meta_path[2:], layer]
+
+
+def _spec_of(name: str, module: str) -> ModuleSpec | None:
+    path = f"{_bundle.directory}/{module}"
+    return _bundle.finder.spec_of(name, module) if _bundle.finder else spec_from_file_location(name, path)
+
+
 def load(module: str) -> ModuleType:
     """The module of that file, loaded once. What loading raises is raised."""
     known = _loaded.get(module)
@@ -45,7 +67,7 @@ def load(module: str) -> ModuleType:
         return taken
     if taken is not None or name.count(".") != module.count("/"):
         name = f"step:{module}"  # no import means it: the standard library's, or a file name with dots
-    spec = spec_from_file_location(name, path)
+    spec = _spec_of(name, module)
     assert spec is not None
     assert spec.loader is not None
     made = module_from_spec(spec)

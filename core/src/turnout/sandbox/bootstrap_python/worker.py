@@ -28,6 +28,7 @@ _describe, _send_file, _load = errors.describe, files.send, modules.load
 _read, _write, _json = values.read, values.write, values.written_small
 _NewFile, _LOGGER = files.NewFile, logs.LOGGER
 _runners: list[Any] = []
+_loops: list[Any] = []
 
 
 class Context:
@@ -76,7 +77,12 @@ def _awaited(value: Any) -> object:
     import asyncio
 
     if not _runners:
-        _runners.append(asyncio.Runner())
+        factory = None
+        if _loops:
+            names: dict[str, Any] = {"__name__": "loops"}
+            exec(_loops[0], names)
+            factory = names["new_loop"]
+        _runners.append(asyncio.Runner(loop_factory=factory))
 
     async def wait() -> object:
         return await value
@@ -161,6 +167,8 @@ def _ordered() -> None:
     kind, meta, body = channel.receive()
     if kind == channel.PREPARE:
         _prepare(meta)
+    elif kind == channel.ENTER:
+        modules.enter_virtual(_read(meta, ())["directory"])  # type: ignore[index]
     elif kind == channel.RENEW:
         _send(channel.RENEWED, b"clean" if modules.renew() else b"busy")
     else:
@@ -170,8 +178,10 @@ def _ordered() -> None:
 _NO_MEMORY = b'{"kind":"memory","message":"","last":true,"network":true}'
 
 
-def serve() -> None:
-    """Never returns."""
+def serve(loops: Any = None) -> None:
+    """Never returns. `loops` is the code of the event loop for a process without sockets."""
+    if loops is not None:
+        _loops.append(loops)
     logs.install()
     stack_size(_STACK_BYTES)
     channel.hello()

@@ -8,6 +8,7 @@ import resource
 import socket
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Final
@@ -16,23 +17,28 @@ from turnout.errors import BackendError
 from turnout.sandbox.frames import FrameParser, FrameType
 from turnout.sandbox.launch import CHANNEL
 from turnout.sandbox.node import environment, options
+from turnout.sandbox.python import python_options
 
-__all__ = ["measure"]
+from turnout_ecs.jail.python_parts import BOOTSTRAP_AT, INTERPRETER_AT, PACK_AT
 
-_WITHIN_S: Final = 30.0
+__all__ = ["NODE", "PYTHON", "measure"]
+
 _HEAP_BYTES: Final = 256 * 1024 * 1024
+NODE: Final = ("/node", *options(_HEAP_BYTES), "/bootstrap/main.cjs")
+PYTHON: Final = (INTERPRETER_AT, *python_options(), BOOTSTRAP_AT, "-", PACK_AT)
+_WITHIN_S: Final = 30.0
 _LARGEST_SAID: Final = 4000
 _NOBODY: Final = 65534
 
 
-def measure(root: Path) -> int:
-    """Start Node in the jail at `root`, as a user without rights, and read it, in bytes. `BackendError` where it does not
+def measure(root: Path, command: Sequence[str]) -> int:
+    """Start the program in the jail at `root`, as a user without rights, and read it, in bytes. `BackendError` where it does not
     boot: what it said names a library that the jail lacks, for instance."""
     ours, theirs = socket.socketpair()
     with ours, theirs, tempfile.TemporaryFile() as said:
         channel = theirs.fileno()
         process = subprocess.Popen(  # noqa: S603 - our own program
-            ["/node", *options(_HEAP_BYTES), "/bootstrap/main.cjs"],
+            command,
             env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=said,
@@ -42,7 +48,7 @@ def measure(root: Path) -> int:
         )
         theirs.close()
         try:
-            _wait_until_ready(ours, process, said)
+            _wait_until_ready(ours, process, said, command[0])
             return int(Path(f"/proc/{process.pid}/statm").read_text().split()[5]) * resource.getpagesize()
         finally:
             process.kill()
@@ -58,7 +64,7 @@ def _enter(root: Path, channel: int) -> None:
     os.setresuid(_NOBODY, _NOBODY, _NOBODY)
 
 
-def _wait_until_ready(channel: socket.socket, process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
+def _wait_until_ready(channel: socket.socket, process: subprocess.Popen[bytes], said: IO[bytes], program: str) -> None:
     frames = FrameParser(_LARGEST_SAID)
     channel.settimeout(_WITHIN_S)
     how = f"it was not ready within {_WITHIN_S:g} s"
@@ -69,4 +75,4 @@ def _wait_until_ready(channel: socket.socket, process: subprocess.Popen[bytes], 
         how = f"it ended with status {process.wait()}"
     said.seek(0)
     text = said.read(_LARGEST_SAID).decode("utf-8", "replace").strip()
-    raise BackendError(f"Node does not boot in the jail: {how}. {text}".rstrip())
+    raise BackendError(f"{program} does not boot in the jail: {how}. {text}".rstrip())

@@ -19,7 +19,7 @@ from typing import Final
 
 from turnout.errors import BackendError, SettingsError
 
-from turnout_ecs.jail.baseline import measure
+from turnout_ecs.jail.baseline import NODE, PYTHON, measure
 from turnout_ecs.jail.contents import Part, all_parts, recipe
 from turnout_ecs.jail.manifest import Entry, Manifest, Source
 from turnout_ecs.jail.places import must_be_root, private
@@ -116,7 +116,8 @@ def _make(root: Path, languages: Sequence[str]) -> Manifest:
         languages=tuple(languages),
         node=_node_version(root / "node"),
         turnout=metadata.version("turnout-ecs"),
-        data_base_bytes=measure(root),
+        data_base_bytes=measure(root, NODE),
+        python_data_base_bytes=measure(root, PYTHON) if "python" in languages else 0,
         directories=tuple(directories),
         files=files,
     )
@@ -126,7 +127,11 @@ def _copy(part: Part, to: Path) -> Entry:
     """Copy the content alone: a hard link would leave the file in the hands of who owns the package it came with."""
     with part.source.open("rb") as source, to.open("xb+") as target:
         status = os.fstat(source.fileno())
-        _copy_content(source.fileno(), target.fileno(), status.st_size)
+        if part.made is None:
+            _copy_content(source.fileno(), target.fileno(), status.st_size)
+        else:
+            target.write(part.made())
+            target.flush()
         os.fsync(target.fileno())
         target.seek(0)
         digest = hashlib.file_digest(target, "sha256").hexdigest()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -14,37 +13,16 @@ from typing import Final
 
 from turnout.errors import BackendError, SettingsError
 from turnout.sandbox.node import BOOTSTRAP, node_binary
+from turnout.sandbox.python import python_binary
 
 from turnout_ecs.jail.elf import interpreter, libraries
+from turnout_ecs.jail.parts import RUN, Language, Part
+from turnout_ecs.jail.python_parts import PYTHON
 
 __all__ = ["JAVASCRIPT", "LANGUAGES", "Language", "Part", "all_parts", "recipe", "seal"]
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """Of the tree and its manifest. A jail of another one is not ours to read."""
-_READ: Final = 0o444
-_RUN: Final = 0o555
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One file: its absolute path inside, where it is copied from, its mode. `linked`: its shared libraries come along.
-    `system`: it is the machine's, and may be renewed by its package manager."""
-
-    path: str
-    source: Path
-    mode: int = _READ
-    linked: bool = False
-    system: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Language:
-    """A language that code steps are written in. `parts` are its files without shared libraries; `identity` is text that
-    differs where those files do, told in a millisecond, since a worker asks for it at its start."""
-
-    name: str
-    parts: Callable[[], Sequence[Part]]
-    identity: Callable[[], str]
 
 
 def seal() -> Path:
@@ -62,7 +40,7 @@ def all_parts(languages: Sequence[str]) -> Sequence[Part]:
     for part in own:
         if part.linked:
             for library in _libraries(part.source):
-                found[library] = Part(path=library, source=Path(library).resolve(), mode=_RUN, system=True)
+                found[library] = Part(path=library, source=Path(library).resolve(), mode=RUN, system=True)
     found.update({part.path: part for part in own})
     return [found[path] for path in sorted(found)]
 
@@ -81,7 +59,7 @@ def _language(name: str) -> Language:
 
 
 def _libraries(program: Path) -> Sequence[str]:
-    loader = interpreter(program)
+    loader = interpreter(program) or interpreter(Path(python_binary()))  # a shared object names none itself
     return libraries(program, loader) if loader else ()
 
 
@@ -91,7 +69,7 @@ def _bootstrap() -> Sequence[Path]:
 
 def _javascript() -> Sequence[Part]:
     return (
-        Part(path="/node", source=Path(node_binary()), mode=_RUN, linked=True),
+        Part(path="/node", source=Path(node_binary()), mode=RUN, linked=True),
         Part(path="/seal.node", source=seal()),
         *(Part(path=f"/bootstrap/{source.name}", source=source) for source in _bootstrap()),
     )
@@ -117,4 +95,4 @@ def _node_package() -> str:
 
 
 JAVASCRIPT: Final = Language(name="javascript", parts=_javascript, identity=_javascript_identity)
-LANGUAGES: Final[Mapping[str, Language]] = {JAVASCRIPT.name: JAVASCRIPT}
+LANGUAGES: Final[Mapping[str, Language]] = {JAVASCRIPT.name: JAVASCRIPT, PYTHON.name: PYTHON}

@@ -18,8 +18,10 @@ from turnout.errors import BackendError
 from turnout.interfaces.sandbox import Limits
 from turnout.sandbox.launch import EGRESS, Launch, posix_spawn
 from turnout.sandbox.node import options
+from turnout.sandbox.python import python_options
 
 from turnout_ecs.jail.launcher import ALL_LAYERS, LaunchOptions, Layers
+from turnout_ecs.jail.python_parts import BOOTSTRAP_AT, INTERPRETER_AT, PACK_AT, SEAL_AT
 from turnout_ecs.jail.tree import Jail
 from turnout_ecs.jail.way import Doors, Way
 
@@ -43,6 +45,7 @@ class Setting:
     doors: Doors
     layers: Layers = ALL_LAYERS
     sealed: bool = True
+    language: str = "javascript"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,6 +60,7 @@ class JailLaunch(Launch):
         self._leave = leave
         self._gone = False
         self.layers = setting.names
+        self.program = "Python" if setting.language == "python" else "Node"
         self.uid = uid
         ours, self._theirs = socket.socketpair()
         self.way = Way(ours, setting.doors)
@@ -65,10 +69,11 @@ class JailLaunch(Launch):
         order = LaunchOptions(
             root=self._setting.jail.root,
             uid=self.uid,
-            data_bytes=self._setting.jail.manifest.data_base_bytes + limits.memory_bytes + OUTSIDE_HEAP_BYTES,
+            data_bytes=self._data_bytes(limits),
             cpu_s=self._setting.cpu_s,
             processes=_THREADS,
             keep=EGRESS,
+            filter="python" if self._setting.language == "python" else "node",
             layers=self._setting.layers,
         )
         with self._theirs:
@@ -78,14 +83,28 @@ class JailLaunch(Launch):
         finally:
             os.close(egress)
 
+    def _data_bytes(self, limits: Limits) -> int:
+        """On top of what the runtime has when it has booted; what Python's code needs lies in the data segment, all of it."""
+        manifest = self._setting.jail.manifest
+        if self._setting.language == "python":
+            return manifest.python_data_base_bytes + limits.memory_bytes
+        return manifest.data_base_bytes + limits.memory_bytes + OUTSIDE_HEAP_BYTES
+
     def command(self, order: LaunchOptions, limits: Limits) -> list[str]:
-        """What is started: the launcher, which becomes Node."""
+        """What is started: the launcher, which becomes Node or Python."""
         return order.argv(self.inside(limits, "/" if order.layers.chroot else f"{order.root}/"))
 
     def inside(self, limits: Limits, root: str) -> list[str]:
-        """Node and its arguments, where the jail's tree is seen at `root`."""
+        """The program and its arguments, where the jail's tree is seen at `root`."""
+        if self._setting.language == "python":
+            return self._python(root)
         seal = [f"{root}seal.node"] if self._setting.sealed else []
         return [f"{root}node", *options(limits.memory_bytes), f"{root}bootstrap/main.cjs", *seal]
+
+    def _python(self, root: str) -> list[str]:
+        seal = f"{root}{SEAL_AT[1:]}" if self._setting.sealed else "-"
+        own = [f"{root}{place[1:]}" for place in (INTERPRETER_AT, BOOTSTRAP_AT, PACK_AT)]
+        return [own[0], *python_options(), own[1], seal, own[2]]
 
     def booted(self, pid: int, limits: Limits) -> None:
         """Look from outside whether it is as it was told to be: nothing of it is taken on trust."""

@@ -7,6 +7,7 @@ import asyncio
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Final, Self
 
 from turnout.errors import BackendError
@@ -62,8 +63,9 @@ class JailSandbox(PooledSandbox):
     be served from: the self-test finds them out."""
 
     isolates: ClassVar[frozenset[Isolation]] = frozenset(Isolation)
-    languages: ClassVar[frozenset[str]] = frozenset({"javascript"})
+    languages: ClassVar[frozenset[str]] = frozenset({"javascript", "python"})
     brokers: ClassVar[bool] = True
+    loads_native: ClassVar[bool] = False
 
     def __init__(
         self, options: JailOptions, *, clock: Clock | None = None, layers: Layers = ALL_LAYERS, sealed: bool = True
@@ -88,6 +90,11 @@ class JailSandbox(PooledSandbox):
         if self._setting is None:
             raise BackendError(_NOT_STARTED)
         return self.jailed(self._setting)
+
+    def launch_for(self, language: str) -> JailLaunch:
+        if self._setting is None:
+            raise BackendError(_NOT_STARTED)
+        return self.jailed(replace(self._setting, language=language))
 
     async def close(self) -> None:
         await super().close()

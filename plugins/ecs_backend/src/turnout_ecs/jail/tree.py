@@ -26,7 +26,7 @@ __all__ = ["DEFAULT_LANGUAGES", "SETTING", "Hold", "Jail", "find", "manifest_of"
 
 SETTING: Final = "backends.chroot.jail"
 """Where a project says in which directory its jail is."""
-DEFAULT_LANGUAGES: Final = ("javascript",)
+DEFAULT_LANGUAGES: Final = ("javascript", "python")
 _MOST_FAULTS: Final = 10
 
 
