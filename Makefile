@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test contract lint format bench chaos bench-queue docs docs-record
+.PHONY: help setup demo test contract lint format bench chaos bench-queue bench-jail docs docs-record
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -39,6 +39,9 @@ bench: setup ## Measure the standard workloads against the inline-Node floor, e.
 
 bench-queue: setup ## Measure the queue against SAQ and Celery on the same Redis, e.g. ARGS=--quick
 	@$(BIN)/python -m benchmarks.queues.w5 $(ARGS)
+
+bench-jail: setup ## Measure the jails' speed against bare Node and the process sandbox, as root, e.g. ARGS=--quick
+	@$(BIN)/python -m benchmarks.jails.bench $(ARGS)
 
 chaos: setup ## Kill and break everything under load, then check what happened, e.g. ARGS="--executions 500 --only zombie"
 	@$(BIN)/python -m tests.chaos $(ARGS)
