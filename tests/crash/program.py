@@ -57,7 +57,7 @@ async def _open(command: Command, registry: Registry) -> Platform:
     journal = Watched(journal, "journal", JOURNAL, fate)
     queue: Any = Watched(stores.queue, "queue", QUEUE, fate)
     watched = replace(stores, journal=journal, queue=queue)
-    sandbox = watched_sandbox(ProcessSandbox(warm_floor=0, warm_ceiling=0), fate)
+    sandbox = watched_sandbox(ProcessSandbox(warm_floor=0, warm_ceiling=1), fate)
     url = "http://turnout.test"
     platform = Platform(settings, registry, watched, sandbox, public_url=url, observers=(fate.observe,))
     backends = platform.engine.backends
