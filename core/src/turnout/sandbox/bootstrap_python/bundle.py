@@ -9,10 +9,9 @@ from __future__ import annotations
 import io
 import marshal
 import sys
-from importlib.machinery import ModuleSpec
-from json import JSONDecoder, JSONEncoder
+from _frozen_importlib import ModuleSpec
 
-from . import channel
+from . import channel, values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Bundle", "Modules"]
 
 _ask, _FETCH, _INDEX, _Refused = channel.ask, channel.FETCH, channel.INDEX, channel.Refused
-_loads, _decode, _encode = marshal.loads, JSONDecoder().decode, JSONEncoder().encode
+_loads, _decode, _encode = marshal.loads, values.parse, values.written_small
 _CACHE = f".{sys.implementation.cache_tag}.pyc"
 _PYC_HEADER = 16
 
@@ -38,7 +37,7 @@ class Bundle:
     def find(self, place: str) -> Any:
         """A file's size, a folder's content by name, or None."""
         if self._tree is None:
-            self._tree = _decode(_ask(_INDEX, b"")[1].decode())["files"]
+            self._tree = _decode(_ask(_INDEX, b"")[1])["files"]
         at = self._tree
         for part in place.split("/") if place else ():
             at = at.get(part) if isinstance(at, dict) else None
@@ -53,10 +52,10 @@ class Bundle:
         done = 0
         while not pieces or done < size:
             try:
-                meta, body = _ask(_FETCH, _encode([place, done]).encode())
+                meta, body = _ask(_FETCH, _encode([place, done]))
             except _Refused as error:
                 raise OSError(f"{self.directory}/{place}: {error}") from None
-            piece = body[: _decode(meta.decode())[0][1]]
+            piece = body[: _decode(meta)[0][1]]
             if not piece:
                 break
             pieces.append(piece)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Iterator
+from _json import encode_basestring_ascii
 from itertools import count
 
 from . import channel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 __all__ = ["InputFile", "NewFile", "is_file", "send"]
@@ -19,8 +19,7 @@ _PIECE = 1024 * 1024
 _ask, _say, _turn = channel.ask, channel.say, channel.turn
 _READ, _STORE, _CHUNK, _STORED = channel.READ, channel.STORE, channel.CHUNK, channel.STORED
 _IOBase, _BufferedReader = io.IOBase, io.BufferedReader
-_quote = json.encoder.encode_basestring_ascii
-_load = json.loads
+_quote = encode_basestring_ascii
 _stream_numbers = count(1)
 
 
@@ -55,9 +54,11 @@ class InputFile:
         """The whole content as text."""
         return self.read().decode(encoding)
 
-    def json(self) -> object:
+    def json(self) -> Any:
         """The whole content as JSON."""
-        return _load(self.read())
+        import json
+
+        return json.loads(self.read())
 
     def open(self) -> io.BufferedReader:
         """A binary file to read from."""

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 import sys
+from _frozen_importlib import ModuleSpec
 
 from . import channel
 
-__all__ = ["LOGGER", "allow", "finish", "install"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import Any
+
+__all__ = ["allow", "finish", "install", "logger"]
 
 _LONGEST = 64 * 1024
+_OWN = "step"
 _say, _forked, _turn, _LOG, _write = channel.say, channel.forked, channel.turn, channel.LOG, os.write
 
 
@@ -22,9 +30,6 @@ class _Budget:
 
 
 _budget = _Budget()
-
-LOGGER = logging.getLogger("step")
-"""What code finds as `context.logger`."""
 
 
 def allow(size: int) -> None:
@@ -94,20 +99,54 @@ class _Stream(io.TextIOBase):
         """Stays open: what the code says later is heard too."""
 
 
-class _Handler(logging.Handler):
-    """Everything that is logged, with the nearest of four levels."""
+class _WhenLogging:
+    """Sets `logging` up when it is first imported, which costs more than the rest of this process's start: everything that is
+    logged becomes a line, with the nearest of four levels."""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            text = self.format(record)
-        except Exception:
-            self.handleError(record)
-            return
-        number = record.levelno
-        level = b"debug" if number < 20 else b"info" if number < 30 else b"warning" if number < 40 else b"error"
-        with _turn:
-            _out.finish()
-            _line(level, text)
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
+        if name != "logging" or self not in sys.meta_path:
+            return None
+        sys.meta_path.remove(self)
+        spec = next((found for finder in sys.meta_path if (found := finder.find_spec(name, path))), None)
+        if spec is not None:
+            self._loader: Any = spec.loader
+            spec.loader = self  # type: ignore[assignment]
+        return spec
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)  # type: ignore[no-any-return]
+
+    def exec_module(self, module: Any) -> None:
+        module.__loader__ = module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        _set_up(module)
+
+
+def _set_up(module: Any) -> None:
+    class Handler(module.Handler):  # type: ignore[misc]
+        def emit(self, record: logging.LogRecord) -> None:
+            try:
+                text = self.format(record)
+            except Exception:
+                self.handleError(record)
+                return
+            number = record.levelno
+            level = b"debug" if number < 20 else b"info" if number < 30 else b"warning" if number < 40 else b"error"
+            with _turn:
+                _out.finish()
+                _line(level, text)
+
+    root = module.getLogger()
+    root.addHandler(Handler())
+    root.setLevel(module.INFO)
+    module.getLogger(_OWN).setLevel(module.DEBUG)
+
+
+def logger() -> logging.Logger:
+    """What code finds as `context.logger`: it passes all levels, others from `info` on."""
+    import logging
+
+    return logging.getLogger(_OWN)
 
 
 _out = _Stream(1, b"info")
@@ -115,13 +154,10 @@ _err = _Stream(2, b"error")
 
 
 def install() -> None:
-    """From now on everything goes to the log. `context.logger` passes all levels, others from `info` on."""
+    """From now on everything goes to the log."""
     sys.stdout = _out
     sys.stderr = _err
-    root = logging.getLogger()
-    root.addHandler(_Handler())
-    root.setLevel(logging.INFO)
-    LOGGER.setLevel(logging.DEBUG)
+    sys.meta_path.insert(0, _WhenLogging())
 
 
 def finish() -> None:

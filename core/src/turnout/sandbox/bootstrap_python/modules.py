@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
-from importlib.util import module_from_spec, spec_from_file_location
+from _frozen_importlib import module_from_spec
+from _frozen_importlib_external import spec_from_file_location
+from _thread import _count
 
 from . import bundle as bundles
 
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["enter", "enter_virtual", "load", "renew"]
 
 _LAYER = "site-packages"
-_modules, _chdir, _active_count = sys.modules, os.chdir, threading.active_count
+_modules, _chdir = sys.modules, os.chdir
 _standard = tuple(sys.path)
+_standard_finder = sys.meta_path[2]
+"""The first that has the standard library, after what is built in and what is frozen."""
 
 
 class _Bundle:
@@ -46,7 +49,8 @@ def enter_virtual(directory: str) -> None:
     files = bundles.Bundle(directory)
     _bundle.finder = bundles.Modules(files)
     layer: Any = bundles.Modules(files, _LAYER, compiled=True)
-    sys.meta_path[:] = [*sys.meta_path[:2], _bundle.finder, *sys.meta_path[2:], layer]
+    sys.meta_path.insert(sys.meta_path.index(_standard_finder), _bundle.finder)
+    sys.meta_path.append(layer)
 
 
 def _spec_of(name: str, module: str) -> ModuleSpec | None:
@@ -89,7 +93,7 @@ def renew() -> bool:
     for name in own:
         del _modules[name]
     _loaded.clear()
-    return not native and _active_count() == 1
+    return not native and _count() == 0
 
 
 def _is_own(module: object) -> bool:

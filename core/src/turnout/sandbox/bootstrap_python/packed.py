@@ -111,10 +111,10 @@ def install(pack: str) -> None:
 
 def close(seal: str) -> None:
     """Open the seal, which closes the process in; end it where that did not happen."""
-    from contextlib import suppress  # of the pack
-
-    with suppress(ImportError):  # it is no module of Python's: it has done its work when it was opened
+    try:  # noqa: SIM105 - contextlib takes longer to import than all of this
         _imp.create_dynamic(ModuleSpec("seal", ExtensionFileLoader("seal", seal), origin=seal))
+    except ImportError:
+        pass  # it is no module of Python's: it has done its work when it was opened
     try:
         os.close(os.open(seal, os.O_RDONLY))
     except OSError:

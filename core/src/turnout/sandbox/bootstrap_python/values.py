@@ -6,15 +6,15 @@ Integers keep every digit. Bytes and files in a result become files; they are lo
 from __future__ import annotations
 
 from _json import encode_basestring, make_encoder, make_scanner
-from collections.abc import Callable, Iterator, Sequence
 
 from . import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
-__all__ = ["read", "write", "written_small"]
+__all__ = ["parse", "read", "write", "written_small"]
 
 _is_file, _InputFile = files.is_file, files.InputFile
 
@@ -32,6 +32,11 @@ class _Reading:
 
 
 _scan = make_scanner(_Reading())  # type: ignore[arg-type]
+
+
+def parse(text: bytes) -> Any:
+    """Data of ours from JSON text."""
+    return _scan(text.decode(), 0)[0]
 
 
 def read(body: bytes, listed: Sequence[dict[str, Any]]) -> object:

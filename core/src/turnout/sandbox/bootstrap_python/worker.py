@@ -12,6 +12,7 @@ from . import channel, errors, files, logs, modules, network, values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import logging
     from typing import Any
 
 __all__ = ["serve"]
@@ -26,7 +27,7 @@ _settrace, _setprofile = sys.settrace, sys.setprofile
 _send = channel.send
 _describe, _send_file, _load = errors.describe, files.send, modules.load
 _read, _write, _json = values.read, values.write, values.written_small
-_NewFile, _LOGGER = files.NewFile, logs.LOGGER
+_NewFile, _logger = files.NewFile, logs.logger
 _runners: list[Any] = []
 _loops: list[Any] = []
 
@@ -36,7 +37,6 @@ class Context:
 
     def __init__(self, about: dict[str, Any], deadline: float) -> None:
         self.__dict__.update(about)
-        self.logger = _LOGGER
         self._deadline = deadline
 
     def time_left_s(self) -> float:
@@ -47,8 +47,13 @@ class Context:
         """A file for the result, of bytes, text or a file to read from, with its name and content type."""
         return _NewFile(content, name, type)
 
+    @property
+    def logger(self) -> logging.Logger:
+        """Of the standard library's `logging`; all of its levels are shown."""
+        return _logger()
+
     def __getattr__(self, name: str) -> object:
-        known = ", ".join(sorted(key for key in self.__dict__ if not key.startswith("_")))
+        known = ", ".join(sorted((*(key for key in self.__dict__ if not key.startswith("_")), "logger")))
         raise AttributeError(f"the context has no {name!r}: it has {known}")
 
 
