@@ -106,7 +106,7 @@ def test_every_layer_stands_around_the_program(root: Path) -> None:
         assert seen["Groups"] == ""
         assert [seen[f"Cap{name}"] for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")] == [NONE] * 5
         assert (seen["NoNewPrivs"], seen["Seccomp"], seen["Seccomp_filters"]) == ("1", "2", "1")
-        assert Path(f"/proc/{process.pid}/root").readlink() == root
+        assert Path(f"/proc/{process.pid}", "root").readlink() == root
         assert Path(f"/proc/{process.pid}/cwd").readlink() == root
         assert os.getsid(process.pid) == process.pid
 
@@ -184,7 +184,7 @@ def test_a_layer_that_is_off_is_seen_to_be_missing_and_no_other(root: Path, off:
     with launched(order(root, layers).argv((f"{inside}/node", *WAITING))) as process:
         seen = _seen(process)
         limits = _limits(process)
-        here = Path(f"/proc/{process.pid}/root").readlink()
+        here = Path(f"/proc/{process.pid}", "root").readlink()
 
     assert (here == root) is layers.chroot
     assert (seen["Uid"].split()[0] == str(UID)) is layers.uid
@@ -214,7 +214,7 @@ def test_four_capabilities_are_enough(root: Path) -> None:
         assert seen["CapBnd"] != NONE
         assert [seen[f"Cap{name}"] for name in ("Inh", "Prm", "Eff", "Amb")] == [NONE] * 4
         assert seen["NoNewPrivs"] == "1"
-        assert Path(f"/proc/{process.pid}/root").readlink() == root
+        assert Path(f"/proc/{process.pid}", "root").readlink() == root
 
 
 def test_a_process_that_already_is_that_user_needs_no_right_where_the_root_has_been_changed(needs_root: None) -> None:
