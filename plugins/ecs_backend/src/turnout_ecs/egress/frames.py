@@ -11,7 +11,7 @@ import struct
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-__all__ = ["LARGEST_PAYLOAD", "WINDOW_BYTES", "Frame", "FrameKind", "FrameParser", "NotAFrame", "frame"]
+__all__ = ["LARGEST_PAYLOAD", "WINDOW_BYTES", "Frame", "FrameKind", "FrameParser", "NotAFrame", "credit", "frame"]
 
 LARGEST_PAYLOAD: Final = 64 * 1024
 WINDOW_BYTES: Final = 256 * 1024
