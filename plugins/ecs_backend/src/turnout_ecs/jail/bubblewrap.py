@@ -18,6 +18,7 @@ from turnout.interfaces.clock import Clock
 from turnout.interfaces.opening import Opening
 from turnout.interfaces.sandbox import Limits
 
+from turnout_ecs.jail.capabilities import must_have
 from turnout_ecs.jail.launch import JailLaunch, Setting
 from turnout_ecs.jail.launcher import ALL_LAYERS, LaunchOptions, Layers, launcher_binary
 from turnout_ecs.jail.options import BubblewrapOptions
@@ -96,6 +97,7 @@ class BubblewrapSandbox(JailSandbox):
     async def start(self) -> Sequence[str]:
         self._program = _found(self._wanted.program)
         if self._uids is None and os.geteuid() == 0:
+            must_have(self.name, "SETUID", "SETGID", "KILL")
             self._uids = UidRange.parse(self._wanted.uids)
         return await super().start()
 

@@ -21,6 +21,7 @@ from turnout.sandbox.process import NodeProcess
 
 from turnout_ecs.egress.limits import EgressLimits
 from turnout_ecs.egress.upstream import verifying_context
+from turnout_ecs.jail.capabilities import must_have
 from turnout_ecs.jail.launch import OUTSIDE_HEAP_BYTES, JailLaunch, Setting
 from turnout_ecs.jail.launcher import ALL_LAYERS, Layers
 from turnout_ecs.jail.options import ChrootOptions, JailOptions
@@ -144,6 +145,7 @@ class ChrootSandbox(JailSandbox):
                 "the chroot sandbox is root's to start, with the capabilities SYS_CHROOT, SETUID, SETGID and KILL: run the "
                 "worker as root (code runs as users of its own), or choose another sandbox (`sandbox` of [runner])"
             )
+        must_have(self.name, "SYS_CHROOT", "SETUID", "SETGID", "KILL")
         if self._uids is None:
             self._uids = UidRange.parse(self._range)
         return await super().start()
