@@ -115,6 +115,22 @@ def test_the_stock_check_goes_on_where_a_line_fails_and_keeps_the_order(copy: Co
     assert {step["path"] for step in record["steps"]} >= {f"each[{index}].take" for index in range(4)}
 
 
+def test_the_sales_report_adds_up_exactly(copy: Copy) -> None:
+    project = copy("sales-report")
+
+    done = subprocess.run(
+        [TURNOUT, "run", str(project), "--payload", str(project / "payload.json"), "--json"],
+        capture_output=True,
+        text=True,
+        cwd=project,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    rows = [{"region": "north", "total": "0.30"}, {"region": "south", "total": "12.50"}]
+    assert json.loads(done.stdout)["output"] == {"best": "south", "rows": rows}
+
+
 def test_the_approval_waits_for_its_answer_through_a_restart(copy: Copy) -> None:
     project = copy("approval")
     with serve(project, ()) as url:
