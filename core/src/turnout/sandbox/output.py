@@ -17,6 +17,8 @@ _LAST_WORDS: Final = re.compile(
 )
 _NO_MEMORY: Final = re.compile(r"heap out of memory|Allocation failed|bad_alloc|out of memory", re.IGNORECASE)
 _LONGEST_LINE: Final = 64 * 1024
+_LINE_BYTES: Final = 16
+"""What a line takes of the budget beside its text: lines without any are not for nothing."""
 
 
 class LogBudget:
@@ -32,6 +34,11 @@ class LogBudget:
     def left(self) -> int:
         """Bytes that may still be written; -1 once the log was cut."""
         return self._left
+
+    @property
+    def unheard(self) -> str:
+        """What came before there was a sink, at most a thousand characters."""
+        return "; ".join(line.message for line in self._early)[:1000]
 
     def attach(self, sink: Callable[[LogLine], None]) -> None:
         """Send lines to `sink` from now on, first those that came before there was one."""
@@ -53,13 +60,14 @@ class LogBudget:
         """One line; text that is not UTF-8 is shown with replacement characters."""
         if self._left < 0:
             return
-        if len(text) > self._left:
+        cost = len(text) + _LINE_BYTES
+        if cost > self._left:
             cut, self._left = text[: self._left], -1
             if cut:
                 self._pass(level, cut)
             self._pass("warning", f"the log ends here: it is longer than {self._limit} bytes".encode())
             return
-        self._left -= len(text)
+        self._left -= cost
         self._pass(level, text)
 
     def _pass(self, level: str, text: bytes) -> None:

@@ -194,7 +194,10 @@ class NodeProcess:
             await self._until(FrameType.READY)
         except ChannelClosed as error:
             code = await self.exited
-            raise BackendError(f"a {self.launch.program} process ended while it started, with status {code}") from error
+            said = f": {self.log.unheard}" if self.log.unheard else ""
+            raise BackendError(
+                f"a {self.launch.program} process ended while it started, with status {code}{said}"
+            ) from error
         self.launch.booted(self._pid, self.limits)
 
     async def _until(self, kind: FrameType) -> Frame:
