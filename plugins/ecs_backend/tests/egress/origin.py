@@ -9,6 +9,7 @@ import gzip
 import ipaddress
 import json
 import ssl
+import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,7 @@ class Origin:
     sent: int = 0
     stored: dict[str, bytes] = field(default_factory=dict)
     close_after_answer: bool = False
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -89,6 +91,7 @@ class Origin:
             headers = [(name.decode(), value.decode("latin-1")) for name, value in request.headers]
             seen = Seen(request.method.decode(), request.target.decode(), headers, body)
             self.seen.append(seen)
+            self.asked.set()
             await self._answer(seen, http, reader, writer)
             if self.close_after_answer or http.our_state is not h11.DONE:
                 return
@@ -99,33 +102,14 @@ class Origin:
     ) -> None:
         parts = urlsplit(seen.target)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-        status, headers, body = 200, [("content-type", "application/json")], b"{}"
-        match parts.path:
-            case "/slow":
-                if not await reader.read(1):
-                    self.gone.set()
-                return
-            case "/big":
-                await self._big(int(query["bytes"]), http, writer)
-                return
-            case "/redirect":
-                status, headers, body = 302, [("location", query["to"])], b""
-            case "/gzip":
-                headers, body = [("content-encoding", "gzip")], gzip.compress(b"compressed " * 1000)
-            case "/echo":
-                said = {"method": seen.method, "target": seen.target, "headers": seen.headers, "length": len(seen.body)}
-                said["body"] = seen.body.decode("latin-1")
-                headers += [(f"x-echo-{name}", value) for name, value in seen.headers if name.startswith("x-")]
-                body = json.dumps(said).encode()
-                if query.get("coding"):
-                    headers.append(("content-encoding", query["coding"]))
-                    body = gzip.compress(body)
-            case path if path.startswith("/v1/"):
-                body = b'{"id": "cus_1", "object": "customer"}'
-            case path if path.startswith("/bucket/"):
-                if seen.method == "PUT":
-                    self.stored[path] = seen.body
-                headers, body = [("etag", '"e"')], self.stored[path] if seen.method == "GET" else b""
+        if parts.path == "/slow":
+            if not await reader.read(1):
+                self.gone.set()
+            return
+        if parts.path == "/big":
+            await self._big(int(query["bytes"]), http, writer)
+            return
+        status, headers, body = self._content(seen, parts.path, query)
         if seen.method == "HEAD":
             headers.append(("content-length", str(len(body))))
             body = b""
@@ -137,6 +121,30 @@ class Origin:
             writer.write(http.send(h11.Data(data=body[at : at + step])) or b"")
         writer.write(http.send(h11.EndOfMessage()) or b"")
         await writer.drain()
+
+    def _content(self, seen: Seen, path: str, query: dict[str, str]) -> tuple[int, list[tuple[str, str]], bytes]:
+        if path == "/redirect":
+            return 302, [("location", query["to"])], b""
+        if path == "/gzip":
+            return 200, [("content-encoding", "gzip")], gzip.compress(b"compressed " * 1000)
+        if path.startswith("/bucket/"):
+            if seen.method == "PUT":
+                self.stored[path] = seen.body
+            return 200, [("etag", '"e"')], self.stored[path] if seen.method == "GET" else b""
+        if path != "/echo":
+            return 200, [("content-type", "application/json")], b'{"id": "cus_1", "object": "customer"}'
+        headers = [(f"x-echo-{name}", value) for name, value in seen.headers if name.startswith("x-")]
+        said = {"method": seen.method, "target": seen.target, "headers": seen.headers, "length": len(seen.body)}
+        said["body"] = seen.body[: 1024 * 1024].decode("latin-1")
+        body = json.dumps(said).encode()
+        match query.get("coding"):
+            case None:
+                return 200, headers, body
+            case "gzip":
+                body = gzip.compress(body)
+            case "deflate":
+                body = zlib.compress(body)
+        return 200, [*headers, ("content-encoding", query["coding"])], body
 
     async def _big(self, count: int, http: h11.Connection, writer: asyncio.StreamWriter) -> None:
         writer.write(http.send(h11.Response(status_code=200, headers=[("content-length", str(count))])) or b"")

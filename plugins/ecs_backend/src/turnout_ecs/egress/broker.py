@@ -9,7 +9,7 @@ import ssl
 from typing import Final
 
 import h11
-from turnout.interfaces.sandbox import Egress
+from turnout.interfaces.sandbox import Egress, Exchange
 
 from turnout_ecs.egress.credentials import Credentials
 from turnout_ecs.egress.errors import Refused
@@ -23,6 +23,7 @@ from turnout_ecs.egress.upstream import Resolve, Target, Upstream, resolve_by_sy
 __all__ = ["Broker"]
 
 _log: Final = logging.getLogger(__name__)
+_JOB_ENDED: Final = "the job that made the request has ended"
 
 
 class _Attached:
@@ -32,9 +33,22 @@ class _Attached:
         self.egress = egress
         self.policy = Policy(egress.hosts, limits.openable)
         self.credentials = Credentials(egress.credentials)
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.running: dict[asyncio.Task[None], Record] = {}
         self.requests = 0
-        self.observed = 0
+        self._most_observed = 2 * limits.requests
+        self._observed = 0
+
+    def observe(self, exchange: Exchange) -> None:
+        self._observed += 1
+        if self._observed <= self._most_observed:
+            self.egress.observe(exchange)
+
+    def end(self) -> None:
+        """End the requests that are under way."""
+        for task, record in tuple(self.running.items()):
+            if not record.over:
+                record.end(_JOB_ENDED)
+                task.cancel()
 
 
 class Broker:
@@ -87,8 +101,8 @@ class Broker:
     def detach(self) -> None:
         """The job is over: requests that are under way are ended and observed as such. Idempotent."""
         attached, self._attached = self._attached, None
-        for task in tuple(attached.tasks if attached else ()):
-            task.cancel()
+        if attached:
+            attached.end()
 
     async def close(self) -> None:
         """End everything. Idempotent."""
@@ -111,47 +125,38 @@ class Broker:
     async def _serve(self, stream: Stream) -> None:
         """A stream, from its opening to its end, request by request."""
         target: Target | None = None
+        record: Record | None = None
         try:
             target = opened_target(stream.opening)
             self._current().policy.check(target.host, target.port)
             stream.accept()
             incoming = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.header_bytes)
             while request := await _next_request(stream, incoming):
-                await self._exchange(stream, incoming, request, target)
+                attached = self._current()
+                record = Record(request, target, attached.observe)
+                await self._relay(attached, stream, incoming, request, target, record)
+                record = None
                 if incoming.our_state is not h11.DONE or incoming.their_state is not h11.DONE:
                     break
                 incoming.start_next_cycle()
             stream.end()
-        except _Observed as observed:
-            stream.refuse(observed.refused.code, str(observed.refused))
         except Refused as refused:
-            self._observe(Record(None, target), str(refused))
+            if record is None and self._attached:
+                record = Record(None, target, self._attached.observe)
+            if record:
+                record.end(str(refused))
             stream.refuse(refused.code, str(refused))
         except StreamGone:
             pass
         except Exception:
             _log.exception("the egress broker failed")
+            if record:
+                record.end("the request failed within Turnout")
             stream.refuse("EPROTO", "the request failed within Turnout")
         finally:
+            if record:
+                record.end("the code closed the connection")
             stream.close()
-
-    async def _exchange(self, stream: Stream, incoming: h11.Connection, request: h11.Request, target: Target) -> None:
-        attached = self._current()
-        record = Record(request, target)
-        said = "the code closed the connection"
-        try:
-            await self._relay(attached, stream, incoming, request, target, record)
-            said = ""
-        except Refused as refused:
-            said = str(refused)
-            raise _Observed(refused) from refused
-        except StreamGone:
-            raise
-        except Exception:
-            said = "the request failed within Turnout"
-            raise
-        finally:
-            self._observe(record, said, attached)
 
     async def _relay(
         self,
@@ -174,8 +179,8 @@ class Broker:
             record=record,
         )
         task = asyncio.create_task(relay.run())
-        attached.tasks.add(task)
-        task.add_done_callback(attached.tasks.discard)
+        attached.running[task] = record
+        task.add_done_callback(attached.running.pop)
         try:
             async with asyncio.timeout(self._limits.total_s):
                 await task
@@ -185,7 +190,7 @@ class Broker:
             current = asyncio.current_task()
             if current and current.cancelling():
                 raise
-            raise Refused("ECONNABORTED", "the job that made the request has ended") from None
+            raise Refused("ECONNABORTED", _JOB_ENDED) from None
         except h11.RemoteProtocolError as error:
             raise _no_http(error) from error
 
@@ -196,25 +201,6 @@ class Broker:
         if self._attached.requests > self._limits.requests:
             raise Refused("EACCES", f"a job makes at most {self._limits.requests} requests")
         return self._attached
-
-    def _observe(self, record: Record, refusal: str, attached: _Attached | None = None) -> None:
-        record.refusal = refusal
-        attached = attached or self._attached
-        if attached is None or attached.observed > self._limits.requests:
-            return
-        attached.observed += 1
-        try:
-            attached.egress.observe(record.exchange())
-        except Exception:
-            _log.exception("a request could not be observed")
-
-
-class _Observed(Exception):
-    """A refusal that has been told already."""
-
-    def __init__(self, refused: Refused) -> None:
-        self.refused = refused
-        super().__init__(str(refused))
 
 
 async def _next_request(stream: Stream, incoming: h11.Connection) -> h11.Request | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 import h11
@@ -22,36 +23,47 @@ from turnout_ecs.egress.upstream import Connection, Target, Upstream
 
 __all__ = ["Record", "Relay"]
 
+_log: Final = logging.getLogger(__name__)
 _GATHERED_BYTES: Final = 64 * 1024
 """An answer up to this size keeps its Content-Length though secrets are looked for in it."""
 _REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
 class Record:
-    """What is known of a request, for the log; of a connection that was refused before there was one, less."""
+    """What is known of a request; of a connection that was refused before there was one, less. `observe` is told once, when
+    it ends: of an answer, before the code has its last byte."""
 
-    def __init__(self, request: h11.Request | None, target: Target | None) -> None:
+    def __init__(self, request: h11.Request | None, target: Target | None, observe: Callable[[Exchange], None]) -> None:
         self._began = time.monotonic()
+        self._observe = observe
+        self.over = False
         self._request = request
         self._target = target or Target("", 0, tls=False)
         self.status: int | None = None
-        self.refusal = ""
         self.sent_bytes = 0
         self.received_bytes = 0
 
-    def exchange(self) -> Exchange:
-        return Exchange(
-            method=self._request.method.decode("ascii", "replace")[:32] if self._request else "",
+    def end(self, refusal: str = "") -> None:
+        """The request is over, or refused. Idempotent: the first end counts."""
+        if self.over:
+            return
+        self.over = True
+        exchange = Exchange(
+            method=self._request.method.decode("ascii", "replace")[:32] if self._request else "CONNECT",
             host=self._target.host,
             port=self._target.port,
             path=requests.path_of(self._request.target) if self._request else "",
             tls=self._target.tls,
             status=self.status,
-            refusal=self.refusal,
+            refusal=refusal,
             sent_bytes=self.sent_bytes,
             received_bytes=self.received_bytes,
             duration_s=time.monotonic() - self._began,
         )
+        try:
+            self._observe(exchange)
+        except Exception:
+            _log.exception("a request could not be observed")
 
 
 class Relay:
@@ -231,6 +243,7 @@ class Relay:
         async for piece in pieces:
             await self._answer_piece(scan.feed(piece))
         await self._answer_piece(scan.finish())
+        self._record.end()
         await self._answer(h11.EndOfMessage())
 
     async def _head(self, connection: Connection, upload: asyncio.Task[None] | None) -> h11.Response:
