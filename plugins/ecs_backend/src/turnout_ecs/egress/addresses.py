@@ -8,6 +8,7 @@ mechanisms that embed an IPv4 address.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -72,6 +73,8 @@ _SPECIAL_6: Final = tuple(
         "3fff::/20",  # documentation
     )
 )
+_ENDS_IN_A_NUMBER: Final = re.compile(r"(?:^|\.)(?:\d+|0x[0-9a-f]*)\Z", re.ASCII)
+"""What URLs take for an IPv4 address (WHATWG URL, "ends in a number checker")."""
 _LOOPBACK_6: Final = ipaddress.IPv6Address("::1")
 
 
@@ -105,8 +108,7 @@ def literal(host: str) -> Address | None:
             return ipaddress.IPv6Address(host)
         except ValueError:
             raise Refused("EINVAL", f"{host!r} is not a valid address") from None
-    last = host.rsplit(".", 1)[-1]
-    if not (last.isdigit() or last.startswith("0x")):
+    if not _ENDS_IN_A_NUMBER.search(host):
         return None
     try:
         return ipaddress.IPv4Address(host)
