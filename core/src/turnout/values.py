@@ -92,6 +92,8 @@ class Value:
                 self._object = _decode_any(self._text)
             except RecursionError as error:
                 raise _too_deep() from error
+            except msgspec.DecodeError as error:  # a number that JSON has and nobody can hold: `parse` skips those
+                raise StepError(f"not JSON: {_why(self._text, error)}", kind="not_json", retryable=False) from error
             for pointer, file in self._files:
                 self._object = _place(self._object, pointer, file)
         elif not self._plain and (

@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 import jmespath
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from turnout.errors import StepError
 from turnout.expressions import Scope, compile_template
 from turnout.values import Value
 
@@ -74,3 +76,12 @@ def test_large_unparsed_text_is_followed_to_the_same_value(document: Any) -> Non
 
     assert render('root."in"[1]', Value.from_json(text)) == document
     assert render('root."in"[-1].a', Value.from_json(text)) == jmespath.search("a", document)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000])
+def test_a_number_that_nobody_can_hold_is_the_values_fault(number: str) -> None:
+    """In a large text nothing is looked at before it is needed."""
+    large = Value.parse(f'{{"pad":"{"x" * 70_000}","number":{number}}}')
+
+    with pytest.raises(StepError, match="not JSON"):
+        large.load()

@@ -184,6 +184,23 @@ async def test_a_big_integer_has_every_digit(run: Run) -> None:
     assert _output_of(await run("export default () => 10n ** 400n")) == 10**400
 
 
+async def test_lines_without_text_use_the_log_up_too(run: Run) -> None:
+    lines: list[LogLine] = []
+
+    await run("export default () => { for (let n = 0; n < 70_000; n++) console.log('') }", log=lines.append)
+
+    assert "the log ends here" in lines[-1].message
+    assert len(lines) <= Limits().log_bytes / 16 + 1
+
+
+async def test_a_stack_is_not_taken_at_its_word(run: Run) -> None:
+    places = "`no\\n    at /bundle/step.js:${'9'.repeat(5000)}:1\\n    at ${'a (:1'.repeat(10_000)}`"
+
+    outcome = await run(f"export default () => {{ throw Object.assign(new Error('no'), {{ stack: {places} }}) }}")
+
+    assert outcome == Failure(kind="Error", message="no", stack="Error: no")
+
+
 async def test_a_flood_of_output_neither_blocks_nor_fills_us(run: Run) -> None:
     lines: list[LogLine] = []
 

@@ -253,7 +253,7 @@ class _ChannelView(CodeView):
             return FrameType.CONTENT, b"", files.index
         try:
             place, start = _asked(frame.meta)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return FrameType.REFUSED, b"EINVAL", b""
         if files.path(place) is None:
             return FrameType.REFUSED, b"ENOENT", b""

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -25,6 +25,10 @@ __all__ = ["Conversation"]
 
 _NO_MEMORY: Final = ("Array buffer allocation failed", "Failed to allocate memory", "Out of memory")
 _PIECE_BYTES: Final = 1024 * 1024
+_MOST_STREAMS: Final = 100
+"""Contents of input files that a job may be reading at the same time: each may be a file that this process has open."""
+_LONGEST_MESSAGE: Final = 64 * 1024 + 1
+_LONGEST_KIND: Final = 256
 
 
 class _InputFile(msgspec.Struct):
@@ -75,10 +79,19 @@ class _Report(msgspec.Struct):
 
 
 _encode = msgspec.json.Encoder().encode
-_result = msgspec.json.Decoder(_Result).decode
-_report = msgspec.json.Decoder(_Report).decode
-_read = msgspec.json.Decoder(_Read).decode
-_store = msgspec.json.Decoder(_Store).decode
+_result = msgspec.json.Decoder(_Result)
+_report = msgspec.json.Decoder(_Report)
+_read = msgspec.json.Decoder(_Read)
+_store = msgspec.json.Decoder(_Store)
+_Told = TypeVar("_Told")
+
+
+def _told(decoder: msgspec.json.Decoder[_Told], frame: Frame) -> _Told:
+    """What the frame says. `ProtocolBroken` for whatever the bootstrap would not write."""
+    try:
+        return decoder.decode(frame.meta)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolBroken(f"a {frame.type.name} frame that says nothing: {error}") from error
 
 
 class Conversation:
@@ -107,7 +120,7 @@ class Conversation:
             return outcome
         except ChannelClosed as closed:
             return await self._ended(closed)
-        except (ProtocolBroken, msgspec.DecodeError) as error:
+        except ProtocolBroken as error:
             return self._broken(str(error))
         finally:
             timer.cancel()
@@ -147,15 +160,15 @@ class Conversation:
                 case FrameType.LOG:
                     self._process.log.add(frame.meta.decode("ascii", "replace"), frame.body)
                 case FrameType.READ:
-                    await self._answer_read(_read(frame.meta))
+                    await self._answer_read(_told(_read, frame))
                 case FrameType.FETCH | FrameType.INDEX:
                     await self._process.answer(frame)
                 case FrameType.STORE:
-                    await self._answer_store(_store(frame.meta))
+                    await self._answer_store(_told(_store, frame))
                 case FrameType.RESULT:
-                    return self._succeeded(_result(frame.meta), frame.body)
+                    return self._succeeded(_told(_result, frame), frame.body)
                 case FrameType.ERROR:
-                    return await self._failed(_report(frame.meta))
+                    return await self._failed(_told(_report, frame))
                 case _:
                     raise ProtocolBroken(f"a {frame.type.name} frame where none belongs")
 
@@ -170,6 +183,10 @@ class Conversation:
         if not 0 <= asked.file < len(self._job.input.files):
             raise ProtocolBroken(f"file {asked.file} is not in the input")
         content = self._contents.get(asked.stream)
+        if content is None and len(self._contents) >= _MOST_STREAMS:
+            why = f"EMFILE: more than {_MOST_STREAMS} files of the input are being read at the same time"
+            await self._channel.send(FrameType.REFUSED, self._nonce, why.encode())
+            return
         if content is None:
             content = _pieces(self._job.files.read(self._job.input.files[asked.file][1]))
             self._contents[asked.stream] = content
@@ -193,7 +210,7 @@ class Conversation:
             elif frame.type is FrameType.LOG:
                 self._process.log.add(frame.meta.decode("ascii", "replace"), frame.body)
             elif frame.type is FrameType.READ:
-                await self._answer_read(_read(frame.meta))
+                await self._answer_read(_told(_read, frame))
             elif frame.type in CODE_FRAMES:
                 await self._process.answer(frame)
             else:
@@ -226,8 +243,10 @@ class Conversation:
         if thrown is None and report.kind == "memory":
             return Failure(kind="memory", message=self._memory_message(), network=report.network)
         if thrown is None:
-            return Failure(kind=report.kind, message=report.message, network=report.network)
-        kind, message, place = report.kind or thrown.name, thrown.message, ""
+            kind, message = report.kind[:_LONGEST_KIND], report.message[:_LONGEST_MESSAGE]
+            return Failure(kind=kind, message=message, network=report.network)
+        kind, message = (report.kind or thrown.name)[:_LONGEST_KIND], thrown.message[:_LONGEST_MESSAGE]
+        place = ""
         if kind == "RangeError" and message in _NO_MEMORY:
             kind, message = "memory", self._memory_message()
         elif kind == "import":
@@ -237,7 +256,7 @@ class Conversation:
             message = f"{self._job.module} cannot be loaded: {thrown.name}: {relative(message, self._bundle)}"
             message += f" ({place})" if place else ""
         elif report.message:
-            message = f"{report.message}: {message}"
+            message = f"{report.message[:_LONGEST_MESSAGE]}: {message}"
         stack = stack_of(thrown, self._bundle)
         if kind == "import" and place and place not in stack:
             stack += f"\n    at {place}"

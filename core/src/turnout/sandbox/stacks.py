@@ -15,9 +15,13 @@ from turnout.sandbox.code_view import VIRTUAL_DIRECTORY
 
 __all__ = ["Inline", "Thrown", "relative", "stack_of", "syntax_place"]
 
-_FRAME: Final = re.compile(r"^\s+at (?:(?P<what>.*?) \()?(?P<place>[^()]*?):(?P<line>\d+):(?P<column>\d+)\)?$")
-_FILE_LINE: Final = re.compile(r"^(?:file://)?(?P<place>/.*?):(?P<line>\d+)$", re.MULTILINE)
+_FRAME: Final = re.compile(r"^\s+at (?:(?P<what>.*?) \()?(?P<place>[^()]*?):(?P<line>\d{1,9}):(?P<column>\d{1,9})\)?$")
+_FILE_LINE: Final = re.compile(r"^(?:file://)?(?P<place>/.*?):(?P<line>\d{1,9})$", re.MULTILINE)
 _LONGEST: Final = 50
+_LONGEST_LINE: Final = 4096
+_LONGEST_TEXT: Final = 64 * 1024 + 1
+_DEEPEST: Final = 5
+_MOST_ERRORS: Final = 10
 _LAYERS: Final = ("node_modules/", "site-packages/")
 
 
@@ -34,7 +38,7 @@ class _BundleFile(msgspec.Struct, frozen=True):
 
 
 class Thrown(msgspec.Struct, frozen=True):
-    """What the bootstrap says of a thrown value."""
+    """What the bootstrap says of a thrown value; or code that speaks for it, and keeps to none of its limits."""
 
     name: str = "Error"
     message: str = ""
@@ -57,7 +61,7 @@ def relative(text: str, bundle: CodeBundle) -> str:
 def syntax_place(text: str, bundle: CodeBundle) -> str:
     """`file:line` of source that could not be compiled or linked, or empty: Node writes it above the message."""
     places = _Places(bundle.directory, _inline(bundle.directory))
-    found = _FILE_LINE.search(text.partition("\n    at ")[0])
+    found = _FILE_LINE.search(text[:_LONGEST_TEXT].partition("\n    at ")[0])
     return "" if found is None else places.shown(found["place"], int(found["line"]), 0) or ""
 
 
@@ -90,14 +94,16 @@ class _Places:
         return f"{name}:{line}:{column}" if column else f"{name}:{line}"
 
 
-def _lines(thrown: Thrown, places: _Places) -> list[str]:
-    heading = places.relative(f"{thrown.name}: {thrown.message}" if thrown.message else thrown.name)
-    lines = [heading, *_frames(thrown.stack, places)]
-    for number, inner in enumerate(thrown.errors, 1):
-        first, *rest = _lines(inner, places)
+def _lines(thrown: Thrown, places: _Places, depth: int = 1) -> list[str]:
+    heading = f"{thrown.name}: {thrown.message}" if thrown.message else thrown.name
+    lines = [places.relative(heading[:_LONGEST_TEXT]), *_frames(thrown.stack[:_LONGEST_TEXT], places)]
+    if depth == _DEEPEST:
+        return lines
+    for number, inner in enumerate(thrown.errors[:_MOST_ERRORS], 1):
+        first, *rest = _lines(inner, places, depth + 1)
         lines += [f"  [{number}] {first}", *(f"  {line}" for line in rest)]
     if thrown.cause is not None:
-        first, *rest = _lines(thrown.cause, places)
+        first, *rest = _lines(thrown.cause, places, depth + 1)
         lines += [f"Caused by: {first}", *rest]
     return lines
 
@@ -105,7 +111,7 @@ def _lines(thrown: Thrown, places: _Places) -> list[str]:
 def _frames(stack: str, places: _Places) -> list[str]:
     frames = []
     for line in stack.splitlines():
-        found = _FRAME.match(line)
+        found = _FRAME.match(line) if len(line) <= _LONGEST_LINE else None
         if found is None:
             continue
         where = places.shown(found["place"].removeprefix("async "), int(found["line"]), int(found["column"]))
