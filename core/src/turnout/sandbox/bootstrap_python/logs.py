@@ -5,15 +5,12 @@ from __future__ import annotations
 import io
 import os
 import sys
-from _frozen_importlib import ModuleSpec
 
-from . import channel
+from . import channel, hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Sequence
-    from types import ModuleType
     from typing import Any
 
 __all__ = ["allow", "finish", "install", "logger"]
@@ -99,30 +96,9 @@ class _Stream(io.TextIOBase):
         """Stays open: what the code says later is heard too."""
 
 
-class _WhenLogging:
-    """Sets `logging` up when it is first imported, which costs more than the rest of this process's start: everything that is
-    logged becomes a line, with the nearest of four levels."""
-
-    def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
-        if name != "logging" or self not in sys.meta_path:
-            return None
-        sys.meta_path.remove(self)
-        spec = next((found for finder in sys.meta_path if (found := finder.find_spec(name, path))), None)
-        if spec is not None:
-            self._loader: Any = spec.loader
-            spec.loader = self  # type: ignore[assignment]
-        return spec
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)  # type: ignore[no-any-return]
-
-    def exec_module(self, module: Any) -> None:
-        module.__loader__ = module.__spec__.loader = self._loader
-        self._loader.exec_module(module)
-        _set_up(module)
-
-
 def _set_up(module: Any) -> None:
+    """Everything that is logged becomes a line, with the nearest of four levels."""
+
     class Handler(module.Handler):  # type: ignore[misc]
         def emit(self, record: logging.LogRecord) -> None:
             try:
@@ -157,7 +133,7 @@ def install() -> None:
     """From now on everything goes to the log."""
     sys.stdout = _out
     sys.stderr = _err
-    sys.meta_path.insert(0, _WhenLogging())
+    hooks.when_imported("logging", _set_up)
 
 
 def finish() -> None:

@@ -9,10 +9,22 @@ from __future__ import annotations
 import builtins
 import sys
 from _frozen_importlib import module_from_spec
-from _frozen_importlib_external import spec_from_file_location
+from _frozen_importlib_external import SourceFileLoader, spec_from_file_location
 
 _PACKAGE = "turnout_bootstrap"
-_MODULES = ("", ".channel", ".network", ".logs", ".errors", ".files", ".values", ".bundle", ".modules", ".worker")
+_MODULES = (
+    "",
+    ".channel",
+    ".network",
+    ".hooks",
+    ".logs",
+    ".errors",
+    ".files",
+    ".values",
+    ".bundle",
+    ".modules",
+    ".worker",
+)
 
 
 def _load(name: str, path: str, places: list[str] | None = None) -> None:
@@ -25,9 +37,9 @@ def _load(name: str, path: str, places: list[str] | None = None) -> None:
     spec.loader.exec_module(module)
 
 
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
+def _code(path: str) -> object:
+    """Of a module that is run later, when no file can be opened."""
+    return SourceFileLoader("later", path).get_code("later")
 
 
 def _boot() -> None:
@@ -44,14 +56,14 @@ def _boot() -> None:
         if module:
             setattr(sys.modules[_PACKAGE], module[1:], sys.modules[_PACKAGE + module])
     serve = sys.modules[f"{_PACKAGE}.worker"].serve
-    loops = compile(_read(f"{here}/loops.py"), f"{here}/loops.py", "exec") if sealed else None
+    later = [_code(f"{here}/{name}.py") for name in ("loops", "egress")] if sealed else []
     for module in _MODULES:
         del sys.modules[_PACKAGE + module]
     seal = sys.argv[1] if sealed else ""
     sys.argv = [""]
     if sealed and seal != "-":
         packed.close(seal)
-    serve(loops)
+    serve(*later)
 
 
 _boot()

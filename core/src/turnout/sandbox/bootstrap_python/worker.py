@@ -8,7 +8,7 @@ from _thread import stack_size
 from os import _exit
 from types import FunctionType
 
-from . import channel, errors, files, logs, modules, network, values
+from . import channel, errors, files, hooks, logs, modules, network, values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,11 +82,7 @@ def _awaited(value: Any) -> object:
     import asyncio
 
     if not _runners:
-        factory = None
-        if _loops:
-            names: dict[str, Any] = {"__name__": "loops"}
-            exec(_loops[0], names)
-            factory = names["new_loop"]
+        factory = _made(_loops[0], "new_loop") if _loops else None
         _runners.append(asyncio.Runner(loop_factory=factory))
 
     async def wait() -> object:
@@ -183,10 +179,28 @@ def _ordered() -> None:
 _NO_MEMORY = b'{"kind":"memory","message":"","last":true,"network":true}'
 
 
-def serve(loops: Any = None) -> None:
-    """Never returns. `loops` is the code of the event loop for a process without sockets."""
+def _made(code: Any, name: str) -> Any:
+    """What a module of ours, which is run only now, calls that."""
+    names: dict[str, Any] = {"__name__": "later"}
+    exec(code, names)
+    return names[name]
+
+
+class _Way:
+    """Sets `http.client` up, by code that is run only then."""
+
+    def __init__(self, code: Any) -> None:
+        self._code = code
+
+    def __call__(self, client: Any) -> None:
+        _made(self._code, "set_up")(client)
+
+
+def serve(loops: Any = None, egress: Any = None) -> None:
+    """Never returns. For a process without sockets: the code of its event loop, and of its way to the broker."""
     if loops is not None:
         _loops.append(loops)
+        hooks.when_imported("http.client", _Way(egress))
     logs.install()
     stack_size(_STACK_BYTES)
     channel.hello()
