@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from turnout.interfaces.sandbox import Egress
-from turnout_ecs.egress import Broker, EgressLimits
+from turnout_ecs.egress import Broker, EgressLimits, verifying_context
 from turnout_ecs.egress.frames import WINDOW_BYTES, FrameKind, frame
 
 from .node_side import Network, brokered
@@ -373,3 +374,14 @@ async def test_a_broker_closes_twice_and_with_a_process_that_is_gone(network: Ne
     async with asyncio.timeout(20):
         await broker.close()
         await broker.close()
+
+
+def test_a_system_without_authorities_has_certifis(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = ssl.get_default_verify_paths()._replace(cafile="", capath="")
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: nothing)
+
+    context = verifying_context.__wrapped__()
+
+    assert context.cert_store_stats()["x509_ca"] > 50
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+import certifi
 import h11
 
 from turnout_ecs.egress.addresses import Address, literal
@@ -56,8 +57,10 @@ class Target:
 
 @cache
 def verifying_context(extra_ca: str = "") -> ssl.SSLContext:
-    """Of the system's certificate authorities, and those of the PEM file `extra_ca`. Made once: that takes its time."""
-    context = ssl.create_default_context()
+    """Of the system's certificate authorities, certifi's on a system that has none, and those of the PEM file `extra_ca`.
+    Made once: that takes its time."""
+    paths = ssl.get_default_verify_paths()
+    context = ssl.create_default_context(cafile=None if paths.cafile or paths.capath else certifi.where())
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     if extra_ca:
