@@ -74,6 +74,10 @@ class Arena:
         self._directory.chmod(0o755)
         (self._directory / "secret").write_text("a secret of the machine")
         (self._directory / "secret").chmod(0o666)
+        (self._directory / "module.cjs").write_text("module.exports = 'a module of the machine'")
+        above = self._directory / "node_modules" / "above"
+        above.mkdir(parents=True)
+        (above / "index.js").write_text("module.exports = 'a package of the machine'")
         (self._directory / "drop").mkdir()
         (self._directory / "drop").chmod(0o777)
         await self._place_victim()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from turnout.errors import StepError
 from turnout.interfaces.sandbox import Outcome, Success
 from turnout.model.execution import LogLine
 from turnout.sandbox.bundle_files import OverChannel
@@ -15,6 +16,7 @@ from turnout.sandbox.code_view import CodeSource
 from turnout.sandbox.conversation import Conversation
 from turnout.sandbox.launch import Launch
 from turnout.sandbox.process import NodeProcess
+from turnout.values import Value
 
 __all__ = ["GROUPS", "KIT", "MODULE", "THEN", "Attack", "Control", "Group", "evidence"]
 
@@ -124,7 +126,10 @@ def evidence(outcome: Outcome, lines: Sequence[LogLine]) -> str:
 def _of(outcome: Outcome) -> str:
     if not isinstance(outcome, Success):
         return f"failed {outcome.kind}: {outcome.message}"
-    value = json.loads(outcome.output.json)
+    try:
+        value = Value.from_encoded(outcome.output).load()
+    except StepError as error:
+        return f"failed {error.kind}: {error.message}"
     if isinstance(value, dict) and value.keys() == {"got"}:
         got = value["got"]
         return f"got {got if isinstance(got, str) else json.dumps(got, ensure_ascii=False)}"

@@ -5,8 +5,20 @@ from __future__ import annotations
 from typing import Final
 
 from plugins.ecs_backend.tests.attacks.attack import Attack
+from plugins.ecs_backend.tests.attacks.snippets import (
+    channel,
+    files,
+    logs,
+    memory,
+    network,
+    npm,
+    pool,
+    process,
+    signals,
+    threads,
+    timing,
+)
 from plugins.ecs_backend.tests.attacks.snippets import globals as globals_
-from plugins.ecs_backend.tests.attacks.snippets import memory, network, process, signals, threads
 
 __all__ = ["ATTACKS"]
 
@@ -15,6 +27,12 @@ ATTACKS: Final[tuple[Attack, ...]] = (
     *process.ATTACKS,
     *memory.ATTACKS,
     *threads.ATTACKS,
+    *files.ATTACKS,
     *signals.ATTACKS,
     *network.ATTACKS,
+    *channel.ATTACKS,
+    *logs.ATTACKS,
+    *pool.ATTACKS,
+    *npm.ATTACKS,
+    *timing.ATTACKS,
 )

@@ -41,7 +41,7 @@ export function stealNonce() {
     return writeBuffer.call(this, fd, buffer, ...rest);
   };
   try {
-    console.debug("x");
+    fs.readFileSync("/bundle/package.json");
   } finally {
     binding.writeBuffer = writeBuffer;
   }
@@ -76,6 +76,9 @@ export function ask(type, meta) {
   if (kind === 35) throw Object.assign(new Error(text), { code: text });
   return body.toString();
 }
+
+/** A file of the bundle by its place, as the bootstrap asks. */
+export const fetch = (place) => ask(TYPES.FETCH, JSON.stringify([place, 0]));
 
 /** Send bytes to a TCP address by Node's own binding, and read what comes back. */
 export function tcp(address, port) {

@@ -5,35 +5,49 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import itertools
+import json
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from types import SimpleNamespace
+from typing import Any, Final
 
-from turnout.interfaces.sandbox import Failure, Limits
+from turnout.interfaces.sandbox import Failure, Limits, Outcome, Success
+from turnout.model.execution import LogLine
+from turnout.model.payload import Encoded
 from turnout.sandbox.bundle_files import BundleFiles, OverChannel
 from turnout.sandbox.channel import ChannelClosed
+from turnout.sandbox.code_view import CODE_FRAMES
 from turnout.sandbox.conversation import Conversation
 from turnout.sandbox.frames import Frame, FrameParser, FrameType
 from turnout.sandbox.launch import Launch, posix_spawn
 from turnout.sandbox.node import BOOTSTRAP, node_binary, options
+from turnout.sandbox.output import LogBudget
 from turnout.sandbox.process import NodeProcess
 
 __all__ = [
+    "UNCONFINED",
     "CredulousConversation",
     "InheritingLaunch",
     "LenientParser",
     "LooseSource",
     "PatientConversation",
+    "UncheckedConversation",
+    "careless_manifests",
     "inheriting",
     "lenient_parser",
     "patched",
     "polite",
+    "text_log",
     "with_open_file",
+    "with_open_socket",
 ]
 
+UNCONFINED: Final = ("modules.cjs", "confining ??= registerHooks({ resolve: confined });", "")
+"""A patch: Node finds modules wherever they are."""
 _NUMBERS = itertools.count(1)
 Patch = tuple[str, str, str]
 """File of the bootstrap, a text in it, and what is put in the text's place."""
@@ -61,15 +75,22 @@ _MISPLACED: Final = frozenset({FrameType.READY, FrameType.PREPARED, FrameType.RE
 
 
 class LenientParser(FrameParser):
-    """Passes over what it does not know, and gathers whatever length it is told."""
+    """Passes over what it does not know, and gathers whatever length it is told, for ever if need be."""
 
-    __slots__ = ()
+    __slots__ = ("_gathers",)
 
     def feed(self, data: bytes) -> list[Frame]:
         known = range(FrameType.READY, FrameType.RENEWED + 1)
-        while data and not self._buffer and data[0] not in known and len(data) >= 17:
-            data = data[17 + int.from_bytes(data[9:13]) + int.from_bytes(data[13:17]) :]
-        return super().feed(data)
+        while data and not self._buffer and data[0] not in known and len(data) >= _HEAD_BYTES:
+            data = data[_HEAD_BYTES + int.from_bytes(data[9:13]) + int.from_bytes(data[13:17]) :]
+        self._gathers = getattr(self, "_gathers", False) or int.from_bytes(data[9:13]) > 1 << 24
+        if not self._gathers:
+            return super().feed(data)
+        self._buffer += data
+        return []
+
+
+_HEAD_BYTES: Final = 17
 
 
 def lenient_parser(process: NodeProcess) -> None:
@@ -118,6 +139,13 @@ def with_open_file(directory: Path) -> Launch:
     return InheritingLaunch(extra=[_above_targets(opened)])
 
 
+def with_open_socket(directory: Path) -> Launch:
+    """For `Control.launch`: a socket of the supervisor's is inherited."""
+    ours, theirs = socket.socketpair()
+    ours.close()
+    return InheritingLaunch(extra=[_above_targets(theirs.detach())])
+
+
 def _above_targets(fd: int) -> int:
     try:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 32)
@@ -144,7 +172,7 @@ class LooseFiles(BundleFiles):
     """Whatever is asked for is a path, links are followed."""
 
     def path(self, place: str) -> str | None:
-        found = os.path.join(self._root, place)  # noqa: PTH118 - an absolute place stays one
+        found = os.path.normpath(os.path.join(self._root, place))  # noqa: PTH118 - an absolute place stays one
         return found if "\0" not in found and os.path.isfile(found) else None  # noqa: PTH113
 
     def size(self, place: str) -> int:
@@ -159,3 +187,68 @@ class LooseSource(OverChannel):
 
     async def files(self, directory: str) -> BundleFiles:
         return LooseFiles(directory)
+
+
+class UncheckedConversation(Conversation):
+    """Takes what a process says for what an honest bootstrap would say. Files of all tenants are in one list."""
+
+    async def _answer_read(self, asked: Any) -> None:
+        own = asked.file == 0
+        await self._channel.send(FrameType.CONTENT, self._nonce, b"", b"x" if own else b"another tenant's file")
+
+    def _succeeded(self, result: Any, text: bytes) -> Outcome:
+        json.loads(text)
+        return Success(output=Encoded(json=text), cpu_ms=result.cpu_ms, network=False)
+
+    async def _listen(self) -> Outcome:
+        while True:
+            frame = await self._next()
+            told = json.loads(frame.meta) if frame.type in _TOLD else {}
+            if "error" in told:
+                return Failure(kind="Error", message=f"in line {int(told['error']['stack'].split(':')[-2])}")
+            if frame.type is FrameType.RESULT:
+                return self._succeeded(_Anything(cpu_ms=1.0), frame.body)
+            if frame.type is FrameType.READ:
+                await self._answer_read(_Anything(**told))
+            elif frame.type in CODE_FRAMES:
+                await self._process.answer(frame)
+
+
+_TOLD: Final = frozenset({FrameType.RESULT, FrameType.ERROR, FrameType.READ})
+_Anything = SimpleNamespace
+
+
+class _CarelessFiles(BundleFiles):
+    def _add(self, place: str, path: str, size: int) -> None:
+        super()._add(place, path, size)
+        if place.endswith("package.json"):
+            json.loads(Path(path).read_text())
+
+
+class _CarelessSource(OverChannel):
+    async def files(self, directory: str) -> BundleFiles:
+        return _CarelessFiles(directory)
+
+
+def careless_manifests() -> OverChannel:
+    """For `Control.source`: takes a package.json for what an honest author would write."""
+    return _CarelessSource()
+
+
+class _TextLog(LogBudget):
+    """A log as text: what looks like a line is one."""
+
+    def add(self, level: str, text: bytes) -> None:
+        first, *more = text.decode().split("\n")
+        self._lines(level, first)
+        for line in more:
+            self._lines(*line.split(": ", 1))
+
+    def _lines(self, level: str, message: str) -> None:
+        if self.sink is not None:
+            self.sink(LogLine(at=0.0, level=level, message=message))
+
+
+def text_log(process: NodeProcess) -> None:
+    """For `Control.adjust`."""
+    process.log = _TextLog(1 << 20)
