@@ -185,3 +185,26 @@ async def test_nothing_is_said_that_the_code_did_not_say(sandbox: ChrootSandbox,
     await run(sandbox, tmp_path, "def main(i, c): print('this')", log=lines.append)
 
     assert [line.message for line in lines] == ["this"]
+
+
+COUNTING = """import neighbour, builtins
+neighbour.count += 1
+def main(start, context):
+    if start: __import__('threading').Thread(target=__import__('time').sleep, args=(60,)).start()
+    builtins.runs = getattr(builtins, 'runs', 0) + 1
+    return [neighbour.count, builtins.runs]
+"""
+
+
+@pytest.mark.parametrize(("start", "seen"), [(False, [[1, 1], [1, 2], [1, 3]]), (True, [[1, 1]] * 3)])
+async def test_a_process_that_is_used_again_has_fresh_modules_and_nothing_that_runs(
+    jail: Path, tmp_path: Path, *, start: bool, seen: object
+) -> None:
+    sandbox = ChrootSandbox(ChrootOptions(jail=jail, warm_floor=0, max_processes=1, reuse="tenant"))
+    await sandbox.start()
+    (tmp_path / "neighbour.py").write_text("count = 0")
+
+    values = [value(await run(sandbox, tmp_path, COUNTING, start)) for _ in range(3)]
+    await sandbox.close()
+
+    assert values == seen
