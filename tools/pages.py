@@ -5,6 +5,7 @@ its line mean:
 
     ```sh                      run; it must succeed
     ```sh exit=1               run; it must end with this status
+    ```sh root                 run; only root can: the whole page is skipped for anybody else, who is told so
     ```sh background           run until the page ends; it is up once it says `serving on` or `takes executions`
     ```text                    after a `sh` fence: what that printed, ids, times and durations aside; a line `...` stands for any lines
     ```yaml FILE               written to FILE (also js, json, python, toml); without FILE, checked as it stands
@@ -205,11 +206,13 @@ _UP = ("serving on", "takes executions")
 
 _CHANGING = (
     (re.compile(r"\b[0-9a-f]{40,64}\b"), "HASH"),
+    (re.compile(r"\bturnout-secret-[0-9a-f]{32}\b"), "PLACEHOLDER"),
     (re.compile(r"\b0[0-9a-z]{25}\b"), "ID"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| UTC)?"), "TIME"),
     (re.compile(r"\b\d\d:\d\d:\d\d\.\d{3}"), "TIME"),
     (re.compile(r"(\"duration_ms\": )[\d.]+"), r"\1DURATION"),
     (re.compile(r"\+?\b\d+(\.\d+)? ?(ms|s)\b"), "DURATION"),
+    (re.compile(r"\buid \d+"), "USER"),
     (re.compile(r"\d+(\.\d+)* \(.*\)|(?<=Python )\d+\.\d+\.\d+"), "VERSION"),
     (re.compile(r" *[█░]+ *"), " "),
     (re.compile(r"\b\d+(\.\d+)? MB(?= of)"), "SIZE"),
