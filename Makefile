@@ -48,6 +48,7 @@ chaos: setup ## Kill and break everything under load, then check what happened, 
 
 docs: setup ## Write the reference anew from the code
 	@$(BIN)/python -m tools.generate_reference
+	@$(BIN)/python -m tools.generate_attacks
 
 docs-record: setup ## Run the pages in ARGS and write there what their commands print
 	@$(BIN)/python -m tools.pages $(ARGS)

@@ -15,13 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self
 
-from turnout.interfaces.sandbox import CodeBundle, Job, Limits, SandboxHandle, Success
+from turnout.interfaces.sandbox import NO_EGRESS, CodeBundle, Credential, Egress, Job, Limits, SandboxHandle, Success
 from turnout.model.execution import LogLine
 from turnout.model.payload import Encoded
 from turnout.sandbox.launch import Launch
 from turnout.sandbox.lifeline import Lifeline
 from turnout.sandbox.process import NodeProcess
 from turnout.testing.sandbox import MemoryFiles, bundle_of, job
+from turnout_ecs.egress.limits import EgressLimits
 from turnout_ecs.jail.checking import faults
 from turnout_ecs.jail.launch import JailLaunch, Setting
 from turnout_ecs.jail.launcher import seal_binary
@@ -29,8 +30,11 @@ from turnout_ecs.jail.options import ChrootOptions
 from turnout_ecs.jail.sandbox import ChrootSandbox
 from turnout_ecs.jail.tree import find
 from turnout_ecs.jail.uids import UidRange, users_alive
+from turnout_ecs.jail.way import Doors
 
 from plugins.ecs_backend.tests.attacks.attack import KIT, MODULE, THEN, Attack, Control, evidence
+from plugins.ecs_backend.tests.attacks.origin import PLACEHOLDER, Origins
+from plugins.ecs_backend.tests.attacks.origin import SECRET as THEIRS
 
 __all__ = ["Arena"]
 
@@ -43,6 +47,8 @@ export default ({ secret }) => {
   return { kept: globalThis.kept, calls: ++calls, odd: Object.keys(Object.prototype) }
 }"""
 _UIDS: Final = "200000-265535"
+_OPENABLE: Final = ("127.0.0.2/32", "127.0.0.3/32", "127.0.0.4/32")
+_OPEN: Final = EgressLimits(openable=("0.0.0.0/0", "::/0"), streams=100_000, header_bytes=1 << 24, headers=100_000)
 _JAIL_LAYERS: Final = frozenset({"chroot", "uid", "caps", "rlimits", "no_new_privs", "seccomp"})
 
 
@@ -57,7 +63,8 @@ class Arena:
         self._kit = (HERE / KIT).read_text()
         self._lifeline = Lifeline()
         self._uids = UidRange.parse(_UIDS)
-        self._options = ChrootOptions(jail=jail, uids=_UIDS, warm_floor=1, warm_ceiling=2)
+        self._options = ChrootOptions(jail=jail, uids=_UIDS, warm_floor=1, warm_ceiling=2, openable=_OPENABLE)
+        self._origins = Origins()
         self.sandbox = ChrootSandbox(self._options)
         self._victim: SandboxHandle | None = None
         self._calls = 0
@@ -71,6 +78,8 @@ class Arena:
         await self.sandbox.start()
         self._exits.push_async_callback(self.sandbox.close)
         self._listen()
+        await self._origins.start()
+        self._exits.push_async_callback(self._origins.close)
         self._directory.chmod(0o755)
         (self._directory / "secret").write_text("a secret of the machine")
         (self._directory / "secret").chmod(0o666)
@@ -141,12 +150,14 @@ class Arena:
             "supervisor": os.getpid(),
             "victim": victim,
             "port": self._port,
-            "metadata": ["127.0.0.1", self._port] if control else ["169.254.169.254", 80],
+            "metadata": self._origins.at["closed"] if control else ["169.254.169.254", 80],
             "socket": str(self._directory / "socket"),
             "abstract": self._abstract,
             "secret": str(self._directory / "secret"),
             "addon": str(seal_binary("node")),
             "drop": str(self._directory / "drop"),
+            "placeholder": PLACEHOLDER,
+            **self._origins.at,
             "jail": "" if jail is None else str(jail),
         }
 
@@ -192,7 +203,8 @@ class Arena:
         lines: list[LogLine] = []
         handle = await sandbox.acquire(tenant, bundle, limits)
         try:
-            return evidence(await handle.run(self._job(module, world, attack.timeout_s, lines)), lines)
+            asked = self._job(module, world, attack.timeout_s, lines, self._egress(everything=False))
+            return evidence(await handle.run(asked), lines)
         finally:
             if not attack.reuse:
                 self._used.add(handle.receipt().uid)
@@ -220,14 +232,26 @@ class Arena:
             (directory / place).symlink_to(target.replace("$ARENA", str(self._directory)))
         return replace(bundle_of(directory, attack.modules), hash=str(directory))
 
-    def _job(self, module: str, world: dict[str, Any], timeout_s: float, lines: list[LogLine]) -> Job:
+    def _egress(self, *, everything: bool) -> Egress:
+        """What the job may reach: two of the servers, one by its name too, and a credential for one of them."""
+        listed = self._origins.listing(*(self._origins.at if everything else ("listed", "owner", "closed")))
+        closed = self._origins.at["closed"][1]
+        owners = listed if everything else self._origins.listing("owner")
+        credential = Credential(placeholder=PLACEHOLDER, secret=THEIRS, hosts=owners)
+        return Egress(hosts=(*listed, f"localhost:{closed}"), credentials=(credential,))
+
+    def _job(
+        self, module: str, world: dict[str, Any], timeout_s: float, lines: list[LogLine], egress: Egress = NO_EGRESS
+    ) -> Job:
         given = Encoded(json=json.dumps(world | {"doc": None}).encode(), files=(("/doc", self._doc),))
-        return job(module, input=given, files=self._files.access, timeout_s=timeout_s, log=lines.append)
+        return job(module, input=given, files=self._files.access, timeout_s=timeout_s, log=lines.append, egress=egress)
 
     def _less(self, control: Control) -> Setting:
         off = {name: False for name in control.off if name != "seal"}
         assert off.keys() <= _JAIL_LAYERS
         setting = self.sandbox.setting(self._jail)
+        if control.open_broker:
+            setting = replace(setting, doors=Doors(_OPEN, setting.doors.tls))
         return replace(
             setting, layers=replace(setting.layers, **off), sealed="seal" not in control.off and setting.sealed
         )
@@ -254,6 +278,8 @@ class Arena:
     ) -> str:
         lines: list[LogLine] = []
         asked = self._job(module, world, control.timeout_s, lines)
+        if isinstance(process.launch, JailLaunch):
+            process.launch.way.enter(self._egress(everything=control.open_broker))
         running = asyncio.ensure_future(control.conversation(process, bundle, asked, mapped=False).run())
         done, _ = await asyncio.wait([running], timeout=control.wait_s)
         if not done:

@@ -44,6 +44,7 @@ KIT: Final = "kit.mjs"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
     """The same code without what stops it. `off` are layers of the jail. `got` is a pattern of the whole evidence.
+    `open_broker`: all hosts are listed, all addresses open, all credentials everybody's, all limits high.
 
     `same_process`: a second execution runs in the process of the first, whosever it is. `same_user`: the process that stands
     for the victim has the user of the attacker's. `timeout_s` is the job's; `wait_s` is how long an outcome is waited for,
@@ -58,6 +59,7 @@ class Control:
     log_bytes: int = 10_000
     timeout_s: float = 60.0
     wait_s: float = 10.0
+    open_broker: bool = False
     same_process: bool = False
     same_user: bool = False
     launch: Callable[[Path], Launch] | None = None

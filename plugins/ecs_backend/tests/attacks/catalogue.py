@@ -6,6 +6,7 @@ from typing import Final
 
 from plugins.ecs_backend.tests.attacks.attack import Attack
 from plugins.ecs_backend.tests.attacks.snippets import (
+    broker,
     channel,
     files,
     logs,
@@ -32,6 +33,7 @@ ATTACKS: Final[tuple[Attack, ...]] = (
     *network.ATTACKS,
     *channel.ATTACKS,
     *logs.ATTACKS,
+    *broker.ATTACKS,
     *pool.ATTACKS,
     *npm.ATTACKS,
     *timing.ATTACKS,

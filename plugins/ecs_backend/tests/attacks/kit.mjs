@@ -105,3 +105,32 @@ function converse(socket, request, connect) {
     }
   });
 }
+
+/** What a web server answers, by the client that Node has. */
+export const get = (host, port, headers = {}) =>
+  new Promise((done, failed) => {
+    const { get: ask } = require("http");
+    const request = ask({ host, port, headers, path: "/", agent: false }, (answer) => {
+      let text = "";
+      answer.on("data", (piece) => (text += piece)).on("end", () => done(`${answer.statusCode} ${text}`));
+    });
+    request.on("error", failed);
+  });
+
+/** What a server answers to these bytes, whatever they are. */
+export const talk = (host, port, bytes) =>
+  new Promise((done, failed) => {
+    const socket = require("net").connect(port, host, () => socket.write(bytes));
+    let text = "";
+    socket.on("data", (piece) => (text += piece)).on("end", () => done(text)).on("error", failed);
+  });
+
+/** A frame to the broker. */
+export function knock(kind, stream, payload = "") {
+  const bytes = Buffer.from(payload);
+  const head = Buffer.alloc(9);
+  head.writeUInt32BE(bytes.length, 0);
+  head.writeUInt32BE(stream, 4);
+  head[8] = kind;
+  return Buffer.concat([head, bytes]);
+}
