@@ -26,6 +26,7 @@ from turnout_ecs.jail.launch import Setting
 __all__ = ["ATTEMPTS", "Attempt", "self_test"]
 
 _BUNDLE: Final = CodeBundle(hash="self-test", directory=str(Path(__file__).parent))
+_MODULES: Final = {"javascript": "attempts.mjs", "python": "attempts.py"}
 _LIMITS: Final = Limits(memory_bytes=64 * 1024 * 1024)
 _WITHIN_S: Final = 5.0
 _INPUT: Final = {
@@ -50,6 +51,7 @@ class Attempt:
     layer: str
     refusals: tuple[str, ...]
     without: tuple[str, ...] = ()
+    language: str = "javascript"
 
 
 ATTEMPTS: Final = (
@@ -60,6 +62,8 @@ ATTEMPTS: Final = (
     Attempt(layer="seccomp", refusals=("EPERM",), without=("seal",)),
     Attempt(layer="seal", refusals=("EPERM",)),
     Attempt(layer="memory", refusals=("ERR_MEMORY_ALLOCATION_FAILED",)),
+    Attempt(layer="seccomp", refusals=("EPERM",), without=("seal",), language="python"),
+    Attempt(layer="seal", refusals=("EPERM",), language="python"),
 )
 
 
@@ -69,7 +73,7 @@ async def self_test(launch: Callable[[Setting], Launch], setting: Setting) -> No
     try:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
-            held = [_held(attempt, launch(_less(setting, attempt.without)), lifeline, port) for attempt in ATTEMPTS]
+            held = [_held(attempt, launch(_for(attempt, setting)), lifeline, port) for attempt in ATTEMPTS]
             found = await asyncio.gather(*held)
     finally:
         lifeline.close()
@@ -79,9 +83,10 @@ async def self_test(launch: Callable[[Setting], Launch], setting: Setting) -> No
         )
 
 
-def _less(setting: Setting, without: tuple[str, ...]) -> Setting:
-    off = {name: False for name in without if name != "seal"}
-    return replace(setting, layers=replace(setting.layers, **off), sealed=setting.sealed and "seal" not in without)
+def _for(attempt: Attempt, setting: Setting) -> Setting:
+    off = {name: False for name in attempt.without if name != "seal"}
+    sealed = setting.sealed and "seal" not in attempt.without
+    return replace(setting, layers=replace(setting.layers, **off), sealed=sealed, language=attempt.language)
 
 
 async def _held(attempt: Attempt, launch: Launch, lifeline: Lifeline, port: int) -> str:
@@ -91,13 +96,13 @@ async def _held(attempt: Attempt, launch: Launch, lifeline: Lifeline, port: int)
     try:
         given = {**_INPUT, "layer": attempt.layer, "pid": os.getpid(), "port": port}
         job = Job(
-            module="attempts.mjs",
+            module=_MODULES[attempt.language],
             input=Encoded(json=msgspec.json.encode(given)),
             context={"execution": "self-test", "step": attempt.layer},
             timeout_s=_WITHIN_S,
             files=FileAccess(read=files.read, write=files.write),
         )
-        outcome = await Conversation(process, _BUNDLE, job, mapped=False).run()
+        outcome = await Conversation(process, _BUNDLE.of(attempt.language), job, mapped=False).run()
     finally:
         await process.end()
     if not isinstance(outcome, Success):
