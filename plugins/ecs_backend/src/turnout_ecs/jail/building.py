@@ -180,6 +180,8 @@ def _put(root: Path, new: Path, manifest: Manifest) -> None:
         new.rename(root.parent / f"{_OLD}{secrets.token_hex(6)}")
     else:
         new.rename(root)
+    if manifest_of(root).is_dir():  # which no file can replace
+        _remove(manifest_of(root))
     written.rename(manifest_of(root))
     fd = os.open(root.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

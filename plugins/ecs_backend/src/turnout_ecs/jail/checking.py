@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,30 +23,29 @@ _GRANTS: Final = frozenset({"security.capability", "system.posix_acl_access", "s
 @dataclass(frozen=True, slots=True)
 class _Found:
     path: str
+    outside: str
     status: os.stat_result
 
 
 def faults(root: Path, manifest: Manifest, *, contents: bool) -> Iterator[str]:
     """Each thing that is wrong with the tree at `root`, as a line that names the file. With `contents`, what is in the
-    files is read too; without, a change of it is told from its size and time alone, in a millisecond."""
+    files is read too; without, a change of it is told from size and time alone. All have the same time, that of their
+    making, which an image's layers may have rounded: what has another one was changed."""
     expected = {**dict.fromkeys(manifest.directories), **manifest.files}
-    seen: set[str] = set()
-    made = None
-    for found in _walk(root):
-        seen.add(found.path)
-        made = found.status.st_mtime_ns if made is None else made
-        if found.path not in expected:
-            yield f"{found.path} does not belong there"
+    tree = {found.path: found for found in _walk(root)}
+    yield from (f"{path} is missing" for path in expected if path not in tree)
+    yield from (f"{path} does not belong there" for path in tree if path not in expected)
+    made = Counter(found.status.st_mtime_ns for found in tree.values()).most_common(1)
+    for path, found in tree.items():
+        if path not in expected:
             continue
-        entry = expected[found.path]
-        wrong = list(_wrong_about(found.status, entry))
-        if not wrong and found.status.st_mtime_ns != made:
+        entry = expected[path]
+        wrong = [*_wrong_about(found.status, entry), *_granted(found.outside)]
+        if not wrong and found.status.st_mtime_ns != made[0][0]:
             wrong.append("was changed after the jail was built")
-        wrong += _granted(root, found.path)
-        if contents and not wrong and entry is not None and _sha256(_outside(root, found.path)) != entry.sha256:
+        if contents and not wrong and entry is not None and _sha256(found.outside) != entry.sha256:
             wrong.append("has another content")
-        yield from (f"{found.path} {fault}" for fault in wrong)
-    yield from (f"{path} is missing" for path in expected if path not in seen)
+        yield from (f"{path} {fault}" for fault in wrong)
 
 
 def outdated(manifest: Manifest) -> Iterator[str]:
@@ -65,18 +65,18 @@ def outdated(manifest: Manifest) -> Iterator[str]:
 def _walk(root: Path) -> Iterator[_Found]:
     """Everything below `root` and itself, links not followed, a directory before what is in it."""
     try:
-        yield _Found("/", root.lstat())
+        yield _Found("/", str(root), root.lstat())
     except FileNotFoundError:
         return
-    waiting = [(root, "")] if stat.S_ISDIR(root.lstat().st_mode) else []
+    waiting = [(str(root), "")] if stat.S_ISDIR(root.lstat().st_mode) else []
     while waiting:
         directory, inside = waiting.pop()
         with os.scandir(directory) as entries:
             for entry in entries:
                 path = f"{inside}/{entry.name}"
-                yield _Found(path, entry.stat(follow_symlinks=False))
+                yield _Found(path, entry.path, entry.stat(follow_symlinks=False))
                 if entry.is_dir(follow_symlinks=False):
-                    waiting.append((Path(entry.path), path))
+                    waiting.append((entry.path, path))
 
 
 def _wrong_about(status: os.stat_result, entry: Entry | None) -> Iterator[str]:
@@ -107,18 +107,14 @@ _KINDS: Final = {
 }
 
 
-def _granted(root: Path, path: str) -> list[str]:
+def _granted(outside: str) -> list[str]:
     try:
-        names = os.listxattr(_outside(root, path), follow_symlinks=False)
+        names = os.listxattr(outside, follow_symlinks=False)
     except OSError:
         return []  # a file system without them
     return [f"has the extended attribute {name}" for name in names if name in _GRANTS]
 
 
-def _outside(root: Path, path: str) -> Path:
-    return root / path[1:]
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
+def _sha256(file: str) -> str:
+    with Path(file).open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

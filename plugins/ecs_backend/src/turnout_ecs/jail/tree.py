@@ -96,7 +96,9 @@ def _checked(directory: Path, languages: Sequence[str], *, contents: bool) -> Ja
         raise BackendError(f"the jail's manifest cannot be read: {error}: {remedy(directory)}") from error
     if manifest.recipe != name:
         raise BackendError(f"{manifest_of(root)} is the manifest of another jail: {remedy(directory)}")
-    found = list(islice(faults(root, manifest, contents=contents), _MOST_FAULTS))
+    found = list(islice(faults(root, manifest, contents=contents), _MOST_FAULTS + 1))
+    if len(found) > _MOST_FAULTS:
+        found[_MOST_FAULTS:] = ["and more"]
     if found:
         raise BackendError("\n".join([f"the jail at {root} is not as it was built: {remedy(directory)}", *found]))
     return Jail(root=root, manifest=manifest)
