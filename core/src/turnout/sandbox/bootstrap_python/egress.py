@@ -36,7 +36,7 @@ class _Broker:
     """The one stream of frames to the broker. Of the threads that wait, one reads for all."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self.changed = threading.Condition()
         self._writing = threading.Lock()
         self._is_read = False
         self._rest = b""
@@ -45,42 +45,47 @@ class _Broker:
         self._readable.register(_FD, select.POLLIN)
         self.streams: dict[int, _Stream] = {}
 
-    def add(self, stream: _Stream) -> int:
-        with self._changed:
+    def open(self, stream: _Stream, payload: bytes) -> int:
+        """The stream's number; they rise in the order in which streams are opened."""
+        with self._writing:
             self._last += 1
             self.streams[self._last] = stream
+            self._write(_OPEN, self._last, payload)
             return self._last
 
     def send(self, kind: int, number: int, payload: bytes = b"") -> None:
-        frame = memoryview(_HEAD.pack(len(payload), number, kind) + payload)
         with self._writing:
-            while frame:
-                frame = frame[os.write(_FD, frame) :]
+            self._write(kind, number, payload)
+
+    def _write(self, kind: int, number: int, payload: bytes) -> None:
+        frame = memoryview(_HEAD.pack(len(payload), number, kind) + payload)
+        while frame:
+            frame = frame[os.write(_FD, frame) :]
 
     def wait(self, ready: Callable[[], bool], deadline: float | None) -> None:
         """Until `ready` says so. `TimeoutError` after the deadline."""
         while True:
-            with self._changed:
+            with self.changed:
                 if ready():
                     return
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     raise TimeoutError("timed out")
                 if self._is_read:
-                    self._changed.wait(left)
+                    self.changed.wait(left)
                     continue
                 self._is_read = True
             try:
                 data = os.read(_FD, _LARGEST) if self._readable.poll(None if left is None else left * 1000) else None
             finally:
-                with self._changed:
+                with self.changed:
                     self._is_read = False
-                    self._changed.notify_all()
+                    self.changed.notify_all()
             if data is not None:
                 self._take(data)
 
     def _take(self, data: bytes) -> None:
-        with self._changed:
+        with self.changed:
             if not data:
                 for stream in tuple(self.streams.values()):
                     stream.lose(
@@ -97,7 +102,7 @@ class _Broker:
                     known.take(kind, self._rest[at + _HEAD.size : end])
                 at = end
             self._rest = self._rest[at:]
-            self._changed.notify_all()
+            self.changed.notify_all()
 
 
 class _Stream:
@@ -111,9 +116,9 @@ class _Stream:
         self._opened = self._ended = False
         self._error: OSError | None = None
         self._users = 1
-        self._number = _broker.add(self)
         sys.audit("socket.connect", self, (host, port))
-        _broker.send(_OPEN, self._number, json.dumps({"host": host, "port": port, "tls": encrypted}).encode())
+        wanted = {"host": host, "port": port, "tls": encrypted}
+        self._number = _broker.open(self, json.dumps(wanted).encode())
         self._wait(lambda: self._opened)
 
     def take(self, kind: int, payload: bytes) -> None:
@@ -145,8 +150,9 @@ class _Stream:
         view = memoryview(data).cast("B")
         while view:
             self._wait(lambda: self._credit > 0)
-            piece = view[: min(self._credit, _LARGEST)]
-            self._credit -= len(piece)
+            with _broker.changed:
+                piece = view[: min(self._credit, _LARGEST)]
+                self._credit -= len(piece)
             _broker.send(_DATA, self._number, bytes(piece))
             view = view[len(piece) :]
 
