@@ -15,7 +15,6 @@ __all__ = ["interpreter", "libraries"]
 _PT_INTERP: Final = 3
 _LONGEST: Final = 4096
 _LISTED: Final = re.compile(r"^\s*(?:\S+ => )?(/\S+) \(0x[0-9a-f]+\)$")
-_MISSING: Final = re.compile(r"^\s*(\S+) => not found$")
 _HEADER: Final = struct.Struct("<16sHHIQQQIHHHHHH")
 _SEGMENT: Final = struct.Struct("<IIQQQQQQ")
 
@@ -34,7 +33,7 @@ def interpreter(program: Path) -> str:
 
 def libraries(program: Path, loader: str) -> tuple[str, ...]:
     """The shared libraries of a program or of another library, by the paths under which `loader` finds them, and the
-    loader itself. `BackendError` names one that is missing."""
+    loader itself. `BackendError` has its words where it does not, which name a library that is missing."""
     listed = subprocess.run(  # noqa: S603 - the loader is that of a program which we install
         [loader, "--list", str(program)],
         env={},
@@ -44,12 +43,9 @@ def libraries(program: Path, loader: str) -> tuple[str, ...]:
         check=False,
         timeout=30,
     )
-    lines = listed.stdout.splitlines()
-    if missing := [match[1] for line in lines if (match := _MISSING.match(line))]:
-        raise BackendError(f"{program} needs {', '.join(missing)}, which this machine lacks: install it")
     if listed.returncode:
         raise BackendError(f"{loader} cannot load {program}: {listed.stderr.strip() or 'it does not say why'}")
-    found = {match[1] for line in lines if (match := _LISTED.match(line))}
+    found = {match[1] for line in listed.stdout.splitlines() if (match := _LISTED.match(line))}
     return tuple(sorted({loader, *found}))
 
 
