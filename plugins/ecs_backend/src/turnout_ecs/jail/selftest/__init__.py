@@ -74,10 +74,13 @@ async def self_test(launch: Callable[[Setting], Launch], setting: Setting) -> No
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
             held = [_held(attempt, launch(_for(attempt, setting)), lifeline, port) for attempt in ATTEMPTS]
-            found = await asyncio.gather(*held)
+            found = await asyncio.gather(*held, return_exceptions=True)  # each is waited for: none is left behind
     finally:
         lifeline.close()
-    if faults := [fault for fault in found if fault]:
+    for one in found:
+        if isinstance(one, BaseException):
+            raise one
+    if faults := [str(fault) for fault in found if fault]:
         raise BackendError(
             "\n".join(["this machine does not hold customers' code: the sandbox does not start", *faults])
         )
