@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -172,6 +173,29 @@ def test_who_holds_a_jail_and_dies_holds_it_no_more(tmp_path: Path, monkeypatch:
         holder.kill()
 
     assert prune(tmp_path, languages=LANGUAGES) == [other.name]
+
+
+def test_who_comes_to_hold_a_jail_that_is_being_pruned_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = build_of_another_version(tmp_path, monkeypatch)
+    script = (
+        "import sys; from pathlib import Path; from turnout_ecs.jail.tree import Hold\n"
+        "import fcntl; lock = fcntl.flock; fcntl.flock = lambda *given: (print('opened', flush=True), lock(*given))\n"
+        "try: Hold(Path(sys.argv[1]))\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    pruning = os.open(manifest_of(other), os.O_RDONLY)
+    fcntl.flock(pruning, fcntl.LOCK_EX)
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(manifest_of(other))], stdout=subprocess.PIPE, text=True
+    ) as comer:
+        assert out_of(comer).readline() == "opened\n"
+        manifest_of(other).unlink()
+        os.close(pruning)
+        told = out_of(comer).read()
+
+    assert told.startswith(f"BackendError the jail of {manifest_of(other)} was removed")
+    with pytest.raises(BackendError, match="was removed or built again"):
+        Hold(manifest_of(other))
 
 
 def test_what_somebody_else_keeps_in_the_directory_is_left_alone(tmp_path: Path) -> None:

@@ -79,12 +79,10 @@ def prune(directory: Path, *, languages: Sequence[str] = DEFAULT_LANGUAGES) -> S
     """Remove the jails of other versions that nobody uses: no process holds them and none is locked into them. Their names."""
     must_be_root("turnout jail prune")
     directory = private(directory, setting=SETTING, make=True)
-    removed = []
+    own = f"jail-{recipe(languages)}"
     with _alone(directory):
-        for root in sorted(directory.glob("jail-*")):
-            if root.suffix != ".json" and root.name != f"jail-{recipe(languages)}" and _is_free(root):
-                _put_aside(root)
-                removed.append(root.name)
+        others = [root for root in sorted(directory.glob("jail-*")) if root.suffix != ".json" and root.name != own]
+        removed = [root.name for root in others if _put_aside(root)]
         _sweep(directory)
     return removed
 
@@ -202,10 +200,25 @@ def _exchange(one: Path, other: Path) -> None:
     between.rename(other)
 
 
-def _put_aside(root: Path) -> None:
-    """Take its name from it. The manifest goes first: without it nobody begins to use the tree."""
-    manifest_of(root).unlink(missing_ok=True)
-    root.rename(root.parent / f"{_OLD}{secrets.token_hex(6)}")
+def _put_aside(root: Path) -> bool:
+    """Take its name from a jail that nobody holds, here or in another container, and that no process is in; False if
+    somebody uses it. Who comes to hold it at this moment finds its manifest gone."""
+    with contextlib.ExitStack() as stack:
+        try:
+            fd = os.open(manifest_of(root), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            pass  # a build did not come to its end
+        else:
+            stack.callback(os.close, fd)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        if _is_inhabited(root):
+            return False
+        manifest_of(root).unlink(missing_ok=True)
+        root.rename(root.parent / f"{_OLD}{secrets.token_hex(6)}")
+        return True
 
 
 def _sweep(directory: Path) -> None:
@@ -224,21 +237,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-def _is_free(root: Path) -> bool:
-    """Whether nobody holds the jail, here or in another container, and no process is in it."""
-    try:
-        fd = os.open(manifest_of(root), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return not _is_inhabited(root)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(fd)
-    return not _is_inhabited(root)
 
 
 def _is_inhabited(root: Path) -> bool:

@@ -43,7 +43,8 @@ class Jail:
         return tuple(outdated(self.manifest))
 
     def hold(self) -> Hold:
-        """Keep it from being pruned for as long as this process lives, or until that is closed."""
+        """Keep it from being pruned for as long as this process lives, or until that is closed. `BackendError` where it has
+        been pruned since it was found."""
         return Hold(manifest_of(self.root))
 
 
@@ -51,14 +52,24 @@ class Hold:
     """A shared lock on a jail's manifest, which the kernel takes back from a process that dies."""
 
     def __init__(self, manifest: Path) -> None:
-        self._fd = os.open(manifest, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._fd = os.open(manifest, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise BackendError(_removed(manifest)) from None
         fcntl.flock(self._fd, fcntl.LOCK_SH)
+        if not os.fstat(self._fd).st_nlink:
+            self.close()
+            raise BackendError(_removed(manifest))
 
     def close(self) -> None:
         """Idempotent."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _removed(manifest: Path) -> str:
+    return f"the jail of {manifest} was removed or built again at this moment: start again"
 
 
 def find(directory: Path, *, languages: Sequence[str] = DEFAULT_LANGUAGES) -> Jail:
