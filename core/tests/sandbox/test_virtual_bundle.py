@@ -270,6 +270,29 @@ async def test_a_renewed_process_evaluates_modules_anew(
     assert [told(outcome) for outcome in outcomes] == [[1, 1, 1], [2, 2, 2], [1, 1, 3], [2, 2, 4]]
 
 
+@pytest.mark.parametrize(
+    ("source", "fit"),
+    [
+        ("import util from 'node:util'; export default () => util.inspect(1)", True),
+        ("export default () => void process.stdout.write('x')", True),
+        ("export default () => void setInterval(() => {}, 1000)", False),
+        ("export default () => (process.stdout.write('x'), void setInterval(() => {}, 1000))", False),
+        ("export default () => void process.on('beforeExit', () => {})", False),
+    ],
+)
+async def test_what_could_act_in_the_next_execution_makes_a_process_unfit_for_it(
+    tmp_path: Path, source: str, fit: bool
+) -> None:
+    sandbox = VirtualSandbox(warm_floor=1)
+    handle = await sandbox.acquire("acme", written(tmp_path, {"step.js": source}, mapped=True), Limits())
+
+    await handle.run(job("step.js"))
+
+    assert await handle._process.renew() is fit  # type: ignore[attr-defined]
+    await handle.release()
+    await sandbox.close()
+
+
 async def test_a_renewed_process_asks_for_no_source_again(tmp_path: Path) -> None:
     code = tmp_path / "code"
     bundle = written(code, {"step.js": COUNTING, "count.cjs": "module.exports = {}"}, mapped=False)
@@ -284,6 +307,37 @@ async def test_a_renewed_process_asks_for_no_source_again(tmp_path: Path) -> Non
     await sandbox.close()
 
     assert (told(first), told(second)) == ([1, 1, 1], [1, 1, 2])
+
+
+PRINTING = """
+process.stdout.write('out\\n')
+process.stderr.write(Buffer.from('err\\n'), () => { globalThis.told = (globalThis.told ?? 0) + 1 })
+export default async () => {
+  await new Promise((done) => process.stdout.end('last ' + 'x'.repeat(100_000) + '\\n', done))
+  return [globalThis.told, process.stdout.fd, process.getActiveResourcesInfo()]
+}
+"""
+
+
+@pytest.mark.parametrize("kind", [VirtualSandbox, ProcessSandbox])
+async def test_printing_leaves_nothing_behind(tmp_path: Path, kind: type[VirtualSandbox | ProcessSandbox]) -> None:
+    bundle = written(tmp_path, {"step.js": PRINTING}, mapped=True)
+    sandbox = kind(warm_floor=0)
+    lines: list[LogLine] = []
+
+    handle = await sandbox.acquire("acme", bundle, Limits())
+    outcome = await handle.run(job("step.js", log=lines.append))
+    renewed = await handle._process.renew()  # type: ignore[attr-defined]
+    await handle.release()
+    await sandbox.close()
+
+    assert told(outcome) == [1, 1, []]
+    assert sorted((line.level, line.message[:5]) for line in lines) == [
+        ("error", "err"),
+        ("info", "last "),
+        ("info", "out"),
+    ]
+    assert renewed
 
 
 BALLAST = """
