@@ -49,6 +49,8 @@ export default ({ secret }) => {
 _UIDS: Final = "200000-265535"
 _OPENABLE: Final = ("127.0.0.2/32", "127.0.0.3/32", "127.0.0.4/32")
 _OPEN: Final = EgressLimits(openable=("0.0.0.0/0", "::/0"), streams=100_000, header_bytes=1 << 24, headers=100_000)
+_OTHERS: Final = 2
+"""Processes that are acquired beside one, so that the process of the execution before is among them if it lives."""
 _JAIL_LAYERS: Final = frozenset({"chroot", "uid", "caps", "rlimits", "no_new_privs", "seccomp"})
 
 
@@ -72,6 +74,7 @@ class Arena:
         self._files = MemoryFiles()
         self._doc = self._files.add(bytes(range(256)) * 1000, "doc")
         self._used: set[int] = set()
+        self._kept: set[int] = set()
         self._port = 0
 
     async def __aenter__(self) -> Self:
@@ -96,16 +99,37 @@ class Arena:
         await self._exits.aclose()
         self._lifeline.close()
         self._uids.close()
-        assert not users_alive(self._used), "processes of the range are left"
+        assert not users_alive(self._used | self._kept), "processes of the range are left"
 
     async def attacked(self, attack: Attack) -> str:
         """The evidence of the attack where everything is on."""
+        if attack.warm:
+            return await self._attacked_warm(attack)
+        sandbox = await self._reusing() if attack.reuse else self.sandbox
         world = self.world(self._victim_pid)
         bundle = self._bundle(attack)
-        found = await self._execution(attack, "mallory", bundle, MODULE, world)
+        found = await self._execution(sandbox, attack, "mallory", bundle, MODULE, world)
         if not attack.then:
             return found
-        return await self._execution(attack, "mallory" if attack.same_tenant else "other", bundle, THEN, world)
+        for pool in sandbox._pools.values():
+            await asyncio.gather(*pool._renewals)
+        return await self._execution(sandbox, attack, attack.next_tenant, bundle, THEN, world)
+
+    async def _attacked_warm(self, attack: Attack) -> str:
+        """The same in a pool of its own, where nothing but what was made ready for the attacker waits."""
+        sandbox = ChrootSandbox(self._options.model_copy(update={"warm_floor": 0}))
+        world, bundle = self.world(self._victim_pid), self._bundle(attack)
+        try:
+            await sandbox.start()
+            await self._execution(sandbox, attack, "mallory", bundle, MODULE, world)
+            for pool in sandbox._pools.values():
+                await pool.settle()
+            stats = sandbox.stats()
+            assert stats is not None
+            assert stats.idle == 1, "nothing was made ready"
+            return await self._execution(sandbox, attack, attack.next_tenant, bundle, THEN, world)
+        finally:
+            await sandbox.close()
 
     async def uncontrolled(self, attack: Attack) -> str:
         """The evidence of the same code without what stops it."""
@@ -196,24 +220,32 @@ class Arena:
         return subprocess.Popen(["/bin/sleep", "60"], start_new_session=True, user=user, group=user, cwd="/")
 
     async def _execution(
-        self, attack: Attack, tenant: str, bundle: CodeBundle, module: str, world: dict[str, Any]
+        self,
+        sandbox: ChrootSandbox,
+        attack: Attack,
+        tenant: str,
+        bundle: CodeBundle,
+        module: str,
+        world: dict[str, Any],
     ) -> str:
-        sandbox = await self._reusing() if attack.reuse else self.sandbox
         limits = Limits(memory_bytes=attack.memory_mb << 20, result_bytes=1024 * 1024, log_bytes=10_000)
         lines: list[LogLine] = []
-        handle = await sandbox.acquire(tenant, bundle, limits)
+        handles = [await sandbox.acquire(tenant, bundle, limits)]
+        if attack.reuse and module == THEN:
+            handles += [await sandbox.acquire(tenant, bundle, limits) for _ in range(_OTHERS)]
+        handle = next((one for one in handles if one.receipt().uid in self._kept), handles[0])
         try:
             asked = self._job(module, world, attack.timeout_s, lines, self._egress(everything=False))
             return evidence(await handle.run(asked), lines)
         finally:
-            if not attack.reuse:
-                self._used.add(handle.receipt().uid)
-            await handle.release()
+            (self._kept if attack.reuse else self._used).add(handle.receipt().uid)
+            for one in handles:
+                await one.release()
 
     async def _reusing(self) -> ChrootSandbox:
         """A sandbox that renews its processes, made when the first attack on that comes."""
         if self._renewing is None:
-            options = self._options.model_copy(update={"reuse": "tenant", "uses": 10})
+            options = self._options.model_copy(update={"reuse": "tenant", "uses": 10, "warm_ceiling": 16})
             self._renewing = ChrootSandbox(options)
             self._exits.push_async_callback(self._renewing.close)
             await self._renewing.start()

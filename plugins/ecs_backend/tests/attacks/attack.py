@@ -75,7 +75,8 @@ class Attack:
 
     `held` is a pattern of the whole evidence where everything is on: see `evidence`. `stopped_by` names what stops it.
     `then` is the body of a second execution's function, of another tenant unless `same_tenant`; its evidence counts. With
-    `reuse` the sandbox renews its processes for their tenants. `files` of the bundle are text, or copies of files; `links` in
+    `reuse` the sandbox renews its processes for their tenants; with `warm` a process has been made ready for the attacker's next
+    execution when the second one begins. `files` of the bundle are text, or copies of files; `links` in
     it are symbolic, with `$ARENA` for the arena's directory.
     """
 
@@ -89,10 +90,16 @@ class Attack:
     then: str = ""
     same_tenant: bool = False
     reuse: bool = False
+    warm: bool = False
     files: Mapping[str, str | Path] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = 10.0
     memory_mb: int = 64
+
+    @property
+    def next_tenant(self) -> str:
+        """Whose the second execution is."""
+        return "mallory" if self.same_tenant else "other"
 
     @property
     def modules(self) -> dict[str, str]:

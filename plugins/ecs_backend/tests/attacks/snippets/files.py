@@ -98,10 +98,19 @@ ATTACKS: Final = (
         "fs.writeFileSync(`${input.drop}/gone`, ''); fs.unlinkSync(`${input.drop}/gone`); return 'deleted'",
         got="got deleted",
     ),
-    _attack("make a folder", "fs.mkdirSync(`${input.drop}/folder`); return 'made'", got="got made"),
+    _attack(
+        "make a folder",
+        "fs.mkdirSync(`${input.drop}/folder`); fs.rmdirSync(`${input.drop}/folder`); return 'made'",
+        got="got made",
+    ),
     _attack(
         "replace the bootstrap for whoever comes next",
-        "const file = `${input.jail}/bootstrap/main.cjs`; fs.closeSync(fs.openSync(file, 'r+')); return 'opened for writing'",
+        """
+            const file = `${input.jail}/bootstrap/main.cjs`;
+            const { mode } = fs.statSync(file);
+            fs.chmodSync(file, 0o644);
+            try { fs.closeSync(fs.openSync(file, 'r+')) } finally { fs.chmodSync(file, mode & 0o777) }
+            return 'opened for writing'""",
         got="got opened for writing",
         stopped_by="seal, seccomp, uid, the tree's modes",
         off=_AS_ROOT,

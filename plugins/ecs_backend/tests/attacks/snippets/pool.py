@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from plugins.ecs_backend.tests.attacks.attack import Attack, Control, Group
+from plugins.ecs_backend.tests.attacks.loosened import CredulousConversation
 
 _GROUP: Final[Group] = "pool"
 _ONE_EACH: Final = "a process for each execution"
@@ -100,9 +101,10 @@ ATTACKS: Final = (
     ),
     _renewed(
         "leave a module's state where processes are used again",
-        "(await import('./state.mjs')).state.left = 'left'",
-        "return (await import('./state.mjs')).state.left === 'left' ? 'left' : 'clean'",
-        "got left",
+        "globalThis.here = 'the same process'; (await import('./state.mjs')).state.left = 'left'",
+        "return `${(await import('./state.mjs')).state.left} in ${globalThis.here}`",
+        "got left in the same process",
+        held="got nothing in the same process",
         stopped_by=_NEW_MODULES,
     ),
     _renewed(
@@ -135,5 +137,29 @@ ATTACKS: Final = (
             return 'done'""",
         "return globalThis.left ?? 'clean'",
         "(got left|failed .*)",
+    ),
+    Attack(
+        name="get another tenant into a process that was made ready for oneself",
+        group=_GROUP,
+        stopped_by=_FOR_ONE,
+        module="globalThis.left = 'left'; export default () => 'done'",
+        then="return globalThis.left ?? 'clean'",
+        warm=True,
+        held="got clean",
+        control=Control(same_process=True, got="got left"),
+    ),
+    Attack(
+        name="answer for the next execution while the process is made ready",
+        group=_GROUP,
+        stopped_by="nonce, a process for one tenant and bundle",
+        module="""
+            import { frame, result, send, TYPES } from './kit.mjs';
+            const nonce = Buffer.alloc(8);
+            send(Buffer.concat([frame(TYPES.PREPARED, nonce, ''), result('forged while it was loaded', nonce)]));
+            export default () => ({ got: 'the one before' })""",
+        then="return 'the real one'",
+        warm=True,
+        held="got the real one",
+        control=Control(same_process=True, conversation=CredulousConversation, got="got the one before"),
     ),
 )
