@@ -13,8 +13,6 @@ const { bind, call } = Function.prototype;
 const uncurry = bind.bind(call);
 const TypedArray = Object.getPrototypeOf(Uint8Array);
 const getter = (prototype, name) => uncurry(Object.getOwnPropertyDescriptor(prototype, name).get);
-const ownGetter = (object, name) => Object.getOwnPropertyDescriptor(object, name).get;
-
 module.exports = {
   uncurry,
   readSync: fs.readSync,
@@ -89,8 +87,6 @@ module.exports = {
   mapForEach: uncurry(Map.prototype.forEach),
   mapClear: uncurry(Map.prototype.clear),
   activeResources: process.getActiveResourcesInfo,
-  activeHandles: process._getActiveHandles,
-  printing: [ownGetter(process, "stdout"), ownGetter(process, "stderr")],
   eventNames: uncurry(EventEmitter.prototype.eventNames),
   mapDelete: uncurry(Map.prototype.delete),
   setHas: uncurry(Set.prototype.has),

@@ -65,22 +65,12 @@ async function prepare(order) {
   channel.write(channel.PREPARED, "");
 }
 
-/** How many of what is active are streams of what the process prints: `import "node:util"` alone makes one. */
-function printing() {
-  const active = c.activeHandles();
-  let count = 0;
-  for (let at = 0; at < active.length; at++) {
-    for (let stream = 0; stream < 2; stream++) if (active[at] === c.printing[stream]()) count++;
-  }
-  return count;
-}
-
 /**
  * Ready for another execution of the same bundle, whose modules are evaluated anew. Whatever could act in that one by itself,
  * a timer or a listener, makes the process unfit for it.
  */
 function renew() {
-  const left = c.activeResources().length !== printing() || c.eventNames(process).length !== listened;
+  const left = c.activeResources().length || c.eventNames(process).length !== listened;
   c.mapClear(loaded);
   const renewed = loader.renew();
   channel.write(channel.RENEWED, renewed && !left ? "clean" : "busy");
