@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from turnout.connectors import ActionContext, Connector, Effect, Inputs
 from turnout.engine.outcome import Finished, Suspended
 from turnout.interfaces.sandbox import CodeBundle, Job, Limits, Outcome, SandboxHandle, Success
 from turnout.model.events import Ended, Event, Isolated, Waiting
@@ -39,6 +40,10 @@ class Handle(SandboxHandle):
         self.spent = self.sandbox.one_shot
         return Success(output=Encoded(json=b"1"), cpu_ms=0, network=False)
 
+    @property
+    def returns(self) -> bool:
+        return self.sandbox.returns
+
     def receipt(self) -> SandboxReceipt:
         number = self.sandbox.handles.index(self)
         # What is known after its end is what counts.
@@ -52,7 +57,8 @@ class Handle(SandboxHandle):
 
 
 class Receipts:
-    def __init__(self, *, one_shot: bool = False, hangs: bool = False) -> None:
+    def __init__(self, *, one_shot: bool = False, hangs: bool = False, returns: bool = False) -> None:
+        self.returns = returns
         self.handles: list[Handle] = []
         self.one_shot = one_shot
         self.hangs = hangs
@@ -110,6 +116,30 @@ async def test_a_sandbox_that_is_spent_is_told_as_it_was_at_its_end(lab: Laborat
 
     told = receipts_in(await lab.history(id))
     assert [(receipt.uid, receipt.jobs, receipt.cpu_ms) for receipt in told] == [(0, 1, 10.0), (1, 1, 10.0)]
+
+
+@pytest.mark.parametrize("returns", [True, False])
+async def test_a_sandbox_that_serves_others_is_let_go_of_after_the_last_code(lab: Laboratory, returns: bool) -> None:
+    sandbox = Receipts(returns=returns)
+    seen: list[bool] = []
+    connector = Connector("eyes", connection_required=False)
+
+    @connector.action(effect=Effect.PURE)
+    async def look(context: ActionContext, inputs: Inputs) -> None:
+        """Look."""
+        await asyncio.sleep(0.01)
+        seen.append(sandbox.handles[-1].released)
+
+    lab.connectors["eyes"] = connector
+    lab_with(lab, sandbox)
+    inner = "{id: b, loop: {while: 'index < `1`', limit: 3, steps: [%s]}}" % (CODE % "c")
+    id = await lab.accept(flow(CODE % "a", "{id: d, action: eyes.look}", inner, "{id: e, action: eyes.look}"))
+
+    await lab.again(id)
+
+    assert seen == [False, returns]
+    [told] = receipts_in(await lab.history(id))
+    assert (told.jobs, told.cpu_ms) == (2, 1.0)
 
 
 async def test_each_part_of_an_execution_that_waits_has_its_own(lab: Laboratory) -> None:

@@ -33,9 +33,9 @@ class Workshop:
         self.broken = False
         self.pools: list[Pool] = []
 
-    def pool(self, *, ceiling: int, floor: int = 0) -> Pool:
+    def pool(self, *, ceiling: int, floor: int = 0, renews: bool = False) -> Pool:
         sizes = PoolSizes(floor=floor, ceiling=ceiling, running=16, makers=2, patience_s=0.0, look_s=LOOK_S)
-        self.pools.append(Pool(sizes, self.make, self.prepare, self.clock))
+        self.pools.append(Pool(sizes, self.make, self.prepare, self.clock, renew=NodeProcess.renew if renews else None))
         return self.pools[-1]
 
     async def make(self, limits: Limits) -> NodeProcess:
@@ -93,6 +93,32 @@ async def test_the_depth_doubles_when_nothing_is_found(
     await first_use(workshop, pool, bundle, at_once=at_once)
 
     assert pool.warm == depth
+
+
+@pytest.mark.parametrize("renews", [True, False])
+async def test_what_comes_back_is_not_made_beside(workshop: Workshop, bundle: CodeBundle, renews: bool) -> None:
+    pool = workshop.pool(ceiling=7, renews=renews)
+
+    processes = [await pool.acquire("acme", bundle, LIMITS) for _ in range(3)]
+    for process in processes:
+        pool.release(process, sound=True)
+    await pool.settle()
+    again = [await pool.acquire("acme", bundle, LIMITS) for _ in range(3)]
+
+    assert (workshop.made == 3) == renews
+    assert (set(again) == set(processes)) == renews
+
+
+async def test_the_one_used_last_is_used_again_first(workshop: Workshop, bundle: CodeBundle) -> None:
+    pool = workshop.pool(ceiling=7, renews=True)
+    processes = [await pool.acquire("acme", bundle, LIMITS) for _ in range(2)]
+    for process in processes:
+        pool.release(process, sound=True)
+        await pool.settle()
+
+    taken = [await pool.acquire("acme", bundle, LIMITS) for _ in range(2)]
+
+    assert taken == processes[::-1]
 
 
 async def test_who_is_served_from_the_shelf_leaves_it_as_deep(workshop: Workshop, bundle: CodeBundle) -> None:

@@ -8,6 +8,7 @@ import hashlib
 
 from turnout.codec import encode_event
 from turnout.engine.backends import Backends, Bundle
+from turnout.engine.frame import Frame
 from turnout.engine.history import History
 from turnout.engine.interpreter import Caller, Interpreter, StepFailed
 from turnout.engine.leaves import Attempt
@@ -142,10 +143,18 @@ class Engine(Caller):
     async def _walk(self, session: Session) -> Value:
         """The flow's output."""
         try:
-            await Interpreter(session, self).steps(session.plan.steps, await session.frame())
+            await self._all_steps(session, await session.frame())
         except Stopped as stopped:
             return stopped.output
         return NULL
+
+    async def _all_steps(self, session: Session, frame: Frame) -> None:
+        """One after another; where no code follows, others may have the sandboxes that serve them too."""
+        plan, interpreter = session.plan, Interpreter(session, self)
+        await interpreter.steps(plan.steps[: plan.codeless], frame)
+        if plan.codeless < len(plan.steps) and session.lanes.returns:
+            self._release(session)
+        await interpreter.steps(plan.steps[plan.codeless :], frame)
 
     def _left(self, session: Session) -> float | None:
         deadline = session.info.deadline

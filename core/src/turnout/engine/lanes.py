@@ -27,6 +27,7 @@ class Lanes:
         self._free: dict[str, list[SandboxHandle]] = {}
         self._all: dict[SandboxHandle, None] = {}
         self._receipts: list[SandboxReceipt] = []
+        self._told = False
         self._slots = asyncio.Semaphore(most)
 
     async def run(self, job: Job) -> Outcome:
@@ -48,16 +49,28 @@ class Lanes:
 
     def receipts(self) -> Sequence[SandboxReceipt]:
         """Of every sandbox that ran something, each told once: no job may follow. Of very many, the last stands for the rest."""
-        for handle in self._all:
-            self._add(handle.receipt())
+        self._note()
+        self._told = True
         receipts, self._receipts = self._receipts, []
         return receipts
 
+    @property
+    def returns(self) -> bool:
+        """Whether others wait for what is in here."""
+        return any(handle.returns for handle in self._all)
+
     async def release(self) -> None:
-        """End every sandbox."""
+        """Let go of every sandbox. Idempotent."""
+        self._note()
         handles, self._all, self._free = list(self._all), {}, {}
         for handle in handles:
             await handle.release()
+
+    def _note(self) -> None:
+        """While they are still this execution's."""
+        if not self._told:
+            for handle in self._all:
+                self._add(handle.receipt())
 
     async def _acquire(self, language: str) -> SandboxHandle:
         handle = await self._sandbox.acquire(self._tenant, self._bundle.of(language), self._limits)

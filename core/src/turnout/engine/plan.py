@@ -131,13 +131,14 @@ Steps = tuple[StepPlan, ...]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowPlan:
     """`ids` are the steps whose outputs the whole flow sees: all but those inside loops. `modules` are the code steps'
-    entry files; `calls` says whether any step calls another flow."""
+    entry files; `calls` says whether any step calls another flow. From `codeless` on, no step is or has in it a code step."""
 
     flow: Flow
     steps: Steps
     ids: tuple[str, ...]
     modules: tuple[str, ...] = ()
     calls: bool = False
+    codeless: int = 0
     paths: Mapping[str, str]
     """Where each step stands, loops' items left open: `each[].approve`."""
     placed: Mapping[str, StepPlan]
@@ -174,6 +175,7 @@ def plan_flow(
         placed=dict(_placed(steps, "")),
         modules=tuple(dict.fromkeys(modules[plan.step.id] for plan in _all(steps) if isinstance(plan, CodePlan))),
         calls=any(isinstance(plan, CallPlan) for plan in _all(steps)),
+        codeless=max((number + 1 for number, plan in enumerate(steps) if _runs_code(plan)), default=0),
     )
 
 
@@ -299,6 +301,10 @@ def _placed(steps: Steps, prefix: str) -> Iterator[tuple[str, StepPlan]]:
         yield path, plan
         for between, inner in _below(plan):
             yield from _placed(inner, f"{path}{between}.")
+
+
+def _runs_code(plan: StepPlan) -> bool:
+    return any(isinstance(inner, CodePlan) for inner in _all((plan,)))
 
 
 def _all(steps: Steps) -> Iterator[StepPlan]:

@@ -188,6 +188,11 @@ class SandboxHandle(ABC):
     def usable(self) -> bool:
         """False after a job that timed out, crashed or broke the protocol: release it and acquire another."""
 
+    @property
+    def returns(self) -> bool:
+        """Whether what is released serves other executions, so that it is let go of as early as can be."""
+        return False
+
     @abstractmethod
     async def run(self, job: Job) -> Outcome:
         """Run the job to its outcome; never raises for anything the code does. Cancelling the call kills the process

@@ -60,6 +60,10 @@ class ProcessHandle(SandboxHandle):
     def usable(self) -> bool:
         return self._sound and self._process.alive
 
+    @property
+    def returns(self) -> bool:
+        return self._pool.renews
+
     async def run(self, job: Job) -> Outcome:
         if self._busy:
             raise BackendError("a sandbox handle runs one job at a time: acquire another")

@@ -97,6 +97,11 @@ class Pool:
         self._shelf_timer: asyncio.TimerHandle | None = None
 
     @property
+    def renews(self) -> bool:
+        """Whether processes come back to their tenant."""
+        return self._renew is not None
+
+    @property
     def warm(self) -> int:
         """How many wait on the shelf, of both kinds."""
         return len(self._generic) + sum(len(shelf.ready) for shelf in self._shelves.values())
@@ -145,9 +150,9 @@ class Pool:
         self._balance()
 
     async def settle(self) -> None:
-        """Wait until nothing is being made."""
-        while self._makers:
-            await asyncio.wait(tuple(self._makers))
+        """Wait until nothing is being made or renewed."""
+        while tasks := self._makers | self._renewals:
+            await asyncio.wait(tasks)
 
     async def close(self) -> None:
         """End all. Idempotent."""
@@ -239,7 +244,7 @@ class Pool:
         if shelf is None:
             shelf = self._shelves[key] = Shelf(bundle, now)
         elif not shelf.ready:
-            shelf.missed(self._deepest)
+            shelf.missed(self._deepest, self._lent()[key])
         shelf.used_at = now
         self._shelves.move_to_end(key)
         while len(self._shelves) > self._sizes.keys:
@@ -337,9 +342,14 @@ class Pool:
         """Whether another may be made for the shelf."""
         return self.warm + self._making_for_shelf < self._sizes.ceiling
 
+    def _lent(self) -> Counter[_Key]:
+        """How many of each will come back."""
+        return Counter(self._running.values() if self._renew else ())
+
     def _wanted(self) -> _Key | None:
         """The key, latest first, that has fewer specialised processes than it should."""
-        wanted = next((key for key, shelf in reversed(self._shelves.items()) if shelf.lacks), None)
+        lent = self._lent()
+        wanted = next((key for key, shelf in reversed(self._shelves.items()) if shelf.lacks(lent[key])), None)
         if wanted is None or self._room:
             return wanted
         richest = max(self._shelves.values(), key=lambda shelf: len(shelf.ready))
@@ -387,7 +397,7 @@ class Pool:
     def _renew_for(self, key: _Key, process: NodeProcess) -> None:
         """Somebody may already wait for it: it counts as one that is on its way."""
         shelf = self._shelves.get(key)
-        if shelf is None or self.warm >= self._sizes.ceiling:
+        if shelf is None or self.warm - len(self._generic) >= self._sizes.ceiling:
             process.kill()
             return
         shelf.making += 1

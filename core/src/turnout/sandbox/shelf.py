@@ -27,9 +27,9 @@ class Shelf:
     failed_at: float | None = None
     _untouched: int = 0
 
-    @property
-    def lacks(self) -> bool:
-        return self.failed_at is None and len(self.ready) + self.making < self.depth
+    def lacks(self, lent: int) -> bool:
+        """Whether more should be made, where so many in use will come back."""
+        return self.failed_at is None and len(self.ready) + self.making + lent < self.depth
 
     @property
     def is_bare(self) -> bool:
@@ -41,18 +41,18 @@ class Shelf:
         return self.making if self.prepared else 0
 
     def take(self) -> NodeProcess | None:
-        """One that is ready; those that died while they waited are passed over."""
+        """The one that became ready last, whose memory is still near; those that died while they waited are passed over."""
         process = None
         while self.ready and process is None:
-            process = self.ready.popleft()
+            process = self.ready.pop()
             if not process.alive:
                 process = None
         self._untouched = min(self._untouched, len(self.ready))
         return process
 
-    def missed(self, deepest: int) -> None:
-        """Somebody came and found nothing."""
-        self.depth = min(deepest, 2 * self.depth)
+    def missed(self, deepest: int, lent: int) -> None:
+        """Somebody came and found nothing. Where those in use come back, no more are missing than he needs."""
+        self.depth = min(deepest, max(self.depth, lent + 1) if lent else 2 * self.depth)
 
     def add(self, process: NodeProcess) -> None:
         self.prepared = True

@@ -18,7 +18,7 @@ const { resolveImport, resolveRequire, scopeOf } = makeResolver(bundle);
 const extensions = Module._extensions;
 const WASM = 0x0061736d;
 
-/** Modules of the map by URL: `{ url, at, length, imports }`. */
+/** Modules of the map by URL: `{ url, at, length, imports, source }`. */
 let rows = new c.Map();
 let contents;
 let directory = "";
@@ -57,7 +57,7 @@ function readMap(map) {
   const all = [];
   let at = second;
   for (const [place, length, imports] of c.parse(c.utf8Slice(map, first, second))) {
-    const row = { __proto__: null, url: urlOf(`${directory}/${place}`), at, length, imports };
+    const row = { __proto__: null, url: urlOf(`${directory}/${place}`), at, length, imports, source: undefined };
     c.mapSet(rows, row.url, row);
     all.push(row);
     at += length;
@@ -178,8 +178,8 @@ function typeOf(path) {
 function loadModule(url, context, next) {
   const row = c.mapGet(rows, url);
   if (row !== undefined) {
-    const source = c.utf8Slice(contents, row.at, row.at + row.length);
-    return { __proto__: null, format: "module", source, shortCircuit: true };
+    row.source ??= c.utf8Slice(contents, row.at, row.at + row.length); // kept: what is compiled again is found by it
+    return { __proto__: null, format: "module", source: row.source, shortCircuit: true };
   }
   if (!c.startsWith(url, "file:")) return next(url, context);
   const path = c.fileURLToPath(url);
