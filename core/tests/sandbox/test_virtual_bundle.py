@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from turnout.interfaces.sandbox import Failure, Limits, Outcome, Sandbox, Success
 from turnout.local.process_sandbox import ProcessSandbox
+from turnout.model.execution import LogLine
 from turnout.testing.sandbox import SandboxContract, bundle_of, job
 
 from .test_hostile_code import HIJACKS
