@@ -64,6 +64,9 @@ class Launch(ABC):
     def booted(self, pid: int, limits: Limits) -> None:  # noqa: B027 - most have nothing to do
         """It is ready, and has run nobody's code: the moment to bound what could not be bounded before."""
 
+    async def bound(self, pid: int, limits: Limits) -> None:  # noqa: B027 - most have nothing to do
+        """The same where it takes a while: nobody's code is run before this returns."""
+
     def kill(self, pid: int) -> None:
         """End it and all it started, at once. It may have ended; its pid is still its own."""
         with contextlib.suppress(OSError):
@@ -71,6 +74,11 @@ class Launch(ABC):
 
     def buried(self) -> None:  # noqa: B027 - most have nothing to do
         """It has been reaped, or was never started: let go of what was its own. Idempotent."""
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether it ended, and is buried, because it took more memory than its surroundings leave it."""
+        return False
 
 
 def posix_spawn(argv: Sequence[str], env: dict[str, str], descriptors: Sequence[int]) -> int:

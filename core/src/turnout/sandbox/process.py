@@ -98,7 +98,7 @@ class NodeProcess:
     @property
     def out_of_memory(self) -> bool:
         """Whether it ended for want of memory: by V8's last words, or because it was ended for holding too much."""
-        return self._held_too_much or self._printed[1].out_of_memory
+        return self._held_too_much or self._printed[1].out_of_memory or self.launch.out_of_memory
 
     async def prepare(self, bundle: CodeBundle, *, mapped: bool) -> None:
         """Load the bundle's modules ahead of time: from now on the process is for one tenant and this bundle alone.
@@ -199,6 +199,7 @@ class NodeProcess:
                 f"a {self.launch.program} process ended while it started, with status {code}{said}"
             ) from error
         self.launch.booted(self._pid, self.limits)
+        await self.launch.bound(self._pid, self.limits)
 
     async def _until(self, kind: FrameType) -> Frame:
         while (frame := await self.channel.next()).type is not kind:

@@ -284,6 +284,8 @@ class Arena:
         setting = self.sandbox.setting(self._jail)
         if control.open_broker:
             setting = replace(setting, doors=Doors(_OPEN, setting.doors.tls))
+        if "rlimits" in control.off:
+            setting = replace(setting, cgroups=None)  # which bounds the same, where it is to be had
         return replace(
             setting, layers=replace(setting.layers, **off), sealed="seal" not in control.off and setting.sealed
         )

@@ -38,6 +38,8 @@ class BubblewrapLaunch(JailLaunch):
     """bubblewrap makes the namespaces, in which the launcher does the rest. A supervisor that is root first becomes the user
     that the jail has to itself: so nothing in it is root's outside either."""
 
+    spawns_worker = False
+
     def __init__(self, setting: Setting, uid: int, leave: Callable[[int], None], program: str) -> None:
         super().__init__(setting, uid, leave)
         self._program = program

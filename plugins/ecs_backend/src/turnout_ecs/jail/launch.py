@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from turnout.errors import BackendError
 from turnout.interfaces.sandbox import Limits
@@ -20,6 +20,7 @@ from turnout.sandbox.launch import EGRESS, Launch, posix_spawn
 from turnout.sandbox.node import options
 from turnout.sandbox.python import python_options
 
+from turnout_ecs.jail.cgroup import Allowed, Cgroup, Cgroups
 from turnout_ecs.jail.launcher import ALL_LAYERS, LaunchOptions, Layers
 from turnout_ecs.jail.python_parts import BOOTSTRAP_AT, INTERPRETER_AT, PACK_AT, SEAL_AT
 from turnout_ecs.jail.tree import Jail
@@ -29,6 +30,8 @@ __all__ = ["OUTSIDE_HEAP_BYTES", "JailLaunch", "Setting"]
 
 OUTSIDE_HEAP_BYTES: Final = 192 * 1024 * 1024
 """What V8 and libuv need beside the heap: semi-spaces, code, stacks of threads, buffers that are being sent."""
+_BOOTED_BYTES: Final = 64 * 1024 * 1024
+"""What is resident of a runtime that has booted. A cgroup counts it; RLIMIT_DATA, which refuses more kindly, shall come first."""
 _THREADS: Final = 32
 _CLOSING: Final[set[asyncio.Future[None]]] = set()
 """A loop keeps no reference to what runs on it."""
@@ -37,8 +40,8 @@ _ABOVE_TARGETS: Final = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What all jailed processes of a sandbox have in common. `layers` and `sealed` are less only for tests' controls and the
-    self-test."""
+    """What all jailed processes of a sandbox have in common. `cgroups` are None where there are none to be had. `layers` and
+    `sealed` are less only for tests' controls and the self-test."""
 
     jail: Jail
     cpu_s: int
@@ -46,6 +49,7 @@ class Setting:
     layers: Layers = ALL_LAYERS
     sealed: bool = True
     language: str = "javascript"
+    cgroups: Cgroups | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -55,14 +59,23 @@ class Setting:
 class JailLaunch(Launch):
     """`way` is the process's only way out. `leave` is called with the user once nothing has it."""
 
+    spawns_worker: ClassVar[bool] = True
+    """Whether what is spawned becomes the worker, and does not start it."""
+
     def __init__(self, setting: Setting, uid: int, leave: Callable[[int], None]) -> None:
         self._setting = setting
         self._leave = leave
         self._gone = False
+        self._cgroup: Cgroup | None = None
+        self._out_of_memory = False
         self.layers = setting.names
         self.program = "Python" if setting.language == "python" else "Node"
         self.uid = uid
-        ours, self._theirs = socket.socketpair()
+        try:
+            ours, self._theirs = socket.socketpair()
+        except OSError:
+            leave(uid)
+            raise
         self.way = Way(ours, setting.doors)
 
     def spawn(self, limits: Limits, descriptors: Sequence[int]) -> int:
@@ -79,9 +92,17 @@ class JailLaunch(Launch):
         with self._theirs:
             egress = fcntl.fcntl(self._theirs, fcntl.F_DUPFD_CLOEXEC, _ABOVE_TARGETS)
         try:
-            return posix_spawn(self.command(order, limits), {}, (*descriptors, egress))
+            pid = posix_spawn(self.command(order, limits), {}, (*descriptors, egress))
         finally:
             os.close(egress)
+        if self.spawns_worker:  # while it boots, the kernel has the time that it takes to move it
+            self._enter_cgroup(pid, limits)
+        return pid
+
+    def _enter_cgroup(self, pid: int, limits: Limits) -> None:
+        if self._setting.cgroups is not None:
+            memory_bytes = limits.memory_bytes + OUTSIDE_HEAP_BYTES + _BOOTED_BYTES
+            self._cgroup = self._setting.cgroups.enter(pid, Allowed(memory_bytes=memory_bytes, processes=_THREADS))
 
     def _data_bytes(self, limits: Limits) -> int:
         """On top of what the runtime has when it has booted; what Python's code needs lies in the data segment, all of it."""
@@ -121,6 +142,17 @@ class JailLaunch(Launch):
             found = ", ".join(f"{name} {status[name].strip()!r}" for name in wrong)
             raise BackendError(f"a jailed process is not as it was to be: {found}")
 
+    async def bound(self, pid: int, limits: Limits) -> None:
+        """`layers` have `cgroup` from here on if it is in one."""
+        if not self.spawns_worker:
+            self._enter_cgroup(self.worker(pid), limits)
+        if self._cgroup is not None and await self._cgroup.entered():
+            self.layers = (*self.layers, "cgroup")
+
+    @property
+    def out_of_memory(self) -> bool:
+        return self._out_of_memory
+
     def kill(self, pid: int) -> None:
         """It can start no process: it is all there is to end."""
         with suppress(OSError):
@@ -129,6 +161,8 @@ class JailLaunch(Launch):
     def buried(self) -> None:
         if not self._gone:
             self._gone = True
+            if self._cgroup is not None:
+                self._out_of_memory = self._cgroup.leave()
             self._theirs.close()
             self._leave(self.uid)
             closing = asyncio.ensure_future(self.way.close())

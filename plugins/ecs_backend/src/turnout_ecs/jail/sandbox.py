@@ -22,6 +22,7 @@ from turnout.sandbox.process import NodeProcess
 from turnout_ecs.egress.limits import EgressLimits
 from turnout_ecs.egress.upstream import verifying_context
 from turnout_ecs.jail.capabilities import must_have
+from turnout_ecs.jail.cgroup import Cgroups
 from turnout_ecs.jail.launch import OUTSIDE_HEAP_BYTES, JailLaunch, Setting
 from turnout_ecs.jail.launcher import ALL_LAYERS, Layers
 from turnout_ecs.jail.options import ChrootOptions, JailOptions
@@ -78,10 +79,13 @@ class JailSandbox(PooledSandbox):
         self._layers, self._sealed = layers, sealed
         self._setting: Setting | None = None
         self._hold: Hold | None = None
+        self._cgroups: Cgroups | None = None
 
     async def start(self) -> Sequence[str]:
         jail = await asyncio.to_thread(find, self._options.jail)
         self._hold = jail.hold()
+        if self._options.cgroup == "auto" and self._cgroups is None:
+            self._cgroups = await asyncio.to_thread(Cgroups.find)
         self._setting = self.setting(jail)
         await self_test(self.jailed, self._setting)
         await self.warm_up()
@@ -100,6 +104,9 @@ class JailSandbox(PooledSandbox):
     async def close(self) -> None:
         await super().close()
         await self._around.close()
+        if self._cgroups is not None:
+            await asyncio.to_thread(self._cgroups.close)
+            self._cgroups = None
         if self._hold is not None:
             self._hold.close()
             self._hold = None
@@ -108,7 +115,14 @@ class JailSandbox(PooledSandbox):
         """What its processes have in common."""
         options = self._options
         doors = Doors(EgressLimits(openable=options.openable), verifying_context(options.extra_ca))
-        return Setting(jail=jail, cpu_s=options.cpu_s, doors=doors, layers=self._layers, sealed=self._sealed)
+        return Setting(
+            jail=jail,
+            cpu_s=options.cpu_s,
+            doors=doors,
+            layers=self._layers,
+            sealed=self._sealed,
+            cgroups=self._cgroups,
+        )
 
     @abstractmethod
     def jailed(self, setting: Setting) -> JailLaunch:
