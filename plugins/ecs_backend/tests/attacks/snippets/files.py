@@ -195,19 +195,21 @@ ATTACKS: Final = (
         control=Control(off=("seal",), got="got closed"),
     ),
     Attack(
-        name="read the next execution's job from the channel",
+        name="read the next execution's job as the bootstrap reads it",
         group=_GROUP,
         stopped_by="a process for each execution",
         code="""
-            const { Worker } = require('worker_threads');
-            const running = new Int32Array(new SharedArrayBuffer(4));
-            new Worker("const { workerData } = require('worker_threads'); const fs = require('fs'); Atomics.store(workerData, 0, 1); const b = Buffer.alloc(65536); try { fs.readSync(3, b) } catch {}", { eval: true, workerData: running });
-            while (!Atomics.load(running, 0)) await new Promise((done) => setTimeout(done, 1));
-            return 'waiting'""",
-        then="return 'served'",
-        memory_mb=700,
-        held="got served",
-        control=Control(same_process=True, memory_mb=700, wait_s=0.7, got="(still running|failed .*)"),
+            const binding = process.binding('fs');
+            const { read } = binding;
+            globalThis.heard = '';
+            binding.read = function (fd, bytes, ...rest) {
+              const count = read.call(this, fd, bytes, ...rest);
+              if (fd === 3) globalThis.heard += Buffer.from(bytes).toString('latin1');
+              return count;
+            }""",
+        then="return globalThis.heard?.includes('\"module\":\"then.mjs\"') ? 'heard' : 'clean'",
+        held="got clean",
+        control=Control(same_process=True, got="got heard"),
     ),
     Attack(
         name="ask for a file of the machine as the bootstrap asks for the bundle's",
