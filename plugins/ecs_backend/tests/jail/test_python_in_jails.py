@@ -76,7 +76,7 @@ async def test_the_process_is_as_it_is_to_be(sandbox: ChrootSandbox, tmp_path: P
     receipt = handle.receipt()
     await handle.release()
 
-    assert receipt.uid >= 200_000
+    assert receipt.uid >= 70_000
     assert {"chroot", "seccomp", "seal"} <= set(receipt.layers)
 
 

@@ -27,7 +27,7 @@ class JailOptions(PoolOptions):
     """
 
     jail: Path = DEFAULT_JAIL
-    uids: str = "200000-265535"
+    uids: str = "70000-89999"
     cgroup: Literal["auto", "off"] = "auto"
     reuse: Literal["execution", "tenant"] = "execution"
     uses: int = Field(default=_RENEWED, ge=2, le=1_000_000)
