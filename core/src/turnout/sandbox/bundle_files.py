@@ -35,6 +35,7 @@ _LAYER: Final = "node_modules"
 _LAYERS: Final = (_LAYER, "site-packages")
 _MANIFEST: Final = "package.json"
 _MANIFEST_KEYS: Final = ("name", "main", "type", "exports", "imports")
+_DEEPEST: Final = 200
 _MOST_FILES: Final = 100_000
 _LARGEST_FILE: Final = 64 * 1024 * 1024
 _LARGEST_ANSWER: Final = 1024 * 1024
@@ -83,10 +84,12 @@ class BundleFiles:
         return known
 
     def _walk(self, folder: str, place: str, tree: Tree) -> None:
+        if place.count("/") >= _DEEPEST:
+            raise _TooMany("its folders are too deep")
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 within = f"{place}/{entry.name}" if place else entry.name
-                if within in _OWN:
+                if within in _OWN or not _is_text(entry.name):
                     continue
                 if entry.is_dir(follow_symlinks=within in _LAYERS):
                     self._walk(self._layers.get(within, entry.path), within, tree.setdefault(entry.name, {}))
@@ -160,6 +163,14 @@ class BundleFiles:
 
 class _TooMany(Exception):
     pass
+
+
+def _is_text(name: str) -> bool:
+    """Whether the name is UTF-8: no other can be told, or imported."""
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _manifest(path: Path) -> Mapping[str, Any] | None:

@@ -66,7 +66,7 @@ class Channel(asyncio.Protocol):
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
         frame = self._frames.popleft()
-        self._held_bytes -= len(frame.body)
+        self._held_bytes -= len(frame.meta) + len(frame.body)
         if self._paused and not self._is_full() and self._transport:
             self._paused = False
             self._transport.resume_reading()
@@ -86,7 +86,7 @@ class Channel(asyncio.Protocol):
             self._end(ChannelClosed(str(error)))
             return
         self._frames.extend(frames)
-        self._held_bytes += sum(len(frame.body) for frame in frames)
+        self._held_bytes += sum(len(frame.meta) + len(frame.body) for frame in frames)
         if self._is_full() and not self._paused and self._transport:
             self._paused = True
             self._transport.pause_reading()

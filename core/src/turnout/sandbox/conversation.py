@@ -29,6 +29,8 @@ _MOST_STREAMS: Final = 100
 """Contents of input files that a job may be reading at the same time: each may be a file that this process has open."""
 _LONGEST_MESSAGE: Final = 64 * 1024 + 1
 _LONGEST_KIND: Final = 256
+_MOST_VALUES: Final = 1_000_000
+"""Of a result with files in it, which is built to see where they are: an empty list is three bytes of text, and 70 here."""
 
 
 class _InputFile(msgspec.Struct):
@@ -218,8 +220,9 @@ class Conversation:
 
     def _succeeded(self, result: _Result, text: bytes) -> Outcome:
         files = []
+        given = [file for _, file in self._job.input.files]
         for pointer, made in result.files:
-            known = self._stored if made.input is None else [file for _, file in self._job.input.files]
+            known = self._stored if made.input is None else given
             number = made.stored if made.input is None else made.input
             if number is None or not 0 <= number < len(known):
                 raise ProtocolBroken("the result names a file that does not exist")
@@ -229,6 +232,9 @@ class Conversation:
         try:
             Value.parse(text)
             if files:
+                if sum(map(text.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+                    message = f"a result with files in it has at most {_MOST_VALUES} values: return them as a file too"
+                    return Failure(kind="result_too_large", message=message, network=result.network)
                 Value.from_encoded(output).load()
         except StepError as error:
             return Failure(kind=error.kind, message=error.message, network=result.network)

@@ -15,7 +15,8 @@ __all__ = ["NO_NONCE", "Frame", "FrameParser", "FrameType", "ProtocolBroken", "h
 
 NO_NONCE: Final = bytes(8)
 _HEAD: Final = struct.Struct(">B8sII")
-_LARGEST_META: Final = 16 * 1024 * 1024
+_LARGEST_META: Final = 2 * 1024 * 1024
+"""What it says is decoded here, into objects that take some fifty times as much."""
 
 
 class FrameType(IntEnum):

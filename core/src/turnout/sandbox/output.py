@@ -17,6 +17,9 @@ _LAST_WORDS: Final = re.compile(
 )
 _NO_MEMORY: Final = re.compile(r"heap out of memory|Allocation failed|bad_alloc|out of memory", re.IGNORECASE)
 _LONGEST_LINE: Final = 64 * 1024
+_MOST_IGNORED: Final = 10_000
+_LAST_LINES: Final = 100
+"""Where V8's last words are, looked for alone once nothing else of the stream counts: a flood costs what a trickle does."""
 _LINE_BYTES: Final = 16
 """What a line takes of the budget beside its text: lines without any are not for nothing."""
 
@@ -86,10 +89,13 @@ class Printed:
         self._level = level
         self._budget = budget
         self._rest = b""
+        self._ignored = 0
         self.out_of_memory = False
 
     def feed(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
+        if self._budget.left < 0 or self._ignored > _MOST_IGNORED:
+            lines = lines[-_LAST_LINES:]
         for line in lines:
             self._line(line)
         if len(self._rest) > _LONGEST_LINE:
@@ -105,6 +111,7 @@ class Printed:
         if self._level == "error":
             text = line.decode("utf-8", "replace")
             if _LAST_WORDS.match(text):
+                self._ignored += 1
                 self.out_of_memory = self.out_of_memory or bool(_NO_MEMORY.search(text))
                 return
         self._budget.add(self._level, line)

@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from turnout.errors import Unsupported
+from turnout.errors import BackendError, Unsupported
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.sandbox import CodeBundle, Limits, Sandbox, SandboxHandle, SandboxStats
 from turnout.sandbox.code_view import CodeSource, OnDisk
@@ -122,7 +122,11 @@ class PooledSandbox(Sandbox):
             lifeline = self._lifeline = self._lifeline or Lifeline()
 
             async def make(limits: Limits) -> NodeProcess:
-                return await NodeProcess.start(limits, lifeline, self.launch_for(language), self._source)
+                try:
+                    launch = self.launch_for(language)
+                except OSError as error:
+                    raise BackendError(f"a process cannot be started: {error}") from error
+                return await NodeProcess.start(limits, lifeline, launch, self._source)
 
             renew = self._renew if self._uses > 1 else None
             pool = self._pools[language] = Pool(self._sizes, make, self._prepare, self._clock, renew=renew)

@@ -13,6 +13,7 @@ const output = require("./output.cjs");
 const seal = require("./seal.cjs");
 const values = require("./values.cjs");
 
+const LONGEST_META = 512 * 1024; // characters, of up to three bytes each: the other side takes two megabytes
 const loaded = new c.Map();
 let bundle = "";
 let loader = modules;
@@ -81,7 +82,13 @@ function fail(kind, message, error, { last = false } = {}) {
   running = false;
   const report = { __proto__: null, kind, message, last, network: network.used() };
   if (error !== undefined) report.error = errors.describe(error.thrown);
-  channel.write(channel.ERROR, c.stringify(report));
+  let text = c.stringify(report);
+  if (text.length > LONGEST_META && error !== undefined) {
+    delete report.error.cause;
+    delete report.error.errors;
+    text = c.stringify(report);
+  }
+  channel.write(channel.ERROR, text);
 }
 
 /** What code sees beside its input. The signal is made when it is asked for: few need it. */
@@ -125,6 +132,10 @@ async function sendResult(value, limit) {
   for (let at = 0; at < written.found.length; at++) {
     const file = await files.send(written.found[at][1]);
     list += `${at ? "," : ""}[${c.stringify(written.found[at][0])},${file}]`;
+  }
+  if (list.length > LONGEST_META) {
+    fail("result_too_large", `the result has ${written.found.length} files: return an archive of them instead`);
+    return;
   }
   if (!running) return;
   running = false;

@@ -19,6 +19,8 @@ __all__ = ["serve"]
 
 _STACK_BYTES = 2 * 1024 * 1024
 """Of each thread that code starts: what is reserved for it counts as memory."""
+_LONGEST_META = 1536 * 1024
+"""Bytes of what is said of a result or an error: the other side takes two megabytes."""
 _VARIADIC = 0x04
 _RESERVE_BYTES = 1024 * 1024
 """Given back to tell that no memory is left."""
@@ -61,7 +63,11 @@ def _fail(kind: str, message: str, error: BaseException | None = None, *, last: 
     report: dict[str, Any] = {"kind": kind, "message": message, "last": last, "network": network.used()}
     if error is not None:
         report["error"] = _describe(error)
-    _send(channel.ERROR, _json(report))
+    said = _json(report)
+    if len(said) > _LONGEST_META and error is not None:
+        report["error"] = {key: value for key, value in report["error"].items() if key not in ("cause", "errors")}
+        said = _json(report)
+    _send(channel.ERROR, said)
 
 
 def _called(main: Any, given: object, context: Context) -> object:
@@ -102,6 +108,9 @@ def _answer(value: object, limit: int, start_cpu: float) -> None:
         _fail("result_too_large", message)
         return
     listed = b",".join(b"[%b,%b]" % (_json(pointer), _send_file(item)) for pointer, item in found)
+    if len(listed) > _LONGEST_META:
+        _fail("result_too_large", f"the result has {len(found)} files: return an archive of them instead")
+        return
     cpu_ms = 1000 * (_process_time() - start_cpu)
     network_used = b"true" if network.used() else b"false"
     logs.finish()

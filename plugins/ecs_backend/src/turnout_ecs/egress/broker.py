@@ -14,6 +14,7 @@ from turnout.interfaces.sandbox import Egress, Exchange
 from turnout_ecs.egress.credentials import Credentials
 from turnout_ecs.egress.errors import Refused
 from turnout_ecs.egress.exchange import Record, Relay
+from turnout_ecs.egress.frames import NotAFrame
 from turnout_ecs.egress.limits import EgressLimits
 from turnout_ecs.egress.link import Link, Stream, StreamGone
 from turnout_ecs.egress.policy import Policy
@@ -63,6 +64,7 @@ class Broker:
         self._attached: _Attached | None = None
         self._sessions: set[asyncio.Task[None]] = set()
         self._link: Link | None = None
+        self._opens = 0
         self._last_hosts: tuple[str, ...] = ()
 
     @classmethod
@@ -97,6 +99,7 @@ class Broker:
         self._last_hosts = egress.hosts
         self.detach()
         self._attached = attached
+        self._opens = 0
 
     def detach(self) -> None:
         """The job is over: requests that are under way are ended and observed as such. Idempotent."""
@@ -117,6 +120,10 @@ class Broker:
             await self._link.closed
 
     def _opened(self, stream: Stream) -> None:
+        """`NotAFrame` for more connections than a job has requests to make: each costs something though nothing is asked."""
+        self._opens += 1
+        if self._opens > self._limits.requests:
+            raise NotAFrame(f"more than {self._limits.requests} connections are opened")
         task = asyncio.get_running_loop().create_task(self._serve(stream))
         self._sessions.add(task)
         task.add_done_callback(self._sessions.discard)

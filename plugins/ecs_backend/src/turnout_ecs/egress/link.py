@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -37,7 +36,6 @@ class Stream:
         "_credit",
         "_ended",
         "_gone",
-        "_held",
         "_link",
         "_owed",
         "_wake_read",
@@ -53,8 +51,7 @@ class Stream:
         self.on_gone: Callable[[], object] = lambda: None
         """Called when the process closes the stream or is gone."""
         self._link = link
-        self._arrived: deque[bytes] = deque()
-        self._held = 0
+        self._arrived = bytearray()
         self._owed = 0
         self._credit = WINDOW_BYTES
         self._ended = False
@@ -71,8 +68,8 @@ class Stream:
                 return b""
             self._wake_read = asyncio.get_running_loop().create_future()
             await self._wake_read
-        data = self._arrived.popleft()
-        self._held -= len(data)
+        data = bytes(self._arrived)
+        self._arrived.clear()
         self._owed += len(data)
         if self._owed >= _GRANT_BYTES and not self._gone:
             self._link.put(credit(self.number, self._owed))
@@ -119,10 +116,9 @@ class Stream:
         """A frame of this stream. `NotAFrame` for one that an honest process does not send."""
         match incoming.kind:
             case FrameKind.DATA:
-                self._held += len(incoming.payload)
-                if self._ended or self._held + self._owed > WINDOW_BYTES:
+                self._arrived += incoming.payload
+                if self._ended or len(self._arrived) + self._owed > WINDOW_BYTES:
                     raise NotAFrame("more data than the window has room for, or after the end")
-                self._arrived.append(incoming.payload)
             case FrameKind.END:
                 self._ended = True
             case FrameKind.CREDIT:
@@ -137,7 +133,6 @@ class Stream:
         """The stream is gone: who reads or writes is told."""
         self._gone = True
         self._arrived.clear()
-        self._held = 0
         self.wake()
 
     def wake(self) -> None:

@@ -9,8 +9,9 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
 import certifi
@@ -28,6 +29,9 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 _PIECE_BYTES: Final = 64 * 1024
 _ADDRESSES: Final = 16
+_LOOKUPS: Final = 64
+_OWN_LOOKUPS: Final = 4
+"""Names that one process may have looked up at the same time."""
 _VERIFY_CODES: Final = {
     10: "CERT_HAS_EXPIRED",
     18: "DEPTH_ZERO_SELF_SIGNED_CERT",
@@ -68,8 +72,15 @@ def verifying_context(extra_ca: str = "") -> ssl.SSLContext:
     return context
 
 
+@cache
+def _lookups() -> ThreadPoolExecutor:
+    """Threads for nothing else: a name server that does not answer holds one for longer than anybody waits for it."""
+    return ThreadPoolExecutor(_LOOKUPS, "turnout-lookups")
+
+
 async def resolve_by_system(host: str, port: int) -> Sequence[str]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_lookups(), look_up)
     return [str(address[0]) for *_, address in found]
 
 
@@ -126,6 +137,7 @@ class Upstream:
         self._resolve = resolve
         self._idle: dict[Target, list[Connection]] = {}
         self.slots = asyncio.Semaphore(limits.connections)
+        self._looking_up = asyncio.Semaphore(_OWN_LOOKUPS)
 
     async def connect(self, target: Target, policy: Policy, *, fresh: bool = False) -> Connection:
         """A connection for one request. `Refused` says why there is none."""
@@ -183,7 +195,8 @@ class Upstream:
             policy.check_address(target.host, target.port, address)
             return [address]
         try:
-            answers = await self._resolve(target.host, target.port)
+            async with self._looking_up:
+                answers = await self._resolve(target.host, target.port)
         except (OSError, UnicodeError) as error:
             raise Refused("ENOTFOUND", f"{target.host} has no address") from error
         found: list[Address] = []

@@ -1,0 +1,84 @@
+"""What one process may lay on the broker, and so on everybody whose code this supervisor runs."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+from turnout_ecs.egress import EgressLimits
+from turnout_ecs.egress.frames import WINDOW_BYTES, Frame, FrameKind, frame
+from turnout_ecs.egress.link import Stream
+from turnout_ecs.egress.policy import Policy
+from turnout_ecs.egress.upstream import Target, Upstream, resolve_by_system, verifying_context
+
+from .node_side import Network, brokered
+from .origin import served
+from .played import Played
+
+
+def test_a_window_full_of_tiny_pieces_takes_no_more_than_the_window() -> None:
+    stream = Stream(None, 1, b"")  # type: ignore[arg-type]
+    tracemalloc.start()
+    for number in range(WINDOW_BYTES // 2):
+        stream.take(Frame(FrameKind.DATA, 1, b"%02d" % (number % 100)))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert held < 2 * WINDOW_BYTES
+
+
+async def test_connections_opened_and_dropped_without_end_end_the_process_s_way_out(ca: Path) -> None:
+    async with served(ca.parent) as origin:
+        network = Network(origin=origin, ca=ca, limits=EgressLimits(requests=100))
+        async with brokered(network) as (broker, end):
+            for number in range(1, 102):
+                opened = frame(FrameKind.OPEN, number, b"{}") + frame(FrameKind.CLOSE, number)
+                await asyncio.get_running_loop().sock_sendall(end, opened)
+            assert await Played(end).ended()
+            assert broker.broken == "more than 100 connections are opened"
+
+
+async def test_names_that_nobody_answers_for_take_no_thread_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+
+    def wait(*_: Any, **__: Any) -> list[Any]:
+        answered.wait(20)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", wait)
+    lookups = [asyncio.ensure_future(resolve_by_system(f"{number}.test", 80)) for number in range(40)]
+    await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(5):
+            assert await asyncio.to_thread(lambda: "here") == "here"
+    finally:
+        answered.set()
+        await asyncio.gather(*lookups)
+
+
+async def test_a_process_has_few_names_looked_up_at_the_same_time() -> None:
+    asked: list[str] = []
+    answered = asyncio.Event()
+
+    async def resolve(host: str, port: int) -> list[str]:
+        asked.append(host)
+        await answered.wait()
+        return []
+
+    upstream = Upstream(EgressLimits(), verifying_context(), resolve)
+    policy = Policy(["*"], ())
+    targets = [Target(f"{number}.test", 80, tls=False) for number in range(20)]
+    connecting = [asyncio.ensure_future(upstream.connect(target, policy)) for target in targets]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    at_once = len(asked)
+    answered.set()
+    await asyncio.gather(*connecting, return_exceptions=True)
+
+    assert at_once == 4
+    assert len(asked) == 20
