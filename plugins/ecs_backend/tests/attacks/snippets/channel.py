@@ -205,9 +205,9 @@ ATTACKS: Final = (
         held="failed Error: no",
     ),
     _unchecked(
-        "describe an error by sixteen megabytes of stack",
+        "describe an error by megabytes of stack",
         f"""{_RIGHT}
-            const stack = '    at ' + 'a (:1'.repeat(3000000);
+            const stack = '    at ' + 'a (:1'.repeat(350000);
             kit.send(kit.frame(kit.TYPES.ERROR, nonce, JSON.stringify({{ kind: '', message: '', last: false, network: false, error: {{ stack }} }})));
             return 'real'""",
         "the supervisor failed: ValueError",
@@ -224,7 +224,7 @@ ATTACKS: Final = (
         "describe an error that is nested without end",
         f"""{_RIGHT}
             const cause = '{{"name":"","message":"","stack":"","cause":';
-            const error = cause.repeat(100000) + 'null' + '}}'.repeat(100000);
+            const error = cause.repeat(40000) + 'null' + '}}'.repeat(40000);
             kit.send(kit.frame(kit.TYPES.ERROR, nonce, `{{"kind":"","message":"","last":false,"network":false,"error":${{error}}}}`));
             return 'real'""",
         "the supervisor failed: RecursionError",
