@@ -10,6 +10,7 @@ import pytest
 from turnout.errors import BackendError
 from turnout.interfaces.sandbox import CodeBundle, Limits
 from turnout.local.process_launch import ProcessLaunch
+from turnout.sandbox.frames import FrameType
 from turnout.sandbox.lifeline import Lifeline
 from turnout.sandbox.pool import Pool, PoolSizes
 from turnout.sandbox.process import NodeProcess
@@ -205,3 +206,25 @@ async def test_when_a_process_has_ended_its_socket_is_closed(workshop: Workshop)
     await process.end()
 
     assert process.channel.closed.done()
+
+
+async def test_a_process_that_computes_while_it_waits_is_ended_and_not_made_again_at_once(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    forged = f"Buffer.from([{FrameType.PREPARED:d}, ...Array(16).fill(0)])"
+    source = f"import fs from 'node:fs'; fs.writeSync(3, {forged}); for (;;);"
+    busy = bundle_of(tmp_path / "busy", {"step.js": source})
+    pool = workshop.pool(ceiling=4)
+    await first_use(workshop, pool, busy, at_once=1)
+    (process,) = workshop.prepared
+    async with asyncio.timeout(30):
+        while process.cpu_ms < 1500:
+            await asyncio.sleep(0.01)
+
+    workshop.clock.advance(LOOK_S)
+    async with asyncio.timeout(30):
+        await process.exited
+    await pool.settle()
+
+    assert pool.warm == 0
+    assert workshop.prepared == [process]

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Final
 
 from turnout.interfaces.sandbox import CodeBundle
 from turnout.sandbox.process import NodeProcess
 
 __all__ = ["Shelf"]
+
+_IDLE_CPU_MS: Final = 500.0
+"""Between two looks: the runtime itself cleans up and compiles for less."""
 
 
 @dataclass(slots=True, eq=False)
@@ -26,6 +30,7 @@ class Shelf:
     prepared: bool = False
     failed_at: float | None = None
     _untouched: int = 0
+    _cpu_ms: dict[NodeProcess, float] = field(default_factory=dict)
 
     def lacks(self, lent: int) -> bool:
         """Whether more should be made, where so many in use will come back."""
@@ -57,19 +62,30 @@ class Shelf:
     def add(self, process: NodeProcess) -> None:
         self.prepared = True
         self.ready.append(process)
+        self._cpu_ms[process] = process.cpu_ms
 
     def failed(self, now: float) -> None:
         """The code cannot be loaded ahead of time: let it be for a while."""
         self.failed_at = now
 
     def look(self, now: float, *, again_s: float) -> None:
-        """Once in a while: end half of what nobody has touched since the last time. After `again_s` a failure is forgotten."""
+        """Once in a while: end half of what nobody has touched since the last time, and what computes though it has nothing
+        to do: what its code does before a job comes has no time-out. After `again_s` a failure is forgotten."""
         if self.failed_at is not None and now - self.failed_at >= again_s:
             self.failed_at = None
+        self._end_busy(now)
         self.depth = max(1, self.depth - (self._untouched + 1) // 2)
         while len(self.ready) > self.depth:
             self.ready.popleft().kill()
         self._untouched = len(self.ready)
+
+    def _end_busy(self, now: float) -> None:
+        used = {process: process.cpu_ms for process in self.ready}
+        for process in [process for process in used if used[process] - self._cpu_ms.get(process, 0.0) > _IDLE_CPU_MS]:
+            process.kill()
+            self.ready.remove(process)
+            self.failed(now)
+        self._cpu_ms = {process: used[process] for process in self.ready}
 
     def clear(self) -> None:
         while self.ready:

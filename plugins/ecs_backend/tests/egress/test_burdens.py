@@ -17,8 +17,8 @@ from turnout_ecs.egress.policy import Policy
 from turnout_ecs.egress.upstream import Target, Upstream, resolve_by_system, verifying_context
 
 from .node_side import Network, brokered
-from .origin import served
-from .played import Played
+from .origin import NAME, served
+from .played import Played, get
 
 
 def test_a_window_full_of_tiny_pieces_takes_no_more_than_the_window() -> None:
@@ -82,3 +82,29 @@ async def test_a_process_has_few_names_looked_up_at_the_same_time() -> None:
 
     assert at_once == 4
     assert len(asked) == 20
+
+
+async def test_a_body_in_pieces_of_a_byte_lets_others_have_their_turns(ca: Path) -> None:
+    pieces = 10_000
+    async with served(ca.parent) as origin:
+        network = Network(origin=origin, ca=ca)
+        async with brokered(network) as (_, end):
+            played = Played(end)
+            host = f"{NAME}:{origin.http}"
+            stream = await played.open(NAME, origin.http)
+            head = get(host, "/echo", "Transfer-Encoding: chunked", method="POST")
+            await played.send(stream, head + b"1\r\na\r\n" * pieces + b"0\r\n\r\n")
+            turns = 0
+
+            async def count() -> None:
+                nonlocal turns
+                while True:
+                    turns += 1
+                    await asyncio.sleep(0)
+
+            counting = asyncio.ensure_future(count())
+            answer = await played.until(stream, has=b"}")
+            counting.cancel()
+
+    assert answer.status == 200
+    assert turns > pieces / 50

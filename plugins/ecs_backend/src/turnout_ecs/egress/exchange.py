@@ -26,6 +26,7 @@ __all__ = ["Record", "Relay"]
 _log: Final = logging.getLogger(__name__)
 _GATHERED_BYTES: Final = 64 * 1024
 """An answer up to this size keeps its Content-Length though secrets are looked for in it."""
+_EVENTS_AT_ONCE: Final = 32
 _REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
@@ -92,6 +93,7 @@ class Relay:
         self._limits = limits
         self._record = record
         self._gathered: bytes | None = None
+        self._events = 0
 
     async def run(self) -> None:
         """To the end of the answer. `Refused` says why not; `StreamGone` where the code gave up."""
@@ -201,9 +203,16 @@ class Relay:
                 self._record.sent_bytes += len(event.data)
                 if self._record.sent_bytes > self._limits.request_bytes:
                     raise Refused("EMSGSIZE", f"the request's body is larger than {self._limits.request_bytes} bytes")
+                await self._make_way()
                 yield bytes(event.data)
             else:
                 return
+
+    async def _make_way(self) -> None:
+        """A body may come in pieces of a byte, which are there already: others have their turns in between."""
+        self._events += 1
+        if self._events % _EVENTS_AT_ONCE == 0:
+            await asyncio.sleep(0)
 
     async def _read(self) -> bytes:
         try:
@@ -295,6 +304,7 @@ class Relay:
     async def _decoded(self, connection: Connection, decoder: Decoder | None) -> AsyncIterator[bytes]:
         """The answer's body, to its end."""
         while isinstance(event := await self._timely(connection), h11.Data):
+            await self._make_way()
             for piece in decoder.pieces(bytes(event.data)) if decoder else [bytes(event.data)]:
                 self._record.received_bytes += len(piece)
                 if self._record.received_bytes > self._limits.response_bytes:
