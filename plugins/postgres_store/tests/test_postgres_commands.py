@@ -47,15 +47,17 @@ def test_tables_are_made_once_and_shown(run: Run, schema: str) -> None:
         "pending  0001 records",
         "pending  0002 journal",
         "pending  0003 state",
+        "pending  0004 sandboxes",
         "Apply them with: turnout postgres migrate",
     ]
-    assert migrated == (0, "applied 0001 records\napplied 0002 journal\napplied 0003 state\n", "")
+    assert migrated == (0, "applied 0001 records\napplied 0002 journal\napplied 0003 state\napplied 0004 sandboxes\n", "")
     assert again == (0, "nothing to apply: the tables are up to date\n", "")
     assert after[1].splitlines() == [
         f"schema {schema}, durability host",
         "applied  0001 records",
         "applied  0002 journal",
         "applied  0003 state",
+        "applied  0004 sandboxes",
     ]
 
 
@@ -64,7 +66,7 @@ def test_a_dry_run_changes_nothing(run: Run) -> None:
 
     assert status == 0
     assert "CREATE TABLE executions" in printed
-    assert len(json.loads(run("migrate", "--dry-run", "--json")[1])) == 3
+    assert len(json.loads(run("migrate", "--dry-run", "--json")[1])) == 4
     assert json.loads(run("status", "--json")[1])["applied"] == []
 
 
