@@ -54,7 +54,7 @@ async def test_filters_without_no_new_privs_are_refused(jail: Path) -> None:
     """By the kernel, to a user; and what root keeps for want of SETPCAP is seen, where it is tried as root."""
     sandbox = ChrootSandbox(ChrootOptions(jail=jail), layers=replace(ALL_LAYERS, no_new_privs=False))
 
-    with pytest.raises(BackendError, match="status 125|CapPrm"):
+    with pytest.raises(BackendError, match=r"status 125|CapPrm"):
         await sandbox.start()
     await sandbox.close()
 
