@@ -13,7 +13,7 @@ from typing import Final
 
 from turnout.interfaces.sandbox import Limits
 
-__all__ = ["CHANNEL", "EGRESS", "LIFELINE", "Launch", "cpu_ms_of", "peak_bytes_of", "posix_spawn"]
+__all__ = ["CHANNEL", "EGRESS", "LIFELINE", "Launch", "cpu_ms_of", "peak_bytes_of", "posix_spawn", "threads_of"]
 
 CHANNEL: Final = 3
 LIFELINE: Final = 4
@@ -33,6 +33,14 @@ def peak_bytes_of(pid: int) -> int:
     """The most that was resident of a living process; 0 where /proc does not tell."""
     try:
         return int(Path(f"/proc/{pid}/status").read_bytes().partition(b"VmHWM:")[2].split(b"k", 1)[0] or 0) * 1024
+    except OSError:
+        return 0
+
+
+def threads_of(pid: int) -> int:
+    """How many threads a living process has; 0 where /proc does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[17])
     except OSError:
         return 0
 

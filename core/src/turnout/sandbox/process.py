@@ -19,7 +19,7 @@ from turnout.interfaces.sandbox import CodeBundle, Limits
 from turnout.sandbox.channel import Channel, ChannelClosed
 from turnout.sandbox.code_view import CODE_FRAMES, CodeSource, CodeView, OnDisk
 from turnout.sandbox.frames import NO_NONCE, Frame, FrameType
-from turnout.sandbox.launch import Launch, cpu_ms_of, peak_bytes_of
+from turnout.sandbox.launch import Launch, cpu_ms_of, peak_bytes_of, threads_of
 from turnout.sandbox.lifeline import Lifeline
 from turnout.sandbox.output import LogBudget, Printed
 
@@ -40,6 +40,7 @@ class NodeProcess:
         self._code: CodeView | None = None
         self._held_too_much = False
         self.renewals = 0
+        self._threads = 0
         self._used: resource.struct_rusage | None = None
         self.log = LogBudget(limits.log_bytes)
         self._printed = (Printed("info", self.log), Printed("error", self.log))
@@ -138,7 +139,7 @@ class NodeProcess:
 
     async def renew(self) -> bool:
         """Forget the modules that were loaded, for another execution of the same tenant and bundle. False where the code left
-        something behind that could act in it: then it is not to be used again."""
+        something behind that could act in it, a thread above all: then it is not to be used again."""
         try:
             async with asyncio.timeout(_RENEWAL_S):
                 nonce = os.urandom(8)
@@ -149,7 +150,7 @@ class NodeProcess:
         self.drain()
         self.log.renew()
         self.renewals += 1
-        return frame.nonce == nonce and frame.meta == b"clean"
+        return frame.nonce == nonce and frame.meta == b"clean" and threads_of(self.worker) <= self._threads
 
     def drain(self) -> None:
         """Take in what the process has printed so far."""
@@ -200,6 +201,7 @@ class NodeProcess:
             ) from error
         self.launch.booted(self._pid, self.limits)
         await self.launch.bound(self._pid, self.limits)
+        self._threads = threads_of(self.worker)
 
     async def _until(self, kind: FrameType) -> Frame:
         while (frame := await self.channel.next()).type is not kind:
