@@ -279,6 +279,15 @@ async def test_a_renewed_process_evaluates_modules_anew(
         ("export default () => void setInterval(() => {}, 1000)", False),
         ("export default () => (process.stdout.write('x'), void setInterval(() => {}, 1000))", False),
         ("export default () => void process.on('beforeExit', () => {})", False),
+        (
+            (
+                "import { Worker } from 'node:worker_threads';"
+                "export default () => new Promise((done) => {"
+                "const worker = new Worker('setInterval(() => {}, 1000)', { eval: true });"
+                "worker.on('online', () => { worker.unref(); done(); }) })"
+            ),
+            False,
+        ),
     ],
 )
 async def test_what_could_act_in_the_next_execution_makes_a_process_unfit_for_it(
