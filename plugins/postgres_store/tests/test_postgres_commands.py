@@ -50,7 +50,11 @@ def test_tables_are_made_once_and_shown(run: Run, schema: str) -> None:
         "pending  0004 sandboxes",
         "Apply them with: turnout postgres migrate",
     ]
-    assert migrated == (0, "applied 0001 records\napplied 0002 journal\napplied 0003 state\napplied 0004 sandboxes\n", "")
+    assert migrated == (
+        0,
+        "applied 0001 records\napplied 0002 journal\napplied 0003 state\napplied 0004 sandboxes\n",
+        "",
+    )
     assert again == (0, "nothing to apply: the tables are up to date\n", "")
     assert after[1].splitlines() == [
         f"schema {schema}, durability host",
