@@ -187,24 +187,6 @@ async def test_what_is_handed_back_tells_of_its_sandboxes(lab: Laboratory) -> No
     assert len(receipts_in(await lab.history(id))) == 1
 
 
-async def test_a_sub_execution_that_its_parent_stops_tells_of_its_own(lab: Laboratory) -> None:
-    sandbox = Receipts(hangs=True)
-    lab_with(lab, sandbox)
-    text = flow("{id: sub, call: {flow: other}}") + f"  other:\n    steps:\n      - {CODE % 'a'}\n"
-    id = await lab.accept(text)
-    running = asyncio.ensure_future(lab.again(id))
-    await asyncio.wait_for(sandbox.begun.wait(), 10)
-
-    assert lab.running is not None
-    lab.running.cancel("enough")
-    await running
-
-    [child] = {execution for execution, _ in lab.events if execution != id}
-    assert receipts_in(await lab.history(id)) == []
-    assert len(receipts_in(await lab.history(child))) == 1
-    assert isinstance((await lab.history(child))[-1], Ended)
-
-
 async def test_of_very_many_sandboxes_the_last_receipt_stands_for_the_rest(lab: Laboratory) -> None:
     lab_with(lab, Receipts(one_shot=True))
     each = "{id: each, loop: {while: 'index < `25`', limit: 30, steps: [%s]}}" % (CODE % "a")

@@ -81,8 +81,7 @@ class Engine(Caller):
                 return await self._end(session, result)
             return await self._pause(session, result)
         except asyncio.CancelledError:
-            # Not where the lease is lost. A sub-execution whose parent was stopped gets its end from the parent.
-            if running.handed_back() or not running.leaving():
+            if running.handed_back():
                 session.leave_sandboxes()
                 with contextlib.suppress(BackendError):  # what could not be written is done again
                     await session.pen.checkpoint()

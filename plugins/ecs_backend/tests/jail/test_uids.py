@@ -178,7 +178,7 @@ def test_closed_it_lets_others_have_its_blocks(tmp_path: Path) -> None:
 
 
 ETC: Final = {
-    "passwd": "root:x:0:0:root:/root:/bin/sh\nann:x:70010:100:Ann:/home/ann:/bin/sh\nnonsense\n::\n",
+    "passwd": "root:x:0:0:root:/var/empty:/bin/sh\nann:x:70010:100:Ann:/nonexistent:/bin/sh\nnonsense\n::\n",
     "group": "staff:x:71020:\n",
     "subuid": "ann:80000:1000\n",
     "subgid": "ann:90000:10\nbob:x:y\n",
