@@ -14,12 +14,9 @@ covers the definition, every source and the layers; the path of the machine is n
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +27,7 @@ import msgspec
 from turnout.definition.codec import dump, parse
 from turnout.errors import BackendError, DefinitionError, NotFound, Problem
 from turnout.interfaces.sandbox import CodeBundle
+from turnout.local.building import building
 from turnout.local.npm import Lockfile, install, read_lockfile
 from turnout.local.sources import gather, inside
 from turnout.local.wheels import LAYER, Requirements, install_wheels, native_packages, read_pinned
@@ -130,24 +128,15 @@ class BundleStore:
         """Write beside and rename, so that a bundle is there as a whole or not at all."""
         if target.is_dir():
             return
-        try:
-            self._bundles.mkdir(parents=True, exist_ok=True)
-            work = Path(tempfile.mkdtemp(prefix=".building-", dir=self._bundles))
-            try:
-                for name, content in contents.items():
-                    _write_file(work / name, content)
-                (work / "code").mkdir(exist_ok=True)
-                for name, packages in layers.items():
-                    (work / "code" / name).symlink_to(os.path.relpath(packages, target / "code"))
-                modules = [module for module in modules if not module.endswith(".py")]
-                if modules and (found := survey(work / "code", modules)):
-                    _write_file(work / "code" / MAP_FILE, found)
-                work.chmod(0o755)
-                _rename(work, target)
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
-        except OSError as error:
-            raise BackendError(f"the bundle cannot be written to {self._bundles}: {error.strerror}") from error
+        with building(target, f"the bundle cannot be written to {self._bundles}") as work:
+            for name, content in contents.items():
+                _write_file(work / name, content)
+            (work / "code").mkdir(exist_ok=True)
+            for name, packages in layers.items():
+                (work / "code" / name).symlink_to(os.path.relpath(packages, target / "code"))
+            modules = [module for module in modules if not module.endswith(".py")]
+            if modules and (found := survey(work / "code", modules)):
+                _write_file(work / "code" / MAP_FILE, found)
 
 
 def _assemble(integration: Integration) -> _Parts:
@@ -254,11 +243,3 @@ def _write_file(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _rename(work: Path, target: Path) -> None:
-    """Whoever comes second finds the same content there."""
-    with contextlib.suppress(OSError):
-        work.rename(target)
-    if not target.is_dir():
-        work.rename(target)

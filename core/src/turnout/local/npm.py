@@ -10,8 +10,6 @@ import hashlib
 import os
 import platform
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from turnout.errors import BackendError, DefinitionError, Problem
+from turnout.local.building import building
 from turnout.sandbox.node import npm_cli, run_node
 
 __all__ = ["Lockfile", "install", "read_lockfile"]
@@ -131,24 +130,12 @@ async def install(lock: Lockfile, layers: Path) -> Path:
     layer = layers / lock.layer
     if layer.is_dir():
         return layer
-    layers.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".building-", dir=layers))
-    try:
+    with building(layer, f"npm packages cannot be stored in {layers}") as work:
         manifest = {key: lock.root[key] for key in ("name", "version", *_DEPENDENCIES) if key in lock.root}
         (work / "package.json").write_bytes(msgspec.json.encode(manifest))
         (work / "package-lock.json").write_bytes(lock.content)
         await _npm_ci(work, lock.file)
         (work / "node_modules").mkdir(exist_ok=True)
-        work.chmod(0o755)
-        try:
-            work.rename(layer)
-        except OSError:
-            if not layer.is_dir():
-                raise
-    except OSError as error:
-        raise BackendError(f"npm packages cannot be stored in {layers}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return layer
 
 

@@ -17,8 +17,7 @@ import os
 import platform
 import shutil
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,6 +26,8 @@ import msgspec
 
 from turnout.definition.requirements import read_requirements
 from turnout.errors import BackendError, DefinitionError, Problem
+from turnout.local.building import building
+from turnout.sandbox.programs import run_program
 
 __all__ = ["LAYER", "Requirements", "install_wheels", "native_packages", "read_pinned"]
 
@@ -88,27 +89,12 @@ async def install_wheels(requirements: Requirements, layers: Path) -> Path:
     layer = layers / requirements.layer
     if layer.is_dir():
         return layer
-    try:
-        layers.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".building-", dir=layers))
-    except OSError as error:
-        raise BackendError(f"Python packages cannot be stored in {layers}: {error.strerror}") from error
-    try:
+    with building(layer, f"Python packages cannot be stored in {layers}") as work:
         (work / "requirements.txt").write_text(requirements.content)
         await _pip_install(work, requirements.file)
         await asyncio.to_thread(_finish, work)
-        await _run(
-            sys.executable, "-I", "-m", "compileall", "-q", "--invalidation-mode=unchecked-hash", LAYER, cwd=work
-        )
-        try:
-            work.rename(layer)
-        except OSError:
-            if not layer.is_dir():
-                raise
-    except OSError as error:
-        raise BackendError(f"Python packages cannot be stored in {layers}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        compiling = ("-I", "-m", "compileall", "-q", "--invalidation-mode=unchecked-hash", LAYER)
+        await run_program(sys.executable, *compiling, cwd=work, within_s=_PIP_S)
     return layer
 
 
@@ -122,7 +108,6 @@ def _finish(work: Path) -> None:
     for path in packages.rglob("*"):
         if path.is_file():
             path.chmod(0o444)
-    work.chmod(0o755)
 
 
 async def _pip_install(work: Path, file: str) -> None:
@@ -133,7 +118,7 @@ async def _pip_install(work: Path, file: str) -> None:
     )
     env = {name: value for name, value in os.environ.items() if name not in ("PIP_USER", "PIP_TARGET", "PIP_PREFIX")}
     try:
-        status, said = await _run(*_pip(), *arguments, cwd=work, env=env)
+        status, said = await run_program(*_pip(), *arguments, cwd=work, env=env, within_s=_PIP_S)
     except TimeoutError as error:
         raise BackendError(f"pip did not install the packages of {file} within {_PIP_S} s: see the network") from error
     if status:
@@ -152,27 +137,6 @@ def _pip() -> Sequence[str]:
     raise BackendError(
         "pip is missing, which installs the Python packages of code steps: add it to this environment (`uv pip install pip`)"
     )
-
-
-async def _run(*command: str, cwd: Path, env: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """Exit status and what was written, of a program that has `_PIP_S`; like everything that ends the wait, that kills it."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=cwd,
-        env=env,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(_PIP_S):
-            _, said = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode is not None
-    return process.returncode, said.decode("utf-8", "replace")
 
 
 def _explained(said: str, file: str) -> DefinitionError | BackendError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Mapping
 from functools import cache
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from turnout.errors import BackendError
+from turnout.sandbox.programs import run_program
 
 __all__ = ["BOOTSTRAP", "environment", "node_binary", "npm_cli", "options", "run_node"]
 
@@ -71,25 +71,5 @@ def environment() -> dict[str, str]:
 
 
 async def run_node(*arguments: str, cwd: Path, env: Mapping[str, str], within_s: float) -> tuple[int, str]:
-    """Run the `node` program to its end: its exit status and what it wrote to standard error.
-
-    `TimeoutError` when it takes longer; like everything that ends the wait, that kills it.
-    """
-    process = await asyncio.create_subprocess_exec(
-        node_binary(),
-        *arguments,
-        cwd=cwd,
-        env=dict(env),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(within_s):
-            _, said = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode is not None
-    return process.returncode, said.decode("utf-8", "replace")
+    """Run the `node` program to its end, as `run_program` does."""
+    return await run_program(node_binary(), *arguments, cwd=cwd, env=env, within_s=within_s)
