@@ -136,7 +136,7 @@ class Bare(PooledSandbox):
     languages: ClassVar[frozenset[str]] = frozenset({"javascript"})
     tries = 0
 
-    def launch(self) -> Launch:
+    def launch(self, language: str = "javascript") -> Launch:
         self.tries += 1
         raise OSError(24, "Too many open files")
 

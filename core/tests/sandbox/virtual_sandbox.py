@@ -22,7 +22,7 @@ class VirtualSandbox(PooledSandbox):
         sizes = PoolOptions(warm_floor=warm_floor, warm_ceiling=3).sizes()
         super().__init__(sizes, source=OverChannel(), uses=uses)
 
-    def launch(self) -> Launch:
+    def launch(self, language: str = "javascript") -> Launch:
         return ProcessLaunch()
 
     async def start(self) -> tuple[str, ...]:

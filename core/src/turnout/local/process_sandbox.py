@@ -46,10 +46,7 @@ class ProcessSandbox(PooledSandbox):
         """Its sizes are options, by the names that they have here."""
         return cls(**opening.read(PoolOptions).model_dump(), clock=opening.clock)
 
-    def launch(self) -> Launch:
-        return ProcessLaunch()
-
-    def launch_for(self, language: str) -> Launch:
+    def launch(self, language: str = "javascript") -> Launch:
         return PythonLaunch() if language == "python" else ProcessLaunch()
 
     async def start(self) -> Sequence[str]:

@@ -77,12 +77,8 @@ class PooledSandbox(Sandbox):
         self._pools: dict[str, Pool] = {}
 
     @abstractmethod
-    def launch(self) -> Launch:
-        """How the next process is started and ended. `BackendError` where none can be."""
-
-    def launch_for(self, language: str) -> Launch:
-        """The same for a process that runs one of `languages`: `launch` is for JavaScript."""
-        return self.launch()
+    def launch(self, language: str = "javascript") -> Launch:
+        """How the next process of one of `languages` is started and ended. `BackendError` where none can be."""
 
     async def acquire(self, tenant: str, bundle: CodeBundle, limits: Limits) -> SandboxHandle:
         if bundle.language not in self.languages:
@@ -123,7 +119,7 @@ class PooledSandbox(Sandbox):
 
             async def make(limits: Limits) -> NodeProcess:
                 try:
-                    launch = self.launch_for(language)
+                    launch = self.launch(language)
                 except OSError as error:
                     raise BackendError(f"a process cannot be started: {error}") from error
                 return await NodeProcess.start(limits, lifeline, launch, self._source)

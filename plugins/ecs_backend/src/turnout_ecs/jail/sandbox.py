@@ -91,12 +91,7 @@ class JailSandbox(PooledSandbox):
         await self.warm_up()
         return [f"the jail lacks what was mended in {library}: build it again" for library in jail.outdated]
 
-    def launch(self) -> JailLaunch:
-        if self._setting is None:
-            raise BackendError(_NOT_STARTED)
-        return self.jailed(self._setting)
-
-    def launch_for(self, language: str) -> JailLaunch:
+    def launch(self, language: str = "javascript") -> JailLaunch:
         if self._setting is None:
             raise BackendError(_NOT_STARTED)
         return self.jailed(replace(self._setting, language=language))
