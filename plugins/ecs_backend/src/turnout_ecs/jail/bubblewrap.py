@@ -18,12 +18,10 @@ from turnout.interfaces.clock import Clock
 from turnout.interfaces.opening import Opening
 from turnout.interfaces.sandbox import Limits
 
-from turnout_ecs.jail.capabilities import must_have
 from turnout_ecs.jail.launch import JailLaunch, Setting
 from turnout_ecs.jail.launcher import ALL_LAYERS, LaunchOptions, Layers, launcher_binary
 from turnout_ecs.jail.options import BubblewrapOptions
 from turnout_ecs.jail.sandbox import JailSandbox
-from turnout_ecs.jail.uids import UidRange
 
 __all__ = ["BubblewrapLaunch", "BubblewrapSandbox"]
 
@@ -76,6 +74,7 @@ class BubblewrapSandbox(JailSandbox):
     own is nobody else's."""
 
     name = "bubblewrap"
+    needs = ("SETUID", "SETGID", "KILL")
 
     def __init__(
         self,
@@ -87,9 +86,7 @@ class BubblewrapSandbox(JailSandbox):
     ) -> None:
         options = options or BubblewrapOptions()
         super().__init__(options, clock=clock, layers=layers, sealed=sealed)
-        self._wanted = options
-        self._program = ""
-        self._uids: UidRange | None = None
+        self._program = options.program
 
     @classmethod
     async def connect(cls, opening: Opening) -> Self:
@@ -97,24 +94,11 @@ class BubblewrapSandbox(JailSandbox):
         return cls(opening.read(BubblewrapOptions), clock=opening.clock)
 
     async def start(self) -> Sequence[str]:
-        self._program = _found(self._wanted.program)
-        if self._uids is None and os.geteuid() == 0:
-            must_have(self.name, "SETUID", "SETGID", "KILL")
-            self._uids = UidRange.parse(self._wanted.uids)
+        self._program = _found(self._program)
         return await super().start()
 
     def jailed(self, setting: Setting) -> BubblewrapLaunch:
-        uids = self._uids
-        if uids is None:
-            return BubblewrapLaunch(setting, os.geteuid(), lambda uid: None, self._program)
-        certain = setting.layers.seccomp
-        return BubblewrapLaunch(setting, uids.take(), lambda uid: uids.give_back(uid, certain=certain), self._program)
-
-    async def close(self) -> None:
-        await super().close()
-        if self._uids is not None:
-            self._uids.close()
-            self._uids = None
+        return BubblewrapLaunch(setting, *self.user(certain=setting.layers.seccomp), self._program)
 
 
 def _arguments(root: Path, uid: int) -> list[str]:

@@ -6,8 +6,9 @@ from __future__ import annotations
 import asyncio
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar, Final, Self
 
 from turnout.errors import BackendError
@@ -62,12 +63,17 @@ def _way_of(process: NodeProcess) -> Way:
 
 class JailSandbox(PooledSandbox):
     """One-shot jails, warm before they are asked for. `layers` and `sealed` are less only in tests' controls, which must not
-    be served from: the self-test finds them out."""
+    be served from: the self-test finds them out.
+
+    A subclass gives `name` and `needs`, and starts processes. A supervisor that is root gives each a user of its own.
+    """
 
     isolates: ClassVar[frozenset[Isolation]] = frozenset(Isolation)
     languages: ClassVar[frozenset[str]] = frozenset({"javascript", "python"})
     brokers: ClassVar[bool] = True
     loads_native: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]]
+    """The capabilities without which root cannot start it."""
 
     def __init__(
         self, options: JailOptions, *, clock: Clock | None = None, layers: Layers = ALL_LAYERS, sealed: bool = True
@@ -80,8 +86,12 @@ class JailSandbox(PooledSandbox):
         self._setting: Setting | None = None
         self._hold: Hold | None = None
         self._cgroups: Cgroups | None = None
+        self._uids: UidRange | None = None
 
     async def start(self) -> Sequence[str]:
+        if self._uids is None and os.geteuid() == 0:
+            must_have(self.name, *self.needs)
+            self._uids = UidRange.parse(self._options.uids)
         jail = await asyncio.to_thread(find, self._options.jail)
         self._hold = jail.hold()
         if self._options.cgroup == "auto" and self._cgroups is None:
@@ -105,6 +115,9 @@ class JailSandbox(PooledSandbox):
         if self._hold is not None:
             self._hold.close()
             self._hold = None
+        if self._uids is not None:
+            self._uids.close()
+            self._uids = None
 
     def setting(self, jail: Jail) -> Setting:
         """What its processes have in common."""
@@ -123,12 +136,26 @@ class JailSandbox(PooledSandbox):
     def jailed(self, setting: Setting) -> JailLaunch:
         """The next process, as that setting says."""
 
+    def user(self, *, certain: bool) -> tuple[int, Callable[[int], None]]:
+        """Whose the next process is, and what is to be called with the user once nothing has it: `certain` if nothing else can
+        have got it. Without root's rights all are this process's own."""
+        if self._uids is not None:
+            return self._uids.take(), partial(self._uids.give_back, certain=certain)
+        if os.geteuid() == 0:
+            raise BackendError(_NOT_STARTED)
+        return os.geteuid(), _keep
+
+
+def _keep(_: int) -> None:
+    """Not a user that is given back."""
+
 
 class ChrootSandbox(JailSandbox):
     """Jails made of chroot, users, rlimits and seccomp alone. The supervisor is root, with SYS_CHROOT, SETUID, SETGID and
     KILL: what a container has unless that is taken away."""
 
     name = "chroot"
+    needs = ("SYS_CHROOT", "SETUID", "SETGID", "KILL")
 
     def __init__(
         self,
@@ -138,10 +165,7 @@ class ChrootSandbox(JailSandbox):
         layers: Layers = ALL_LAYERS,
         sealed: bool = True,
     ) -> None:
-        options = options or ChrootOptions()
-        super().__init__(options, clock=clock, layers=layers, sealed=sealed)
-        self._range = options.uids
-        self._uids: UidRange | None = None
+        super().__init__(options or ChrootOptions(), clock=clock, layers=layers, sealed=sealed)
 
     @classmethod
     async def connect(cls, opening: Opening) -> Self:
@@ -154,20 +178,7 @@ class ChrootSandbox(JailSandbox):
                 "the chroot sandbox is root's to start, with the capabilities SYS_CHROOT, SETUID, SETGID and KILL: run the "
                 "worker as root (code runs as users of its own), or choose another sandbox (`sandbox` of [runner])"
             )
-        must_have(self.name, "SYS_CHROOT", "SETUID", "SETGID", "KILL")
-        if self._uids is None:
-            self._uids = UidRange.parse(self._range)
         return await super().start()
 
     def jailed(self, setting: Setting) -> JailLaunch:
-        if self._uids is None:
-            raise BackendError(_NOT_STARTED)
-        certain = setting.layers.uid and setting.layers.seccomp
-        uids = self._uids
-        return JailLaunch(setting, uids.take(), lambda uid: uids.give_back(uid, certain=certain))
-
-    async def close(self) -> None:
-        await super().close()
-        if self._uids is not None:
-            self._uids.close()
-            self._uids = None
+        return JailLaunch(setting, *self.user(certain=setting.layers.uid and setting.layers.seccomp))
