@@ -18,7 +18,6 @@ from turnout.sandbox.code_view import CODE_FRAMES
 from turnout.sandbox.frames import Frame, FrameType, ProtocolBroken
 from turnout.sandbox.process import NodeProcess
 from turnout.sandbox.stacks import Thrown, relative, stack_of, syntax_place
-from turnout.sandbox.syntax import find_syntax_error
 from turnout.values import Value
 
 __all__ = ["Conversation"]
@@ -170,7 +169,7 @@ class Conversation:
                 case FrameType.RESULT:
                     return self._succeeded(_told(_result, frame), frame.body)
                 case FrameType.ERROR:
-                    return await self._failed(_told(_report, frame))
+                    return self._failed(_told(_report, frame))
                 case _:
                     raise ProtocolBroken(f"a {frame.type.name} frame where none belongs")
 
@@ -243,7 +242,7 @@ class Conversation:
         self.usable = True
         return Success(output=output, cpu_ms=max(0.0, result.cpu_ms), network=result.network)
 
-    async def _failed(self, report: _Report) -> Failure:
+    def _failed(self, report: _Report) -> Failure:
         self.usable = not report.last
         thrown = report.error
         if thrown is None and report.kind == "memory":
@@ -257,8 +256,6 @@ class Conversation:
             kind, message = "memory", self._memory_message()
         elif kind == "import":
             place = syntax_place(thrown.stack, self._bundle)
-            if not place and thrown.name == "SyntaxError":
-                place = await find_syntax_error(self._bundle, self._job.module)
             message = f"{self._job.module} cannot be loaded: {thrown.name}: {relative(message, self._bundle)}"
             message += f" ({place})" if place else ""
         elif report.message:

@@ -8,7 +8,6 @@ import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from turnout.interfaces.sandbox import Limits
@@ -31,18 +30,27 @@ def cpu_ms_of(pid: int) -> float:
 
 def peak_bytes_of(pid: int) -> int:
     """The most that was resident of a living process; 0 where /proc does not tell."""
-    try:
-        return int(Path(f"/proc/{pid}/status").read_bytes().partition(b"VmHWM:")[2].split(b"k", 1)[0] or 0) * 1024
-    except OSError:
-        return 0
+    return int(_proc(pid, "status").partition(b"VmHWM:")[2].split(b"k", 1)[0] or 0) * 1024
 
 
 def threads_of(pid: int) -> int:
     """How many threads a living process has; 0 where /proc does not tell."""
+    fields = _proc(pid, "stat").rpartition(b")")[2].split(None, 18)
+    return int(fields[17]) if fields else 0
+
+
+def _proc(pid: int, name: str) -> bytes:
+    """The file of /proc, which fits a page; empty where there is none. Read for each execution: `open` takes three times as long."""
     try:
-        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[17])
+        fd = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return 0
+        return b""
+    try:
+        return os.read(fd, 4096)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
 
 
 class Launch(ABC):

@@ -16,7 +16,7 @@ __all__ = ["BOOTSTRAP", "environment", "node_binary", "npm_cli", "options", "run
 BOOTSTRAP: Final = Path(__file__).parent / "bootstrap"
 """The directory of what Node runs; `main.cjs` is where it begins."""
 _LATER_OPTIMISING: Final = (
-    "--invocation-count-for-maglev=10000",
+    "--invocation-count-for-maglev=4000",
     "--invocation-count-for-maglev-osr=2000",
     "--invocation-count-for-turbofan=50000",
     "--invocation-count-for-osr=5000",

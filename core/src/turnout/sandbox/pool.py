@@ -296,6 +296,8 @@ class Pool:
 
     def _unserved(self) -> _Waiter | None:
         """The first who waits and for whom nothing is on its way."""
+        if not self._waiters:
+            return None
         special = Counter({key: shelf.promising for key, shelf in self._shelves.items()})
         generic = self._making_for_waiters.copy()
         for waiter in self._waiters:

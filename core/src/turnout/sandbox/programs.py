@@ -1,4 +1,4 @@
-"""Programs that are run to their end: npm, pip, a check of syntax."""
+"""Programs that are run to their end: npm, pip."""
 
 from __future__ import annotations
 

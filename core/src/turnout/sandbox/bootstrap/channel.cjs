@@ -14,11 +14,31 @@ const head = c.allocate(HEAD);
 const small = c.allocate(SMALL);
 const nonce = c.allocate(8);
 
+// What came with what was read last and is still to be taken: most frames come in one piece.
+const ahead = c.allocate(SMALL);
+let taken = 0;
+let held = 0;
+
+function receive(target, at, length) {
+  const count = c.readSync(CHANNEL, target, at, length, null);
+  if (count === 0) c.exit(0); // the other side is gone: nobody is left to work for
+  return count;
+}
+
 function fill(target, length) {
   let done = 0;
   while (done < length) {
-    const count = c.readSync(CHANNEL, target, done, length - done, null);
-    if (count === 0) c.exit(0); // the other side is gone: nobody is left to work for
+    if (taken === held && length - done >= SMALL) {
+      done += receive(target, done, length - done);
+      continue;
+    }
+    if (taken === held) {
+      taken = 0;
+      held = receive(ahead, 0, SMALL);
+    }
+    const count = c.min(length - done, held - taken);
+    c.copyInto(ahead, target, done, taken, taken + count);
+    taken += count;
     done += count;
   }
 }

@@ -1,11 +1,22 @@
 "use strict";
-// Forgetting modules that were loaded, so that the next import evaluates them anew. Node lets nobody do that for ES modules
-// but its own parts: `--expose-internals` shows them to this file alone, which hides them again before customer code runs.
+// What Node lets nobody do but its own parts: forget ES modules that were loaded, so that the next import evaluates them anew,
+// and tell where source is that cannot be compiled. `--expose-internals` shows those parts to this file alone, which hides
+// them again before customer code runs.
 
 const Module = require("module");
 const c = require("./captured.cjs");
 
+const decorate = marking();
 const loadCache = taken();
+
+/** Node's own function that puts above an error's stack what Node prints above a syntax error; undefined as below. */
+function marking() {
+  try {
+    return require("internal/util").decorateErrorStack;
+  } catch {
+    return undefined;
+  }
+}
 
 /** Node's map of ES modules by URL; undefined where this Node is built otherwise. */
 function taken() {
@@ -37,4 +48,18 @@ function forget(isOurs) {
   return true;
 }
 
-module.exports = { forget };
+/** The error, with `file:///…:line` of the source that cannot be compiled above its stack, if that is what is wrong. */
+function placed(error) {
+  if (decorate === undefined || !c.types.isNativeError(error)) return error;
+  try {
+    const plain = error.stack;
+    decorate(error);
+    const { stack } = error;
+    if (stack !== plain) error.stack = c.slice(stack, 0, c.indexOf(stack, "\n") + 1) + plain;
+  } catch {
+    // the code has made its error so that it cannot be written to
+  }
+  return error;
+}
+
+module.exports = { forget, placed };

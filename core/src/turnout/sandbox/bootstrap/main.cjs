@@ -7,6 +7,7 @@ const channel = require("./channel.cjs");
 const consoles = require("./console.cjs");
 const errors = require("./errors.cjs");
 const files = require("./files.cjs");
+const graph = require("./graph.cjs");
 const modules = require("./modules.cjs");
 const network = require("./network.cjs");
 const output = require("./output.cjs");
@@ -154,7 +155,7 @@ async function run({ meta, body }) {
   try {
     main = await load(job.module);
   } catch (error) {
-    fail("import", "", { thrown: error });
+    fail("import", "", { thrown: graph.placed(error) });
     return;
   }
   if (typeof main !== "function") {
