@@ -18,6 +18,7 @@ from turnout.interfaces.queue import Lease, LeaseState, Message, Queue
 from turnout.local.database import Database
 from turnout.local.sqlite_queue import SQLiteQueue
 from turnout.services.heartbeat import Heartbeat
+from turnout.testing.clock import ManualClock
 
 _PATIENCE_S = 30.0
 LEASE = Lease(message=Message(id="e1", tenant="t"), worker="w", token=1, attempt=1, expires_at=0.0)
@@ -95,26 +96,34 @@ def beating(scripted: Scripted, told: Told, **options: Any) -> Heartbeat:
 
 
 async def test_a_loop_that_is_blocked_for_longer_than_a_lease_keeps_its_leases(tmp_path: Path) -> None:
-    lease_s, renewed, goal = 0.5, threading.Event(), 0.0
+    """The queue's clock stands still until a lease was renewed, so that no machine is too slow for this."""
+    clock, lease_s, renewals = ManualClock(), 30.0, threading.Condition()
     database = Database(tmp_path / "q.db")
-    queue = SQLiteQueue(database, lease_s=lease_s)
+    queue = SQLiteQueue(database, clock=clock, lease_s=lease_s)
+    renewed_at: list[float] = []
 
     class Watched(SQLiteQueue):
         async def extend(self, leases: Sequence[Lease]) -> Sequence[LeaseState]:
+            began = clock.now()
             states = await super().extend(leases)
-            if time.monotonic() > goal:
-                renewed.set()
+            with renewals:
+                renewed_at.append(began)
+                renewals.notify_all()
             return states
 
     @asynccontextmanager
     async def open_queue() -> AsyncIterator[Queue]:
         another = database.another()
-        yield Watched(another, lease_s=lease_s)
+        yield Watched(another, clock=clock, lease_s=lease_s)
         another.close()
+
+    def renewed() -> bool:
+        with renewals:
+            return renewals.wait_for(lambda: renewed_at[-1:] == [clock.now()], _PATIENCE_S)
 
     told = Told()
     heartbeat = Heartbeat(
-        queue, SystemClock(), lost=told.lost, cancelled=told.cancelled, lease_s=lease_s, open_queue=open_queue
+        queue, clock, lost=told.lost, cancelled=told.cancelled, lease_s=lease_s, beat_s=0.001, open_queue=open_queue
     )
     await queue.put(Message(id="e1", tenant="t"))
     await heartbeat.start()
@@ -122,8 +131,9 @@ async def test_a_loop_that_is_blocked_for_longer_than_a_lease_keeps_its_leases(t
     assert lease is not None
     heartbeat.hold(lease)
 
-    goal = time.monotonic() + 2 * lease_s
-    assert renewed.wait(_PATIENCE_S)  # the loop stands still meanwhile
+    for _ in range(4):
+        assert renewed()  # the loop stands still meanwhile
+        clock.advance(lease_s * 0.9)
     reaped = await queue.reap()
     heartbeat.let_go(lease)
     held = await queue.complete(lease)
@@ -141,11 +151,12 @@ async def test_a_loop_that_hangs_is_not_renewed_for_and_loses_its_executions() -
     heartbeat.hold(LEASE)
     await heartbeat.start()
 
-    # The loop stands still from here on: nothing is awaited.
-    scripted.after(3)
+    # The loop stands still from here on: nothing is awaited. It is asked again while it does.
+    scripted.after(scripted.beats + 3)
     machine.at += 61
-    machine.after(20)  # several beats later
+    machine.after(20)  # several beats later: the one that was on its way has renewed
     beats = scripted.beats
+    machine.at += 31
     machine.after(20)
     renewed_for_a_hanging_loop = scripted.beats - beats
 
