@@ -15,7 +15,6 @@ from turnout.interfaces.sandbox import CodeBundle, Failure, Isolation, Limits, S
 from turnout.local.process_sandbox import ProcessSandbox
 from turnout.model.execution import LogLine
 from turnout.model.payload import Encoded, File
-from turnout.sandbox import syntax
 from turnout.sandbox.bundle_files import BundleFiles
 from turnout.sandbox.channel import Channel
 from turnout.sandbox.conversation import Conversation
@@ -156,32 +155,3 @@ async def test_who_waits_for_a_process_that_cannot_be_launched_is_told(bare: Bar
         async with asyncio.timeout(5):
             await bare.acquire("acme", bundle_of(tmp_path, {"step.mjs": ""}), Limits())
     assert bare.tries < 5
-
-
-@pytest.fixture
-def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the files that an unjailed Node is started for, which takes two fifths of the time there is for each."""
-    names: list[str] = []
-
-    async def run_node(*arguments: str, **_: Any) -> tuple[int, str]:
-        names.append(Path(arguments[-1]).name)
-        await asyncio.sleep(0.02)
-        return 0, ""
-
-    monkeypatch.setattr(syntax, "run_node", run_node)
-    monkeypatch.setattr(syntax, "_CHECK_S", 0.05)
-    return names
-
-
-async def test_large_sources_are_not_looked_through_for_a_syntax_error(checked: list[str], tmp_path: Path) -> None:
-    bundle = bundle_of(tmp_path, {"large.mjs": "[" + "{}," * 300_000 + "]"})
-
-    assert await syntax.find_syntax_error(bundle, "large.mjs") == ""
-    assert checked == []
-
-
-async def test_all_files_together_are_looked_through_for_a_few_seconds(checked: list[str], tmp_path: Path) -> None:
-    bundle = bundle_of(tmp_path, {f"{number}.mjs": "" for number in range(9)})
-
-    assert await syntax.find_syntax_error(bundle, "0.mjs") == ""
-    assert len(checked) <= 3
