@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 from turnout.errors import BackendError
+
+from turnout_ecs.jail.status import status_of
 
 __all__ = ["must_have"]
 
@@ -15,15 +16,11 @@ _NUMBERS: Final = {"KILL": 5, "SETGID": 6, "SETUID": 7, "SYS_CHROOT": 18}
 def must_have(sandbox: str, *names: str) -> None:
     """`BackendError` names those of the capabilities `names` that are missing. Without KILL nothing else would tell: code
     would run, and could not be ended."""
-    missing = [name for name in names if not _effective() >> _NUMBERS[name] & 1]
+    effective = int(status_of("self")["CapEff"], 16)
+    missing = [name for name in names if not effective >> _NUMBERS[name] & 1]
     if missing:
         raise BackendError(
             f"the {sandbox} sandbox needs the {'capability' if len(missing) == 1 else 'capabilities'} {', '.join(missing)}, "
             "which root does not have here: start the container with "
             + " ".join(f"`--cap-add {name}`" for name in missing)
         )
-
-
-def _effective() -> int:
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("\nCapEff:\t")[2].partition("\n")[0], 16)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import ClassVar, Final
 
 from turnout.errors import BackendError
@@ -23,6 +22,7 @@ from turnout.sandbox.python import python_options
 from turnout_ecs.jail.cgroup import Allowed, Cgroup, Cgroups
 from turnout_ecs.jail.launcher import ALL_LAYERS, LaunchOptions, Layers
 from turnout_ecs.jail.python_parts import BOOTSTRAP_AT, INTERPRETER_AT, PACK_AT, SEAL_AT
+from turnout_ecs.jail.status import status_of
 from turnout_ecs.jail.tree import Jail
 from turnout_ecs.jail.way import Doors, Way
 
@@ -129,7 +129,7 @@ class JailLaunch(Launch):
 
     def booted(self, pid: int, limits: Limits) -> None:
         """Look from outside whether it is as it was told to be: nothing of it is taken on trust."""
-        layers, status = self._setting.layers, _status(self.worker(pid))
+        layers, status = self._setting.layers, status_of(self.worker(pid))
         wanted = {"Seccomp_filters": str(_filters_around() + layers.seccomp + self._setting.sealed)}
         if layers.no_new_privs:
             wanted["NoNewPrivs"] = "1"
@@ -173,12 +173,4 @@ class JailLaunch(Launch):
 @cache
 def _filters_around() -> int:
     """How many filters each process here has already: a container has one of its own."""
-    return int(_status("self").get("Seccomp_filters", "0"))
-
-
-def _status(pid: int | str) -> dict[str, str]:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError as error:
-        raise BackendError(f"a jailed process cannot be looked at: {error.strerror}") from error
-    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    return int(status_of("self").get("Seccomp_filters", "0"))
