@@ -17,10 +17,11 @@ _RENEWED: Final = 1000
 
 
 class JailOptions(PoolOptions):
-    """`jail` is where `turnout jail build` put it, `uids` the range of users of which each jail has one of its own. With `reuse = "tenant"` a jail serves up to `uses` executions of one tenant
-    and version, one after another, each with its modules evaluated anew; globals of the language stay. `cpu_s` bounds the
-    processor time of a jail over its whole life. With `cgroup = "auto"` each jail has a cgroup where the worker may make them,
-    which bounds its memory and its threads; elsewhere, and with `"off"`, it has none.
+    """`jail` is where `turnout jail build` put it, `uids` the range of users of which each jail has one of its own. With
+    `reuse = "tenant"` a jail serves up to `uses` executions of one tenant and version, one after another, each with its
+    modules evaluated anew; globals of the language stay. `cpu_s` bounds the processor time of a jail over its whole life.
+    With `cgroup = "auto"` each jail has a cgroup where the worker may make them, which bounds its memory and its threads;
+    elsewhere, and with `"off"`, it has none.
 
     Code reaches a private address where its integration lists it and it is in one of the networks of `openable`; `extra_ca` is a
     PEM file of certificate authorities beside the system's.
