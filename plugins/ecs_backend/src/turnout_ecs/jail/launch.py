@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 import signal
@@ -33,8 +32,6 @@ OUTSIDE_HEAP_BYTES: Final = 192 * 1024 * 1024
 _BOOTED_BYTES: Final = 64 * 1024 * 1024
 """What is resident of a runtime that has booted. A cgroup counts it; RLIMIT_DATA, which refuses more kindly, shall come first."""
 _THREADS: Final = 32
-_CLOSING: Final[set[asyncio.Future[None]]] = set()
-"""A loop keeps no reference to what runs on it."""
 _ABOVE_TARGETS: Final = 16
 
 
@@ -165,9 +162,7 @@ class JailLaunch(Launch):
                 self._out_of_memory = self._cgroup.leave()
             self._theirs.close()
             self._leave(self.uid)
-            closing = asyncio.ensure_future(self.way.close())
-            _CLOSING.add(closing)
-            closing.add_done_callback(_CLOSING.discard)
+            self.way.close()
 
 
 @cache

@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import ClassVar, Final
 
 from turnout.interfaces.sandbox import NO_EGRESS, Egress, Exchange
 
@@ -30,6 +30,9 @@ class Doors:
 
 class Way:
     """Of one process; most never use it, so a broker is opened at the first byte that comes. Owns `end`."""
+
+    _closing: ClassVar[set[asyncio.Task[None]]] = set()
+    """What is being closed: a loop keeps no reference to what runs on it."""
 
     def __init__(self, end: socket.socket, doors: Doors) -> None:
         end.setblocking(False)  # noqa: FBT003 - socket's own
@@ -61,11 +64,19 @@ class Way:
         self._deafen()
         return tuple(self._hosts)
 
-    async def close(self) -> None:
-        """Idempotent."""
+    def close(self) -> None:
+        """Nothing goes through from here on: at once, but for a broker, which ends what it has under way in some turns of the
+        event loop. To be called once."""
         self._deafen()
-        if self._opening is not None:
-            await asyncio.gather(self._opening, return_exceptions=True)
+        if self._opening is None:
+            self._end.close()
+            return
+        closing = asyncio.ensure_future(self._close_broker(self._opening))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def _close_broker(self, opening: asyncio.Task[None]) -> None:
+        await asyncio.gather(opening, return_exceptions=True)
         if self._broker is not None:
             await self._broker.close()
         self._end.close()
