@@ -31,7 +31,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Manifest(msgspec.Struct, frozen=True):
     """What a jail is. `data_base_bytes` is what a Node that has booted in it has in its data segment, from which
-    RLIMIT_DATA is counted, and `python_data_base_bytes` the same of Python (0 without it). `directories` and `files` are all there is, by absolute paths inside."""
+    RLIMIT_DATA is counted, and `python_data_base_bytes` the same of Python (0 without it). `directories` and `files` are all
+    there is, by absolute paths inside."""
 
     recipe: str
     architecture: str
