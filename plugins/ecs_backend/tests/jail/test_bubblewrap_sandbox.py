@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +80,25 @@ async def test_nothing_is_left_of_a_jail_that_was_released(sandbox: BubblewrapSa
 
     assert not Path(f"/proc/{worker}").exists()
     assert uid not in {path.stat().st_uid for path in Path("/proc").glob("[0-9]*")}
+
+
+async def test_who_gets_the_number_of_the_code_s_process_after_it_is_not_killed(
+    sandbox: BubblewrapSandbox, tmp_path: Path
+) -> None:
+    """It has ended by itself, and the other process has its number, before the jail is told to end."""
+    handle = await sandbox.acquire("acme", bundle_of(tmp_path, {"main.mjs": "export default () => 1"}), Limits())
+    process = handle._process  # type: ignore[attr-defined]
+    launch, worker = process.launch, process.worker
+    with subprocess.Popen(["/bin/sleep", "60"]) as stranger:
+        launch._inner = stranger.pid
+        launch.kill(process._pid)
+        async with asyncio.timeout(10):
+            await process.exited
+
+        assert stranger.poll() is None
+        assert not Path(f"/proc/{worker}").exists()
+        stranger.kill()
+    await handle.release()
 
 
 async def test_a_machine_without_the_program_is_told_what_to_install(jail: Path) -> None:

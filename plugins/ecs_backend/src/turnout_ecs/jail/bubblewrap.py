@@ -42,6 +42,7 @@ class BubblewrapLaunch(JailLaunch):
         super().__init__(setting, uid, leave)
         self._program = program
         self._inner = 0
+        self._held = -1
         self.layers = (*_NAMESPACES, *(name for name in setting.names if name != "chroot"))
 
     def command(self, order: LaunchOptions, limits: Limits) -> list[str]:
@@ -59,14 +60,26 @@ class BubblewrapLaunch(JailLaunch):
         return _SIGNALLED - code if code > _SIGNALLED else code
 
     def booted(self, pid: int, limits: Limits) -> None:
-        self._inner = _child_of(pid)
+        self._inner, self._held = _held_child(pid)
         super().booted(pid, limits)
 
     def kill(self, pid: int) -> None:
-        """The one inside first: the other ends when it has buried that, so that nothing is left when it has ended."""
-        inner = self._inner or _child_of(pid)
+        """The one inside first: the other ends when it has buried that, so that nothing is left when it has ended. Never one
+        that got the number of the one inside after it."""
+        if self._held < 0:
+            with contextlib.suppress(BackendError):
+                self._inner, self._held = _held_child(pid)
         with contextlib.suppress(OSError):
-            os.kill(inner or pid, signal.SIGKILL)
+            if self._held < 0:
+                os.kill(pid, signal.SIGKILL)
+            else:
+                signal.pidfd_send_signal(self._held, signal.SIGKILL)
+
+    def buried(self) -> None:
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
+        super().buried()
 
 
 class BubblewrapSandbox(JailSandbox):
@@ -135,9 +148,21 @@ def _found(program: str) -> str:
     return path
 
 
-def _child_of(pid: int) -> int:
+def _held_child(pid: int) -> tuple[int, int]:
+    """The child of a process that has not been reaped, and a descriptor that holds it, whatever becomes of its number.
+    `BackendError` where there is none, or the kernel gives no such descriptor."""
     try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return 0
-    return int(children[0]) if children else 0
+        child = _child_of(pid)
+        held = os.pidfd_open(child)
+    except (OSError, ValueError) as error:
+        raise BackendError(f"the process in the namespaces cannot be held: {error}") from error
+    with contextlib.suppress(OSError, ValueError):
+        if _child_of(pid) == child:
+            return child, held
+    os.close(held)
+    raise BackendError("the process in the namespaces has ended")
+
+
+def _child_of(pid: int) -> int:
+    """`OSError`, or `ValueError` where it has none."""
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().partition(" ")[0])
