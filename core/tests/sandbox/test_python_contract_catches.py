@@ -54,6 +54,8 @@ BROKEN: dict[str, MakeSandbox] = {
     "jobs_of_one_handle_share_globals_and_no_other_sees_them": OneForAll,
     "cancelling_ends_the_job_at_once": broken_handle(run=deaf_to_cancel),
     "files_are_read_and_made": outcomes(other_files),
+    "files_beyond_their_number_fail": Unlimited,
+    "files_beyond_their_size_fail": Unlimited,
     "no_environment_of_ours_is_seen": successes(output=Encoded(json=b'{"SECRET":"hunter2"}')),
     "a_job_without_a_connection_says_so": successes(network=True),
 }

@@ -111,7 +111,7 @@ class OneForAll(Wrapped):
 
 class Unlimited(Wrapped):
     async def acquire(self, tenant: str, bundle: CodeBundle, limits: Limits) -> SandboxHandle:
-        wide = replace(limits, result_bytes=10**8, log_bytes=10**8, memory_bytes=limits.memory_bytes)
+        wide = replace(limits, result_bytes=10**8, log_bytes=10**8, files=10**8, files_bytes=10**12)
         return await self.inner.acquire(tenant, bundle, wide)
 
 
@@ -204,6 +204,8 @@ BROKEN: dict[str, MakeSandbox] = {
     "releasing_twice_is_releasing_once": broken_handle(release=release_once),
     "closing_twice_is_closing_once": CloseOnce,
     "files_are_read_and_made": outcomes(other_files),
+    "files_beyond_their_number_fail": Unlimited,
+    "files_beyond_their_size_fail": Unlimited,
     "no_environment_of_ours_is_seen": successes(output=Encoded(json=b'"hunter2"')),
     "a_job_without_a_connection_says_so": successes(network=True),
     "a_receipt_says_what_ran_where": lambda: Wrapped(CountsSuccesses),

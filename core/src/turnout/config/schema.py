@@ -314,6 +314,8 @@ SCHEMA = Section(
             keys={
                 "memory": _leaf("memory_bytes", _size, "Memory of one sandbox."),
                 "result": _leaf("result_bytes", _size, "What a code step may return."),
+                "files": _leaf("files", _count(1, 100_000), "How many files a code step may make."),
+                "files_size": _leaf("files_bytes", _size, "What all files that a code step makes may hold together."),
                 "log": _leaf("log_bytes", _size, "What a code step may log."),
                 "request": _leaf("request_bytes", _size, "The body of a webhook's request."),
             },

@@ -112,10 +112,12 @@ class RunnerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitSettings:
-    """Of one sandbox (`memory`, `result`, `log`), and of the body of a webhook's request."""
+    """Of one sandbox (`memory`, `result`, `log`, the `files` that a code step makes), and of the body of a webhook's request."""
 
     memory_bytes: int = 256 * _MEGABYTE
     result_bytes: int = 500 * _MEGABYTE
+    files: int = 1000
+    files_bytes: int = 2000 * _MEGABYTE
     log_bytes: int = _MEGABYTE
     request_bytes: int = 500 * _MEGABYTE
 

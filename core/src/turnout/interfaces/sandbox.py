@@ -43,10 +43,15 @@ class Isolation(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Of one handle. Sizes in bytes, times in seconds. `boot_s` bounds the start of a fresh process."""
+    """Of one handle. Sizes in bytes, times in seconds. `boot_s` bounds the start of a fresh process.
+
+    `result_bytes` are of a result's JSON. Beside it, a job makes at most `files` files, with `files_bytes` of content in all.
+    """
 
     memory_bytes: int = 256 * 1024 * 1024
     result_bytes: int = 512 * 1024 * 1024
+    files: int = 1000
+    files_bytes: int = 2 * 1024 * 1024 * 1024
     log_bytes: int = 1024 * 1024
     boot_s: float = 10.0
 

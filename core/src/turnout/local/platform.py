@@ -393,5 +393,11 @@ def _engine_settings(settings: Settings) -> EngineSettings:
     limits = settings.limits
     return EngineSettings(
         strict=settings.runner.journal is JournalMode.STRICT,
-        limits=Limits(memory_bytes=limits.memory_bytes, result_bytes=limits.result_bytes, log_bytes=limits.log_bytes),
+        limits=Limits(
+            memory_bytes=limits.memory_bytes,
+            result_bytes=limits.result_bytes,
+            files=limits.files,
+            files_bytes=limits.files_bytes,
+            log_bytes=limits.log_bytes,
+        ),
     )

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final, TypeVar
 
 import msgspec
 
 from turnout.errors import StepError
 from turnout.interfaces.sandbox import CodeBundle, Failure, Job, Outcome, Success
-from turnout.model.payload import Encoded, File
+from turnout.model.payload import Encoded
 from turnout.sandbox.channel import ChannelClosed
 from turnout.sandbox.code_view import CODE_FRAMES
 from turnout.sandbox.frames import Frame, FrameType, ProtocolBroken
 from turnout.sandbox.process import NodeProcess
 from turnout.sandbox.stacks import Thrown, relative, stack_of, syntax_place
+from turnout.sandbox.stored import StoredFiles, TooMuch
 from turnout.values import Value
 
 __all__ = ["Conversation"]
@@ -105,8 +106,8 @@ class Conversation:
         self._job = job
         self._mapped = mapped
         self._nonce = os.urandom(8)
-        self._contents: dict[int, AsyncIterator[bytes]] = {}
-        self._stored: list[File] = []
+        self._contents: dict[int, AsyncGenerator[bytes, None]] = {}
+        self._stored = StoredFiles(job.files, process.limits)
         self._overdue = False
         self.usable = False
 
@@ -123,14 +124,15 @@ class Conversation:
             return await self._ended(closed)
         except ProtocolBroken as error:
             return self._broken(str(error))
+        except TooMuch as much:
+            return much.failure
         finally:
             timer.cancel()
             self._process.log.detach()
             if not self.usable:
                 self._process.kill()
             for content in self._contents.values():
-                if (aclose := getattr(content, "aclose", None)) is not None:
-                    await aclose()
+                await content.aclose()
 
     def _expire(self) -> None:
         self._overdue = True
@@ -198,11 +200,8 @@ class Conversation:
 
     async def _answer_store(self, store: _Store) -> None:
         """Keep a file that the code made, as its content comes."""
-        content = self._chunks()
-        self._stored.append(await self._job.files.write(content, store.name, store.type or "application/octet-stream"))
-        async for _ in content:  # what the store did not take, it had before: its content is known by hash
-            pass
-        await self._channel.send(FrameType.CONTENT, self._nonce, str(len(self._stored) - 1).encode())
+        number = await self._stored.add(self._chunks(), store.name, store.type)
+        await self._channel.send(FrameType.CONTENT, self._nonce, str(number).encode())
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         while (frame := await self._next()).type is not FrameType.STORED:
@@ -221,7 +220,7 @@ class Conversation:
         files = []
         given = [file for _, file in self._job.input.files]
         for pointer, made in result.files:
-            known = self._stored if made.input is None else given
+            known = self._stored.files if made.input is None else given
             number = made.stored if made.input is None else made.input
             if number is None or not 0 <= number < len(known):
                 raise ProtocolBroken("the result names a file that does not exist")
@@ -289,8 +288,12 @@ class Conversation:
         return Failure(kind="crashed", message=f"the code interfered with its sandbox's channel: {why}", network=True)
 
 
-async def _pieces(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The content in pieces that are not empty and not large."""
-    async for data in content:
-        for at in range(0, len(data), _PIECE_BYTES):
-            yield data if len(data) <= _PIECE_BYTES else data[at : at + _PIECE_BYTES]
+async def _pieces(content: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """The content in pieces that are not empty and not large. Closed with it, so that no file is open longer than needed."""
+    try:
+        async for data in content:
+            for at in range(0, len(data), _PIECE_BYTES):
+                yield data if len(data) <= _PIECE_BYTES else data[at : at + _PIECE_BYTES]
+    finally:
+        if (aclose := getattr(content, "aclose", None)) is not None:
+            await aclose()

@@ -31,7 +31,9 @@ def python_bundle(directory: Path, source: str, **others: str) -> CodeBundle:
 class PythonSandboxContract:
     """What every sandbox that runs Python promises. Tests take a started `sandbox` and a `tmp_path`."""
 
-    limits = Limits(memory_bytes=64 * 1024 * 1024, result_bytes=1024 * 1024, log_bytes=10_000)
+    limits = Limits(
+        memory_bytes=64 * 1024 * 1024, result_bytes=1024 * 1024, files=20, files_bytes=8_000_000, log_bytes=10_000
+    )
 
     @pytest.fixture
     def sandbox(self) -> Sandbox:
@@ -262,6 +264,31 @@ def main(input, context):
         assert files.contents[made["/made/0"].sha256] == content[::-1]
         assert files.contents[made["/stream"].sha256] == b"io"
         assert (made["/a~1b~0c"].name, made["/a~1b~0c"].content_type) == ("a.txt", "text/plain")
+
+    async def test_files_beyond_their_number_fail(self, sandbox: Sandbox, tmp_path: Path) -> None:
+        source = "def main(count, context): return [b'%d' % n for n in range(count)]"
+        most, kept = self.limits.files, MemoryFiles()
+
+        allowed = await self._run(sandbox, tmp_path, source, most, files=MemoryFiles().access)
+        failure = _failure(await self._run(sandbox, tmp_path, source, most + 1, files=kept.access))
+
+        assert isinstance(allowed, Success), allowed
+        assert len(allowed.output.files) == most
+        assert len(kept.contents) <= most
+        assert failure.kind == "result_too_large"
+        assert f"{most} files" in failure.message
+
+    async def test_files_beyond_their_size_fail(self, sandbox: Sandbox, tmp_path: Path) -> None:
+        source = "def main(sizes, context): return [bytes(size) for size in sizes]"
+        most, kept = self.limits.files_bytes, MemoryFiles()
+
+        allowed = await self._run(sandbox, tmp_path, source, [3, most - 3], files=MemoryFiles().access)
+        failure = _failure(await self._run(sandbox, tmp_path, source, [4, most - 3], files=kept.access))
+
+        assert isinstance(allowed, Success), allowed
+        assert failure.kind == "result_too_large"
+        assert f"{most} bytes" in failure.message
+        assert sum(map(len, kept.contents.values())) <= most
 
     async def test_no_environment_of_ours_is_seen(
         self, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
