@@ -103,7 +103,7 @@ async def bury(queue: Queue, *, reason: str = "broken") -> None:
 class QueueFixtures:
     """Fixtures, and checks that several tests need."""
 
-    patience_s: ClassVar[float] = 5.0
+    patience_s: ClassVar[float] = 20.0
     """Real seconds within which a waiting taker must be woken; a test that fails takes this long."""
 
     @pytest.fixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any
 
 import hiredis
 import pytest
@@ -157,3 +158,23 @@ async def test_a_worker_whose_clock_is_an_hour_off_changes_nothing(
     assert lease.expires_at == pytest.approx(now + 30, abs=10)
     assert await queue.take("host:1:a", wait_s=0) is None
     assert list(await queue.reap()) == []
+
+
+class _Hasty(ManualClock):
+    """Goes on at once when somebody is about to sleep."""
+
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+        asyncio.get_running_loop().call_soon(self.advance, 6.0)
+        return super().sleep(seconds)
+
+
+async def test_a_taker_does_not_sleep_longer_when_the_clock_goes_on_as_it_lies_down(
+    connection: Connection, prefix: str
+) -> None:
+    queue = RedisQueue(connection, prefix=prefix, clock=_Hasty())
+
+    async with asyncio.timeout(20):
+        lease = await queue.take("host:1:a", wait_s=5)
+
+    assert lease is None
+    await queue.close()

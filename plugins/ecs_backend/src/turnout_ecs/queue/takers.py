@@ -102,7 +102,7 @@ class Takers:
             leases, event_s = await self._attempt(taker.worker, limit, taker)
             until = min(deadline, asked_at + min(event_s, _POLL_S))
             if not leases and not taker.got and self._now() < deadline and not self._closed:
-                await self._pause(taker.wakened, until - self._now())
+                await self._pause(taker.wakened, until)
             fitting = max(limit - len(leases), 0)
             got, taker.got = taker.got[:fitting], taker.got[fitting:]  # what does not fit is handed back
             if leases or got:
@@ -111,12 +111,16 @@ class Takers:
                 break
         return []
 
-    async def _pause(self, wakened: asyncio.Future[None], seconds: float) -> None:
-        sleep = self._loop.create_task(self._clock.sleep(seconds))
+    async def _pause(self, wakened: asyncio.Future[None], until: float) -> None:
+        sleep = self._loop.create_task(self._sleep(until))
         try:
             await asyncio.wait((wakened, sleep), return_when=asyncio.FIRST_COMPLETED)
         finally:
             sleep.cancel()
+
+    async def _sleep(self, until: float) -> None:
+        # Read in the turn in which the sleep begins: a clock that is moved by hand may have gone on since the task was made.
+        await self._clock.sleep(until - self._now())
 
     async def _attempt(self, worker: str, limit: int, taker: _Taker | None) -> tuple[list[Lease], float]:
         """Ask the shards in turn until one has something. Without: in how many seconds something happens by itself."""
