@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from plugins.ecs_backend.tests.attacks.attack import GROUPS, Attack
+from plugins.ecs_backend.tests.attacks.attack import GROUPS, Attack, Control
 from plugins.ecs_backend.tests.attacks.catalogue import ATTACKS
 from plugins.ecs_backend.tests.attacks.loosened import (
     CredulousConversation,
@@ -33,6 +33,8 @@ _REPLACED: Mapping[object, str] = {
     polite: "SIGTERM instead of SIGKILL",
     text_log: "a log that is one text",
 }
+_USUAL = Control(got="")
+_SIZES = ("result_bytes", "log_bytes", "files", "files_bytes")
 _BEGIN = "<!-- generated -->\n"
 
 
@@ -67,7 +69,9 @@ def _loosened(attack: Attack) -> Iterator[str]:
     for replaced in (control.conversation, control.source, control.adjust):
         if replaced in _REPLACED:
             yield _REPLACED[replaced]
-    if (control.memory_mb, control.result_bytes, control.log_bytes) > (max(64, attack.memory_mb), 1024 * 1024, 10_000):
+    if control.memory_mb > max(64, attack.memory_mb) or any(
+        getattr(control, size) > getattr(_USUAL, size) for size in _SIZES
+    ):
         yield "a higher limit"
     if control.got == "still running" and not control.same_process:
         yield "no time-out"

@@ -61,6 +61,8 @@ health = "[::]:9400"
 [limits]
 memory = "128 MiB"
 result = "1MB"
+files = 50
+files_size = "3 GB"
 log = "10 KB"
 request = "100 B"
 [plugins]
@@ -99,6 +101,7 @@ sample = 0.1
     assert (settings.runner.drain_s, settings.runner.health) == (90.0, "[::]:9400")
     assert settings.project.url == "https://hooks.example"
     assert (settings.limits.memory_bytes, settings.limits.result_bytes) == (128 * 2**20, 10**6)
+    assert (settings.limits.files, settings.limits.files_bytes) == (50, 3 * 10**9)
     assert (settings.limits.log_bytes, settings.limits.request_bytes) == (10_000, 100)
     assert settings.plugins.blocked == ("acme",)
     stores = settings.stores
@@ -200,6 +203,7 @@ def test_a_secret_written_where_a_reference_belongs_is_refused_and_not_shown(tmp
         ("[storage]\nretention = {dayz = 3}", ":2: storage.retention.dayz: unknown setting 'dayz'"),
         ("[storage.retention]\ndays = -1", 'from 1 to 36500 is expected, or "unlimited", not -1'),
         ('[limits]\nmemory = "lots"', 'a size of at least one byte is expected, "500 MB"'),
+        ("[limits]\nfiles = 0", "a whole number from 1 to 100000 is expected"),
         ("[limits]\nmemory = 5000000", "a size of at least one byte is expected"),
         ('[limits]\nmemory = "0 MB"', "a size of at least one byte is expected"),
         ('[plugins]\nblocked = "here"', "a list of texts is expected"),

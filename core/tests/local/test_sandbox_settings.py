@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from turnout.config import RunnerSettings, Settings
+from turnout.config import LimitSettings, RunnerSettings, Settings
 from turnout.definition.loader import load_yaml_text
 from turnout.errors import SettingsError
 from turnout.hookspecs import hookimpl
@@ -52,6 +52,16 @@ async def test_the_process_sandbox_takes_its_sizes_from_its_table(tmp_path: Path
     assert isinstance(sandbox, ProcessSandbox)
     assert (sandbox._sizes.floor, sandbox._sizes.ceiling, sandbox._sizes.running) == (0, 1, 3)
     await platform.close()
+
+
+async def test_code_is_run_within_the_limits_of_the_settings(tmp_path: Path) -> None:
+    limits = LimitSettings(memory_bytes=1, result_bytes=2, log_bytes=3, files=4, files_bytes=5)
+    platform = await Platform.open(Settings(root=tmp_path, limits=limits), load_plugins())
+
+    found = platform.backends.settings.limits
+    await platform.close()
+
+    assert found == Limits(memory_bytes=1, result_bytes=2, log_bytes=3, files=4, files_bytes=5)
 
 
 @pytest.mark.parametrize(

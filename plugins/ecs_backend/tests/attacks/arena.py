@@ -134,9 +134,7 @@ class Arena:
     async def uncontrolled(self, attack: Attack) -> str:
         """The evidence of the same code without what stops it."""
         control = attack.control
-        limits = Limits(
-            memory_bytes=control.memory_mb << 20, result_bytes=control.result_bytes, log_bytes=control.log_bytes
-        )
+        limits = _limits(control.memory_mb, control)
         inside = self._jail.root if "chroot" in control.off else None
         bundle = self._bundle(attack)
         process = await self._start(limits, control)
@@ -228,7 +226,7 @@ class Arena:
         module: str,
         world: dict[str, Any],
     ) -> str:
-        limits = Limits(memory_bytes=attack.memory_mb << 20, result_bytes=1024 * 1024, log_bytes=10_000)
+        limits = _limits(attack.memory_mb, Control(got=""))
         lines: list[LogLine] = []
         handles = [await sandbox.acquire(tenant, bundle, limits)]
         if attack.reuse and module == THEN:
@@ -323,6 +321,16 @@ class Arena:
         if (error := running.exception()) is not None:
             return f"the supervisor failed: {type(error).__name__}"
         return evidence(running.result(), lines)
+
+
+def _limits(memory_mb: int, control: Control) -> Limits:
+    return Limits(
+        memory_bytes=memory_mb << 20,
+        result_bytes=control.result_bytes,
+        files=control.files,
+        files_bytes=control.files_bytes,
+        log_bytes=control.log_bytes,
+    )
 
 
 def _uid_of(process: Path) -> int:

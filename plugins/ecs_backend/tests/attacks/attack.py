@@ -57,6 +57,8 @@ class Control:
     memory_mb: int = 64
     result_bytes: int = 1024 * 1024
     log_bytes: int = 10_000
+    files: int = 100
+    files_bytes: int = 4_000_000
     timeout_s: float = 60.0
     wait_s: float = 10.0
     open_broker: bool = False

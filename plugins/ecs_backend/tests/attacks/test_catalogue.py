@@ -38,6 +38,9 @@ def _loosens(attack: Attack) -> bool:
     parts = any(
         getattr(control, part) is not getattr(usual, part) for part in ("launch", "conversation", "source", "adjust")
     )
-    limits = control.memory_mb > attack.memory_mb or control.result_bytes > usual.result_bytes
+    sizes = ("result_bytes", "log_bytes", "files", "files_bytes")
+    limits = control.memory_mb > attack.memory_mb or any(
+        getattr(control, size) > getattr(usual, size) for size in sizes
+    )
     time = control.got == "still running" and control.timeout_s > attack.timeout_s
-    return layers or parts or limits or control.log_bytes > usual.log_bytes or time
+    return layers or parts or limits or time

@@ -44,6 +44,19 @@ def _length(name: str, code: str, got: str, held: str = _BROKEN) -> Attack:
     return Attack(name=name, group=_GROUP, stopped_by="limits of the parser", code=code, held=held, control=control)
 
 
+def _making(name: str, chunks: int, times: int, stopped_by: str, control: Control) -> Attack:
+    code = f"""{_RIGHT}
+        const piece = kit.frame(kit.TYPES.CHUNK, nonce, '', Buffer.alloc(500_000));
+        for (let made = 0; made < {times}; made++) {{
+          kit.send(kit.frame(kit.TYPES.STORE, nonce, '{{"name":"","type":""}}'));
+          for (let sent = 0; sent < {chunks}; sent++) kit.send(piece);
+          kit.ask(kit.TYPES.STORED, '');
+        }}
+        return 'all made'"""
+    held = f"failed result_too_large: .*{stopped_by}.*"
+    return Attack(name=name, group=_GROUP, stopped_by=f"`{stopped_by}`", code=code, held=held, control=control)
+
+
 def _asked(name: str, place: str, got: str, held: str = "refused ENOENT") -> Attack:
     code = f"return kit.fetch({place})"
     control = Control(source=LooseSource, got=got)
@@ -169,6 +182,13 @@ ATTACKS: Final = (
         "for (let stream = 1; stream <= 200; stream++) kit.ask(kit.TYPES.READ, JSON.stringify({ file: 0, stream })); return 'all open'",
         "got all open",
         held="refused EMFILE: .*",
+    ),
+    _making("make two hundred files", 0, 200, "limits.files", Control(files=1000, got="got all made")),
+    _making(
+        "make a file of ten megabytes", 20, 1, "limits.files_size", Control(files_bytes=1 << 30, got="got all made")
+    ),
+    _making(
+        "make ten files of a megabyte", 2, 10, "limits.files_size", Control(files_bytes=1 << 30, got="got all made")
     ),
     _unchecked(
         "return a file that was never stored",
