@@ -14,7 +14,7 @@ from typing import ClassVar, Final, Self
 from turnout.errors import BackendError
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.opening import Opening
-from turnout.interfaces.sandbox import Isolation, Job
+from turnout.interfaces.sandbox import CodeBundle, Isolation, Job
 from turnout.sandbox.bundle_files import OverChannel
 from turnout.sandbox.handle import Guard
 from turnout.sandbox.pooled import PooledSandbox
@@ -39,17 +39,20 @@ _NOT_STARTED: Final = "the sandbox has not been started"
 
 
 class _Around(Guard):
-    """Around each job: its way out is open, and its memory watched."""
+    """Around each job: its way out is open. From the first code on, the process's memory is watched."""
 
     def __init__(self, clock: Clock) -> None:
         self._watch = MemoryWatch(clock, slack_bytes=OUTSIDE_HEAP_BYTES)
 
     def enter(self, process: NodeProcess, job: Job) -> None:
         _way_of(process).enter(job.egress)
+        self.watch(process)
+
+    def watch(self, process: NodeProcess) -> None:
+        """It is about to be given code."""
         self._watch.add(process)
 
     def leave(self, process: NodeProcess) -> Sequence[str]:
-        self._watch.discard(process)
         return _way_of(process).leave()
 
     async def close(self) -> None:
@@ -118,6 +121,10 @@ class JailSandbox(PooledSandbox):
         if self._uids is not None:
             self._uids.close()
             self._uids = None
+
+    async def _prepare(self, process: NodeProcess, bundle: CodeBundle) -> None:
+        self._around.watch(process)
+        await super()._prepare(process, bundle)
 
     def setting(self, jail: Jail) -> Setting:
         """What its processes have in common."""
