@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from turnout.interfaces.sandbox import CodeBundle, Limits, Success
+from turnout.interfaces.sandbox import CodeBundle, Failure, Limits, Success
 from turnout.testing.sandbox import bundle_of, job
 from turnout_ecs.jail.options import ChrootOptions
 from turnout_ecs.jail.sandbox import ChrootSandbox
@@ -78,3 +78,14 @@ export default () => {
 
 async def test_no_question_to_the_system_throws(sandbox: ChrootSandbox, tmp_path: Path) -> None:
     assert await output_of(sandbox, bundle_of(tmp_path, {"step.js": SYSTEM})) == [[], True, True, "/bundle", True]
+
+
+async def test_source_that_cannot_be_compiled_is_found_in_the_jail(sandbox: ChrootSandbox, tmp_path: Path) -> None:
+    sources = {"step.js": "import './near.js'", "near.js": "import './wrong.cjs'", "wrong.cjs": "a\nb c"}
+    handle = await sandbox.acquire("acme", bundle_of(tmp_path, sources), Limits())
+
+    outcome = await handle.run(job("step.js"))
+    await handle.release()
+
+    assert isinstance(outcome, Failure)
+    assert outcome.message == "step.js cannot be loaded: SyntaxError: Unexpected identifier 'c' (wrong.cjs:2)"
