@@ -27,6 +27,7 @@ from turnout_ecs.jail.cgroup import Cgroups
 from turnout_ecs.jail.launch import OUTSIDE_HEAP_BYTES, JailLaunch, Setting
 from turnout_ecs.jail.launcher import ALL_LAYERS, Layers
 from turnout_ecs.jail.options import ChrootOptions, JailOptions
+from turnout_ecs.jail.room import make_room
 from turnout_ecs.jail.selftest import self_test
 from turnout_ecs.jail.tree import Hold, Jail, find
 from turnout_ecs.jail.uids import UidRange
@@ -95,6 +96,7 @@ class JailSandbox(PooledSandbox):
         if self._uids is None and os.geteuid() == 0:
             must_have(self.name, *self.needs)
             self._uids = UidRange.parse(self._options.uids)
+        lacking = make_room(self.name, self._options.sizes(), len(self.languages))
         jail = await asyncio.to_thread(find, self._options.jail)
         self._hold = jail.hold()
         if self._options.cgroup == "auto" and self._cgroups is None:
@@ -102,7 +104,8 @@ class JailSandbox(PooledSandbox):
         self._setting = self.setting(jail)
         await self_test(self.jailed, self._setting)
         await self.warm_up()
-        return [f"the jail lacks what was mended in {library}: build it again" for library in jail.outdated]
+        outdated = [f"the jail lacks what was mended in {library}: build it again" for library in jail.outdated]
+        return [*outdated, *lacking]
 
     def launch(self, language: str = "javascript") -> JailLaunch:
         if self._setting is None:
