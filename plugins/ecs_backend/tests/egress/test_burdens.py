@@ -9,8 +9,11 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import h11
 import pytest
 from turnout_ecs.egress import EgressLimits
+from turnout_ecs.egress.broker import _HEAD_PIECE_BYTES, _next_request
+from turnout_ecs.egress.errors import Refused
 from turnout_ecs.egress.frames import WINDOW_BYTES, Frame, FrameKind, frame
 from turnout_ecs.egress.link import Stream
 from turnout_ecs.egress.policy import Policy
@@ -30,6 +33,32 @@ def test_a_window_full_of_tiny_pieces_takes_no_more_than_the_window() -> None:
     tracemalloc.stop()
 
     assert held < 2 * WINDOW_BYTES
+
+
+class _Granted:
+    """The link of a process that is granted all it sends."""
+
+    def put(self, data: bytes) -> None:
+        """Nobody reads it."""
+
+
+@pytest.mark.parametrize(("spare_bytes", "held"), [(1000, True), (-200, False)], ids=["too long", "control: just not"])
+async def test_headers_that_are_there_at_once_are_no_longer_than_others(spare_bytes: int, held: bool) -> None:
+    limits = EgressLimits()
+    stream = Stream(_Granted(), 1, b"")  # type: ignore[arg-type]
+    filling = "X: " + "x" * (limits.header_bytes + _HEAD_PIECE_BYTES * held + spare_bytes)
+    stream.take(Frame(FrameKind.DATA, 1, get(NAME, "/echo", filling, method="POST", body="some")))
+    incoming = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes)
+
+    asking = _next_request(stream, incoming)
+
+    if held:
+        with pytest.raises(Refused, match="none"):
+            await asking
+    else:
+        request = await asking
+        assert request is not None
+        assert (request.method, incoming.trailing_data[0]) == (b"POST", b"some")
 
 
 async def test_connections_opened_and_dropped_without_end_end_the_process_s_way_out(ca: Path) -> None:

@@ -24,6 +24,7 @@ from turnout_ecs.egress.upstream import Resolve, Target, Upstream, resolve_by_sy
 __all__ = ["Broker"]
 
 _log: Final = logging.getLogger(__name__)
+_HEAD_PIECE_BYTES: Final = 4096
 _JOB_ENDED: Final = "the job that made the request has ended"
 
 
@@ -211,10 +212,15 @@ class Broker:
 
 
 async def _next_request(stream: Stream, incoming: h11.Connection) -> h11.Request | None:
-    """None when the code makes no more."""
+    """None when the code makes no more. What has come is handed on in pieces: h11 bounds headers only while they are incomplete."""
+    data = b""
     try:
         while (event := incoming.next_event()) is h11.NEED_DATA:
-            incoming.receive_data(await stream.read())
+            data = data or await stream.read()
+            incoming.receive_data(data[:_HEAD_PIECE_BYTES])
+            data = data[_HEAD_PIECE_BYTES:]
+        if data:
+            incoming.receive_data(data)
     except h11.RemoteProtocolError as error:
         raise _no_http(error) from error
     return event if isinstance(event, h11.Request) else None
