@@ -39,8 +39,8 @@ from turnout.values import Value
 from tests.crash.fate import JOURNAL, QUEUE, Fate, Forgetful, Watched, watched_connectors, watched_sandbox
 
 _PR_SET_CHILD_SUBREAPER = 36
-_ORPHANS_S = 5.0
-_CHILD_S = 40.0
+_ORPHANS_S = 20.0
+_CHILD_S = 100.0
 """A child that has not ended by then hangs: it says where, and its case fails."""
 
 Command = dict[str, Any]
@@ -161,6 +161,8 @@ def _answer(data: dict[str, int]) -> None:
 def main() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     registry = load_registry(Settings(root=Path.cwd()))
+    # What children would import one after the other is here before the first is born.
+    assert all((registry.connectors, registry.queues, registry.stores, registry.sandboxes))
     gc.freeze()
     _answer({"ready": os.getpid()})
     for line in sys.stdin:
