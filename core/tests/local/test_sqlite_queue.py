@@ -63,7 +63,7 @@ async def test_a_taker_sees_what_another_process_put_at_its_next_look(
     await clock.settle()
     before = taking.done()
     await clock.run(0.1)
-    lease = await asyncio.wait_for(taking, timeout=5)
+    lease = await asyncio.wait_for(taking, timeout=20)
 
     assert lease
     assert (before, lease.message.id) == (False, "e1")
@@ -77,7 +77,7 @@ async def test_a_taker_sees_what_another_queue_on_the_same_database_put(database
     await there.put(message("e1"))
     await clock.run(0.1)
 
-    lease = await asyncio.wait_for(taking, timeout=5)
+    lease = await asyncio.wait_for(taking, timeout=20)
     assert lease
     assert lease.message.id == "e1"
 
@@ -91,7 +91,7 @@ async def test_a_taker_takes_over_a_lease_when_it_runs_out(
     taking = asyncio.create_task(here.take("host:1:a", wait_s=60))
 
     await clock.run(LEASE_S + 0.1, step=0.5)
-    lease = await asyncio.wait_for(taking, timeout=5)
+    lease = await asyncio.wait_for(taking, timeout=20)
 
     assert lease
     assert lease.attempt == 2
@@ -204,7 +204,7 @@ async def test_a_waiting_taker_hears_of_a_database_that_fails(database: Database
     await clock.run(0.1)
 
     with pytest.raises(BackendError, match="it is closed"):
-        await asyncio.wait_for(taking, timeout=5)
+        await asyncio.wait_for(taking, timeout=20)
 
 
 async def test_more_messages_due_at_once_than_one_take_moves_come_in_their_order(

@@ -32,7 +32,7 @@ async def test_what_comes_while_a_taker_looks_is_not_missed() -> None:
     takers.wake()  # nobody waits yet: the only one has looked already
     looked.set()
 
-    assert await asyncio.wait_for(taking, timeout=5) == [LEASE]
+    assert await asyncio.wait_for(taking, timeout=20) == [LEASE]
 
 
 async def test_what_another_process_writes_while_a_taker_looks_is_not_missed() -> None:
@@ -49,7 +49,7 @@ async def test_what_another_process_writes_while_a_taker_looks_is_not_missed() -
             there.append(LEASE)
         return found
 
-    assert await asyncio.wait_for(takers.take(look, wait_s=60), timeout=5) == [LEASE]
+    assert await asyncio.wait_for(takers.take(look, wait_s=60), timeout=20) == [LEASE]
 
 
 async def test_a_taker_that_does_not_wait_looks_once() -> None:

@@ -152,6 +152,6 @@ async def bare() -> AsyncIterator[Bare]:
 
 async def test_who_waits_for_a_process_that_cannot_be_launched_is_told(bare: Bare, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="Too many open files"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await bare.acquire("acme", bundle_of(tmp_path, {"step.mjs": ""}), Limits())
     assert bare.tries < 5

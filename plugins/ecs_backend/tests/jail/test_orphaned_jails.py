@@ -59,7 +59,7 @@ def test_code_ends_with_the_worker_that_was_killed(jail: Path, tmp_path: Path, l
     worker.stdout.close()
 
     left = [] if lifeline == "tied" else [busy]
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 20
     while (going_on := [pid for pid in jails if runs(pid)]) != left and time.monotonic() < deadline:
         os.sched_yield()
     for pid in going_on:
