@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 # More arguments for pytest: make test ARGS="-k journal -x"
 ARGS ?=
+# Processes that run tests beside each other. In one, so that it can ask and print: make test ARGS="-n0 -s --pdb -k journal"
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test contract lint format bench chaos bench-queue bench-jail docs docs-record
@@ -18,10 +21,10 @@ demo: setup ## Run the 6-step integration against stand-ins, and show it; ARGS=-
 	@$(BIN)/python -m examples.orders.demo $(ARGS)
 
 test: setup ## Run every test
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 contract: setup ## Run the contract suites of every implementation, and the broken fakes that they must catch
-	$(BIN)/python -m pytest -m contract $(ARGS)
+	$(PYTEST) -m contract $(ARGS)
 
 lint: setup ## Check style, types, layers and the length of modules
 	$(BIN)/ruff check .

@@ -7,11 +7,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from typing import Any
 
 import hypothesis
 import pytest
 
 IN_CI = os.environ.get("CI", "").lower() == "true"
+
+
+LONG = (
+    "plugins/ecs_backend/tests/jail/test_as_on_fargate.py",
+    "tests/chaos/",
+    "tests/crash/",
+)
+"""Where each test takes long and shares nothing: under `make test` they begin first, and one by one."""
 
 
 # A busy machine is no fault of what is tested; and two runs of CI try the same examples.
@@ -33,6 +42,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         held = any(suite.__module__.startswith("turnout.testing.") for suite in suites)
         if held or item.path.stem.endswith("_contract_catches"):
             item.add_marker("contract")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The tests of a file run in one process, which makes what they share once; those that take long wherever there is time."""
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]  # it ships no types
+
+    scheduling = LoadFileScheduling(config, log)
+    by_file = scheduling._split_scope
+    scheduling._split_scope = lambda nodeid: nodeid if nodeid.startswith(LONG) else by_file(nodeid)
+    return scheduling
 
 
 @pytest.hookimpl(wrapper=True)

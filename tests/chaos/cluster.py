@@ -299,7 +299,7 @@ class Cluster:
     async def _orphans(self) -> list[int]:
         """Those who are still there after a while: a sandbox notices soon that its worker is gone."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while await self._nursery.orphans():
                     await asyncio.sleep(_PAUSE_S)
         return await self._nursery.orphans()

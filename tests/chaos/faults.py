@@ -7,6 +7,7 @@ import contextlib
 import random
 import resource
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -28,8 +29,11 @@ __all__ = [
     "unreachable",
 ]
 
-_REACHED_S = 20.0
-"""How long a process may take to reach the point that it dies at."""
+_PATIENCE_S = 4.0
+"""How long a process may take to reach the point that it dies at before it is helped; it grows with each time."""
+_TRIES = 5
+_OF_OTHERS = ("journal.fence", "queue.reap")
+"""Points that a worker passes only if another one died and it was the first to notice."""
 _RARE = ("journal.fence", "queue.reap", "queue.release", "queue.extend", "records.apply", "journal.forget")
 """Points that are passed now and then only: they are died at the first time."""
 
@@ -38,7 +42,7 @@ async def kill_at_every_point(
     cluster: Cluster, *, seed: int = 0, points: dict[str, tuple[str, ...]] | None = None
 ) -> set[str]:
     """Have a process die at each point, its first, second or third time there; points that none reached. For use while
-    there is traffic."""
+    there is traffic. A point that is not reached is tried with another life, or what leads to it is done to others."""
     chance = random.Random(seed)
     wanted = {role: list(names) for role, names in (points or POINTS).items()}
     missed: set[str] = set()
@@ -47,13 +51,34 @@ async def kill_at_every_point(
         cluster.deaths[role].extend((name, 0 if name.startswith(_RARE) else chance.randrange(3)) for name in names)
     for life in [cluster.front, *cluster.workers]:
         cluster.kill(life, "to begin with")
+    tries: Counter[str] = Counter()
     while any(cluster.deaths.values()) or any(life.dies_at for life in [cluster.front, *cluster.workers]):
         await asyncio.sleep(0.05)
         for life in [cluster.front, *cluster.workers]:
-            if life.dies_at is not None and life.age_s > _REACHED_S:
+            if life.dies_at is None or not life.alive or life.age_s < _patience_s(tries[life.dies_at[0]]):
+                continue
+            tries[life.dies_at[0]] += 1
+            if tries[life.dies_at[0]] >= _TRIES:
                 missed.add(life.dies_at[0])
                 cluster.kill(life, "a point was not reached")
+            else:
+                _help(cluster, life, life.dies_at)
     return missed
+
+
+def _patience_s(tries: int) -> float:
+    return _PATIENCE_S * (tries + 1) * (tries + 2) / 2
+
+
+def _help(cluster: Cluster, life: Life, point: tuple[str, int]) -> None:
+    """Bring a process to its point: the others leave what it has to take back, or its next life tries, the first time there."""
+    if point[0].startswith(_OF_OTHERS):
+        for other in cluster.workers:
+            if other.dies_at is None:
+                cluster.kill(other, "for others to notice")
+    else:
+        cluster.deaths["front" if life is cluster.front else "worker"].append((point[0], 0))
+        cluster.kill(life, "a point was not reached yet")
 
 
 async def kill_at_random(cluster: Cluster, *, kills: int, every_s: float, seed: int = 0) -> None:

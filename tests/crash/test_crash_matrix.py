@@ -123,7 +123,8 @@ class Matrix:
         await self.build()
         async with self.case() as case:
             assert await case.do("run") == 0, case.log()
-            return case.points(), case.side.requests.total()
+            # How often a heartbeat comes is the machine's to say: those have a test of their own.
+            return [point for point in case.points() if "queue.extend" not in point[0]], case.side.requests.total()
 
     async def every(self, points: Sequence[Any], check: Callable[[Case, Any], Awaitable[list[str]]]) -> list[str]:
         async def one(point: Any) -> list[str]:

@@ -99,7 +99,7 @@ class Arena:
         await self._exits.aclose()
         self._lifeline.close()
         self._uids.close()
-        assert not users_alive(self._used | self._kept), "processes of the range are left"
+        assert not (left := _left(self._used | self._kept)), f"processes of the range are left: {left}"
 
     async def attacked(self, attack: Attack) -> str:
         """The evidence of the attack where everything is on."""
@@ -162,7 +162,7 @@ class Arena:
         assert isinstance(said, Success), f"the victim: {said}"
         wanted = f'{{"kept":"{SECRET}","calls":{self._calls},"odd":[]}}'
         assert said.output.json.decode() == wanted, "the victim is not what it was"
-        assert not users_alive(self._used), "a process of the attack is left"
+        assert not (left := _left(self._used)), f"a process of the attack is left: {left}"
         assert not list(faults(self._jail.root, self._jail.manifest, contents=False)), "the jail was changed"
 
     def world(self, victim: int, *, control: bool = False, jail: Path | None = None) -> dict[str, Any]:
@@ -333,10 +333,21 @@ def _limits(memory_mb: int, control: Control) -> Limits:
     )
 
 
-def _uid_of(process: Path) -> int:
+def _left(uids: set[int]) -> list[str]:
+    """What is known of processes that have these users."""
+    if not users_alive(uids):
+        return []
+    found = [entry for entry in Path("/proc").glob("[0-9]*") if _uid_of(entry) in uids]
+    return ["; ".join(_status(entry).splitlines()[:9]) for entry in found] or ["gone by now"]
+
+
+def _status(process: Path) -> str:
     try:
-        text = (process / "status").read_text()
+        return (process / "status").read_text()
     except OSError:
-        return -1
-    found = re.search(r"^Uid:\t(\d+)", text, re.MULTILINE)
+        return ""
+
+
+def _uid_of(process: Path) -> int:
+    found = re.search(r"^Uid:\t(\d+)", _status(process), re.MULTILINE)
     return int(found[1]) if found else -1
