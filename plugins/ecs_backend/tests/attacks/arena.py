@@ -29,7 +29,7 @@ from turnout_ecs.jail.launcher import seal_binary
 from turnout_ecs.jail.options import ChrootOptions
 from turnout_ecs.jail.sandbox import ChrootSandbox
 from turnout_ecs.jail.tree import find
-from turnout_ecs.jail.uids import UidRange, users_alive
+from turnout_ecs.jail.uids import BLOCK, UidRange, users_alive
 from turnout_ecs.jail.way import Doors
 
 from plugins.ecs_backend.tests.attacks.attack import KIT, MODULE, THEN, Attack, Control, evidence
@@ -46,7 +46,9 @@ export default ({ secret }) => {
   globalThis.kept ??= secret
   return { kept: globalThis.kept, calls: ++calls, odd: Object.keys(Object.prototype) }
 }"""
-_UIDS: Final = "200000-265535"
+_FIRST_UID: Final = 10_000_000 + os.getpid() % 4096 * 8 * BLOCK
+_UIDS: Final = f"{_FIRST_UID}-{_FIRST_UID + 8 * BLOCK - 1}"
+"""Of this run alone: when a sandbox is closed, another run may have its users at once, and an attack's would seem to be left."""
 _OPENABLE: Final = ("127.0.0.2/32", "127.0.0.3/32", "127.0.0.4/32")
 _OPEN: Final = EgressLimits(openable=("0.0.0.0/0", "::/0"), streams=100_000, header_bytes=1 << 24, headers=100_000)
 _OTHERS: Final = 2

@@ -32,7 +32,7 @@ export default () => {
 }'''
 
 async def main():
-    sandbox = ChrootSandbox(ChrootOptions(jail=Path(sys.argv[2]), uids="310000-311023", warm_floor=2))
+    sandbox = ChrootSandbox(ChrootOptions(jail=Path(sys.argv[2]), uids="312000-318143", warm_floor=2))
     await sandbox.start()
     handle = await sandbox.acquire("acme", bundle_of(Path(sys.argv[1]), {"step.mjs": CODE}), Limits())
     await handle.run(job("step.mjs", timeout_s=100.0, log=lambda line: print(line.message, flush=True)))

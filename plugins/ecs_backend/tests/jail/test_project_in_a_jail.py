@@ -30,7 +30,7 @@ flows:
 def test_code_of_a_project_runs_as_a_user_of_its_own_and_sees_no_file(jail: Path, tmp_path: Path) -> None:
     (tmp_path / "integration.yaml").write_text(INTEGRATION)
     (tmp_path / "turnout.toml").write_text(
-        f'[runner]\nsandbox = "chroot"\n[backends.chroot]\njail = "{jail}"\nuids = "300000-301023"\n'
+        f'[runner]\nsandbox = "chroot"\n[backends.chroot]\njail = "{jail}"\nuids = "300000-306143"\n'
     )
 
     done = subprocess.run(
