@@ -24,6 +24,7 @@ from tests.crash.counterpart import ERP_TOKEN, FILES_TOKEN, Counterpart
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["pear", "banana"]
+WRITES_AT_LEAST = 5
 LOOP = """
 integration: pricing
 version: 1.0.0
@@ -172,7 +173,16 @@ async def die(case: Case, point: Any) -> list[str]:
         case.side.kill_at = None
     else:
         status = await case.do("run", at=point)
-    return [] if status == KILLED else [f"the process ended with {status} and was not killed: {case.log()}"]
+    if status == KILLED or (status == 0 and written_together(case, point)):
+        return []
+    return [f"the process ended with {status} and was not killed: {case.log()}"]
+
+
+def written_together(case: Case, point: Point) -> bool:
+    """A late write that this process did not make. What was read is written some milliseconds later, or with the next row if that
+    comes first, so a slower run writes more often; how often each run writes at the least has no part in that."""
+    name, number = point
+    return name.startswith("journal.append") and number >= WRITES_AT_LEAST and point not in case.points()
 
 
 async def settled(case: Case, *, parks: bool = False) -> tuple[list[str], Left]:
