@@ -49,7 +49,7 @@ def turnout_sandboxes() -> Mapping[str, type[Sandbox]]:
 
 @_hookspec
 def turnout_stores() -> Mapping[str, type]:
-    """Store classes by `kind:name`, the kind one of `journal`, `records`, `payloads`, `secrets`, `state`."""
+    """Store classes by `kind:name`, the kind one of `catalog`, `journal`, `records`, `payloads`, `secrets`, `state`."""
 
 
 @_hookspec

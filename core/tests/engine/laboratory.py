@@ -138,9 +138,14 @@ class Laboratory:
     async def _secret(self, written: str) -> Secret:
         return Secret(written)
 
-    async def settings(self, digest: str) -> InstanceSettings:
+    async def settings(self, tenant: str, digest: str) -> InstanceSettings:
         """As the engine asks: there is just one instance here."""
         return InstanceSettings(config=self.config, connections=self.connections)
+
+    async def fields(self, tenant: str, settings: InstanceSettings, slot: str) -> Mapping[str, Any] | None:
+        written = settings.connections.get(slot)
+        assert not isinstance(written, str)
+        return written
 
     async def deploy(self, text: str, files: Mapping[str, str] | None = None) -> Instance:
         source = self.directory / "source"

@@ -178,7 +178,7 @@ def test_a_wrapper_is_refused_because_it_could_change_what_others_provide() -> N
         ("turnout_targets", {"moon": Vault}, "does not inherit from turnout.interfaces.target.Target"),
         ("turnout_services", {"extra": Vault}, "does not inherit from turnout.interfaces.service.Service"),
         ("turnout_stores", {"vault": Vault}, "its name must be KIND:NAME"),
-        ("turnout_stores", {"attic:vault": Vault}, "with a kind of journal, records"),
+        ("turnout_stores", {"attic:vault": Vault}, "with a kind of catalog, journal, records"),
         ("turnout_stores", {"secrets:vault": Vault()}, "of type Vault: the hook must return classes"),
         ("turnout_stores", {"secrets:vault": HalfVault}, "HalfVault does not implement get"),
         ("turnout_commands", {"greet": print}, "not a click.Command"),

@@ -280,7 +280,10 @@ async def test_a_trigger_that_retention_removed_stops_nothing(lab: Laboratory) -
 
 async def test_a_store_that_does_not_answer_is_the_senders_to_know(lab: Laboratory) -> None:
     class Away:
-        async def settings(self, digest: str) -> InstanceSettings:
+        async def settings(self, tenant: str, digest: str) -> InstanceSettings:
+            raise BackendError("the store is away")
+
+        async def fields(self, tenant: str, settings: InstanceSettings, slot: str) -> None:
             raise BackendError("the store is away")
 
     backends = replace(lab.backends, instances=Away())

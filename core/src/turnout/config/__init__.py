@@ -1,7 +1,7 @@
 """Settings: `turnout.toml`, its environments layered over the default, read once into one frozen object."""
 
 from turnout.config.reading import FILE_NAME, find_project, load_settings
-from turnout.config.schema import SETTINGS, Setting
+from turnout.config.schema import SETTINGS
 from turnout.config.settings import (
     LONGEST_DRAIN_S,
     JournalMode,
@@ -16,6 +16,7 @@ from turnout.config.settings import (
     StoresSettings,
     TelemetrySettings,
 )
+from turnout.config.shapes import Setting
 
 __all__ = [
     "FILE_NAME",

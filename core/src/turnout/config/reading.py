@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from turnout.config.schema import SCHEMA, Leaf, Named, Section
+from turnout.config.schema import SCHEMA
 from turnout.config.settings import Settings
+from turnout.config.shapes import Leaf, Named, Section
 from turnout.errors import SettingsError
 
 __all__ = ["FILE_NAME", "find_project", "load_settings"]

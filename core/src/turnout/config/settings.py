@@ -73,6 +73,7 @@ class StoresSettings:
     journal: str = "sqlite"
     records: str = "sqlite"
     state: str = "sqlite"
+    catalog: str = "sqlite"
     payloads: str = "file"
 
 

@@ -44,15 +44,21 @@ class Bundles(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceSettings:
-    """What an instance runs with: resolved config values; connections' fields as written, secrets by reference."""
+    """What an instance runs with: resolved config values; for each connection its fields as written, secrets by reference, or
+    the name of a connection that the customer keeps, whose fields may change while executions run."""
 
     config: Mapping[str, Any] = field(default_factory=dict)
-    connections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    connections: Mapping[str, Mapping[str, Any] | str] = field(default_factory=dict)
 
 
 class Instances(Protocol):
-    async def settings(self, digest: str) -> InstanceSettings:
-        """The settings of that digest, as they were when the execution was accepted. `NotFound` if they are gone."""
+    async def settings(self, tenant: str, digest: str) -> InstanceSettings:
+        """The customer's settings of that digest, as they were when the execution was accepted. `NotFound` if they are gone."""
+
+    async def fields(self, tenant: str, settings: InstanceSettings, slot: str) -> Mapping[str, Any] | None:
+        """A connection's fields as they are now, an access token among them that does not expire at once; None where the
+        settings have none. The same object as before where nothing has changed. `StepError` of kind `connection` says what
+        is wrong and never what is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from turnout.definition.nearest import hint_for
-from turnout.engine.backends import InstanceSettings
 from turnout.errors import NotFound, SettingsError, StepError
 from turnout.interfaces.connector import ConnectionType, Connector
 from turnout.interfaces.secrets import Secret
@@ -63,12 +62,11 @@ def slots_used(integration: Integration, flow: str) -> tuple[str, ...]:
 async def connect(
     integration: Integration,
     connectors: Mapping[str, Connector],
-    settings: InstanceSettings,
     secret: Callable[[str], Awaitable[Secret]],
     slot: str,
+    written: Mapping[str, Any] | None,
 ) -> ConnectionType:
-    """The connection. `StepError` of kind `connection` says what is missing and never what is there."""
-    written = settings.connections.get(slot)
+    """The connection whose fields are `written`. `StepError` of kind `connection` says what is missing and never what is there."""
     try:
         fields = connection_type(integration, connectors, slot, written)
         if written is None and (needed := _required(fields)):

@@ -205,7 +205,7 @@ class Engine(Caller):
             history=history,
             plan=self.plan(bundle, info.flow),
             bundle=bundle,
-            settings=await self.backends.instances.settings(info.settings),
+            settings=await self.backends.instances.settings(info.tenant, info.settings),
             token=token,
             worker=worker,
             held=running,

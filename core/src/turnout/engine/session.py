@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from turnout.engine.backends import Backends, Bundle, InstanceSettings
 from turnout.engine.connections import connect
@@ -80,8 +81,8 @@ class Session:
             backends.sandbox, info.tenant, bundle.code, backends.settings.limits, backends.settings.lanes
         )
         self._settings = settings
-        self._connections: dict[str, ConnectionType] = {}
-        self._reaches: dict[tuple[str, ...], Reach] = {}
+        self._connections: dict[str, tuple[Mapping[str, Any] | None, ConnectionType]] = {}
+        self._reaches: dict[tuple[str, ...], tuple[Sequence[ConnectionType], Reach]] = {}
 
     def _observe(self, execution: str, event: Event) -> None:
         self.backends.observe(execution, event)
@@ -122,13 +123,16 @@ class Session:
 
         `StepError` of kind `connection` says what is missing and never what is there.
         """
-        if slot not in self._connections:
-            backends = self.backends
-            made = await connect(self.bundle.integration, backends.connectors, self._settings, backends.secret, slot)
-            self._secrets += made.secrets()
-            self.mask = _mask(self._secrets)
-            self._connections[slot] = made
-        return self._connections[slot]
+        backends = self.backends
+        written = await backends.instances.fields(self.info.tenant, self._settings, slot)
+        known = self._connections.get(slot)
+        if known is not None and known[0] is written:
+            return known[1]
+        made = await connect(self.bundle.integration, backends.connectors, backends.secret, slot, written)
+        self._secrets += made.secrets()
+        self.mask = _mask(self._secrets)
+        self._connections[slot] = (written, made)
+        return made
 
     async def reach(self, connections: tuple[str, ...]) -> Reach:
         """What code that uses these connections may reach. `StepError` says why it must not run: of kind `sandbox`,
@@ -137,17 +141,20 @@ class Session:
             self.backends.admit(self.info.tenant)
         except SettingsError as error:
             raise StepError(str(error), kind="sandbox", retryable=False) from error
-        if connections not in self._reaches:
-            if connections and not self.backends.sandbox.brokers:
-                raise StepError(no_broker(connections, "this worker's sandbox"), kind="connection", retryable=False)
-            try:
-                hosts = hosts_of(self.bundle.integration, self._settings.config)
-            except SettingsError as error:
-                raise StepError(str(error), kind="config", retryable=False) from error
-            used = {name: await self.connection(name) for name in connections}
-            secrecy = Secrecy(self.backends.key, self.info.tenant, self.info.id)
-            self._reaches[connections] = reach_of(hosts, used, secrecy.placeholder)
-        return self._reaches[connections]
+        if connections and not self.backends.sandbox.brokers:
+            raise StepError(no_broker(connections, "this worker's sandbox"), kind="connection", retryable=False)
+        used = {name: await self.connection(name) for name in connections}
+        known = self._reaches.get(connections)
+        if known is not None and all(one is other for one, other in zip(known[0], used.values(), strict=True)):
+            return known[1]
+        try:
+            hosts = hosts_of(self.bundle.integration, self._settings.config)
+        except SettingsError as error:
+            raise StepError(str(error), kind="config", retryable=False) from error
+        secrecy = Secrecy(self.backends.key, self.info.tenant, self.info.id)
+        reach = reach_of(hosts, used, secrecy.placeholder)
+        self._reaches[connections] = (tuple(used.values()), reach)
+        return reach
 
     def failure(self, error: StepError, path: str) -> ErrorInfo:
         """What may be kept and shown of an error."""

@@ -1,12 +1,20 @@
-"""A service: a unit of placement, written without knowing where it runs."""
+"""A service: a unit of placement, written without knowing where it runs.
+
+Its handlers are called by whatever its target has: an HTTP server or a gateway, timers or a cloud's scheduler, readers of the
+event stream or a queue. Between two calls nothing can be counted on: neither the process, nor its disk, nor a global.
+"""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Request", "Response", "Route", "Service"]
+from turnout.model.events import Event
+from turnout.model.execution import ExecutionInfo
+
+__all__ = ["Consumer", "Delivery", "Invocation", "Request", "Response", "Route", "Service", "Timer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +51,53 @@ class Route:
     handle: Callable[[Request], Awaitable[Response]]
 
 
+def _unbounded() -> float:
+    return math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """One call of a handler. `remaining_s` says how long it may still take: after that, the target may end it anywhere."""
+
+    remaining_s: Callable[[], float] = _unbounded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timer:
+    """Called every `every_s`, as near to that as the target can, by one process or several at once; a call that takes
+    longer is not joined by another in the same process. What it raises is told, and the next call comes as ever."""
+
+    name: str
+    every_s: float
+    handle: Callable[[Invocation], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """An event of an execution. `id` is the same each time the event is delivered, and no other's."""
+
+    id: str
+    info: ExecutionInfo
+    event: Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consumer:
+    """Reads the event stream after the fact. `name` stands for how far it has come: it must not change, and is no other's.
+
+    `handle` gets up to `most` deliveries of the kinds in `events` (names of `turnout.model.events.EVENTS`), and returns the ids
+    of those that failed: they come again, later, as do all if it raises. Every event comes at least once; an execution's come
+    in their order unless one failed.
+    """
+
+    name: str
+    events: frozenset[str]
+    handle: Callable[[Sequence[Delivery], Invocation], Awaitable[Sequence[str]]]
+    most: int = 500
+
+
 class Service(ABC):
-    """Handlers for HTTP routes, and work of its own between `start` and `stop`.
+    """Handlers for HTTP routes, timers and the event stream, and work of its own between `start` and `stop`.
 
     Each sentence is a promise and a test in `turnout.testing.service`.
     """
@@ -54,6 +107,14 @@ class Service(ABC):
     def routes(self) -> Sequence[Route]:
         """What it answers over HTTP, the same at any time; nothing by default. No two routes have the same method and path.
         A handler answers what it does not know, or cannot read, with a status of 400 to 499 and does not raise."""
+        return ()
+
+    def timers(self) -> Sequence[Timer]:
+        """What is to be done again and again, the same at any time; nothing by default. No two have the same name."""
+        return ()
+
+    def consumers(self) -> Sequence[Consumer]:
+        """What it reads of the event stream, the same at any time; nothing by default."""
         return ()
 
     @abstractmethod

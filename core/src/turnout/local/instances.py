@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from turnout.engine.backends import InstanceSettings
-from turnout.errors import NotFound
+from turnout.errors import NotFound, StepError
 from turnout.interfaces.secrets import Secret, SecretStore
 from turnout.services.submission import Instance
 
@@ -41,13 +41,21 @@ class LocalInstances:
             self._known[digest] = InstanceSettings(config=dict(config), connections=dict(connections))
         return digest
 
-    async def settings(self, digest: str) -> InstanceSettings:
+    async def settings(self, tenant: str, digest: str) -> InstanceSettings:
         known = self._known.get(digest)
         if known is None:
             written = json.loads((await self._secrets.get(_name(digest))).reveal())
             known = InstanceSettings(config=written["config"], connections=written["connections"])
             self._known[digest] = known
         return known
+
+    async def fields(self, tenant: str, settings: InstanceSettings, slot: str) -> Mapping[str, Any] | None:
+        written = settings.connections.get(slot)
+        if isinstance(written, str):
+            raise StepError(
+                f"connection {slot!r}: there is no connection {written!r}", kind="connection", retryable=False
+            )
+        return written
 
     def deploy(self, instance: Instance) -> None:
         """Make it the one of its name: executions accepted from now on run it. `SettingsError` if it must not be beside the

@@ -28,6 +28,7 @@ from turnout.local.dead_letters import DeadLetters
 from turnout.local.instances import LocalInstances
 from turnout.local.operations import Operations
 from turnout.local.retention import Retention
+from turnout.local.services import services_of
 from turnout.local.stores import Stores
 from turnout.local.tenancy import Tenancy
 from turnout.local.workers import WorkerLock, any_ended, is_alive, sweep
@@ -37,7 +38,6 @@ from turnout.model.events import Event
 from turnout.model.execution import ExecutionRecord
 from turnout.model.limits import FlowLimits
 from turnout.plugins import Registry
-from turnout.services.executions import Executions
 from turnout.services.ingress import CallbackUrls, Ingress
 from turnout.services.metadata import Metadata
 from turnout.services.otlp import OtlpTraces, open_traces
@@ -200,9 +200,7 @@ class Platform:
 
     def services(self, *names: str) -> tuple[Service, ...]:
         """The services of those names, or everything that `turnout dev` serves, in the order of their start."""
-        executions = Executions(self.stores.records, self.stores.payloads, self.operations, self.metadata)
-        every = (self.metadata, self.retention, self.recovery, self.runner, self.ingress, executions)
-        return tuple(service for service in every if not names or service.name in names)
+        return tuple(service for service in services_of(self) if not names or service.name in names)
 
     async def check_tenancy(self) -> None:
         """`SettingsError` if executions of several customers have code that the sandbox does not keep apart."""
@@ -296,12 +294,13 @@ class Platform:
 
     async def check_connections(self, instance: Instance, flow: str) -> None:
         """Make every connection that the flow may use, once. `SettingsError` names all that are missing or wrong."""
-        settings = await self.instances.settings(instance.settings)
+        settings = await self.instances.settings(instance.tenant, instance.settings)
         integration, connectors, secret = instance.integration, self.backends.connectors, self.backends.secret
         wrong: dict[str, str] = {}
         for slot in slots_used(integration, flow):
             try:
-                await connect(integration, connectors, settings, secret, slot)
+                written = await self.instances.fields(instance.tenant, settings, slot)
+                await connect(integration, connectors, secret, slot, written)
             except StepError as error:
                 wrong[slot] = error.message
         if wrong:

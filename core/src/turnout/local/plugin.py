@@ -39,11 +39,13 @@ def turnout_stores() -> Mapping[str, type]:
     from turnout.local.environment_secrets import EnvironmentSecrets
     from turnout.local.file_payloads import FilePayloads
     from turnout.local.file_secrets import FileSecrets
+    from turnout.local.sqlite_catalog import SQLiteCatalog
     from turnout.local.sqlite_journal import SQLiteJournal
     from turnout.local.sqlite_records import SQLiteRecords
     from turnout.local.sqlite_state import SQLiteState
 
     return {
+        "catalog:sqlite": SQLiteCatalog,
         "journal:sqlite": SQLiteJournal,
         "records:sqlite": SQLiteRecords,
         "payloads:file": FilePayloads,

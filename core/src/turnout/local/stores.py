@@ -10,6 +10,7 @@ from typing import TypeVar, cast
 
 from turnout.config import Settings
 from turnout.errors import BackendError, NotFound, SettingsError, Unsupported
+from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.journal import Journal
 from turnout.interfaces.opening import Openable, Opening, Shared
@@ -39,6 +40,7 @@ class Stores:
     queue: Queue
     journal: Journal
     state: StateStore
+    catalog: CatalogStore
     records: RecordStore
     payloads: PayloadStore
     secrets: FileSecrets
@@ -77,6 +79,7 @@ class Stores:
                 queue=queue,
                 journal=cast("Journal", await openings.store("journal", stack)),
                 state=cast("StateStore", await openings.store("state", stack)),
+                catalog=cast("CatalogStore", await openings.store("catalog", stack)),
                 records=cast("RecordStore", await openings.store("records", stack)),
                 payloads=cast("PayloadStore", await openings.store("payloads", stack)),
                 secrets=secrets,

@@ -9,9 +9,11 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
+from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.service import Service
 from turnout.interfaces.target import Target, TargetLimits
 from turnout.local.http import HttpServer, application
+from turnout.local.timers import Timers
 
 __all__ = ["LocalTarget"]
 
@@ -25,8 +27,9 @@ class LocalTarget(Target):
     name: ClassVar[str] = "local"
     limits: ClassVar[TargetLimits] = TargetLimits()
 
-    def __init__(self, *, request_bytes: int = 500 * 1000 * 1000) -> None:
+    def __init__(self, *, request_bytes: int = 500 * 1000 * 1000, clock: Clock | None = None) -> None:
         self._request_bytes = request_bytes
+        self._clock = clock or SystemClock()
 
     async def serve(
         self,
@@ -43,16 +46,18 @@ class LocalTarget(Target):
         server = HttpServer(application(routes, request_bytes=self._request_bytes), host=host, port=port)
         bound(server.port)
         started: list[Service] = []
+        timers = Timers([timer for service in services for timer in service.timers()], self._clock)
         with _asked_to_stop() as stopping:
             try:
                 for service in services:
                     started.append(service)
                     await service.start()
+                timers.start()
                 await server.start()
                 ready(server.port)
                 await stopping.wait()
             finally:
-                await _stop([server.stop, *(service.stop for service in reversed(started))])
+                await _stop([server.stop, timers.stop, *(service.stop for service in reversed(started))])
 
 
 @contextmanager

@@ -96,6 +96,7 @@ def _store(name: str, thing: object) -> None:
 
 
 def _store_interfaces() -> Mapping[str, type]:
+    from turnout.interfaces.catalog import CatalogStore
     from turnout.interfaces.journal import Journal
     from turnout.interfaces.payloads import PayloadStore
     from turnout.interfaces.records import RecordStore
@@ -103,6 +104,7 @@ def _store_interfaces() -> Mapping[str, type]:
     from turnout.interfaces.state import StateStore
 
     return {
+        "catalog": CatalogStore,
         "journal": Journal,
         "records": RecordStore,
         "payloads": PayloadStore,

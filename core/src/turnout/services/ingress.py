@@ -196,10 +196,10 @@ class Ingress(Service):
         found = backends.connectors[connector].triggers[name]
         connection = None
         if trigger.connection:
-            settings = await backends.instances.settings(instance.settings)
-            connection = await connect(
-                instance.integration, backends.connectors, settings, backends.secret, trigger.connection
-            )
+            slot, tenant = trigger.connection, instance.tenant
+            settings = await backends.instances.settings(tenant, instance.settings)
+            written = await backends.instances.fields(tenant, settings, slot)
+            connection = await connect(instance.integration, backends.connectors, backends.secret, slot, written)
         return await found.receive(request, connection, found.inputs.model_validate(dict(trigger.options)))
 
     async def callback(self, request: Request) -> Response:

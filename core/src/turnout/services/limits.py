@@ -164,7 +164,7 @@ class _Evaluation:
         if self._frame is None:
             given = self._trigger
             trigger = await self._content.unpack(self._info.trigger) if given is None else given
-            settings = await self._backends.instances.settings(self._info.settings)
+            settings = await self._backends.instances.settings(self._info.tenant, self._info.settings)
             self._frame = Frame({"trigger": trigger, "config": Value(dict(settings.config))}, {})
         return await self._renderer.render(template, self._frame, "limits", self._backends.clock.now())
 
