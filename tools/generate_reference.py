@@ -18,7 +18,7 @@ import turnout_connectors.plugin
 from turnout import hookspecs
 from turnout.cli.program import Program
 from turnout.cli.schemas import input_schema, output_schema
-from turnout.config import SETTINGS
+from turnout.config import SETTINGS, default_text
 from turnout.definition import grammar, shapes
 from turnout.expressions.functions import FUNCTIONS, STANDARD_ARITY
 from turnout.interfaces import (
@@ -35,7 +35,6 @@ from turnout.interfaces import (
     target,
 )
 from turnout.interfaces.connector import Action, AfterCrash, Connector, Effect
-from turnout.model.durability import Durability
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 INTERFACES: Mapping[str, type] = {
@@ -92,17 +91,7 @@ def settings() -> str:
 
 
 def _default(value: Any) -> str:
-    match value:
-        case "" | () | {}:
-            return "none"
-        case None:
-            return "`unlimited`"
-        case Durability.HOST | Durability.PROCESS:
-            return "`full`" if value is Durability.HOST else "`process`"
-        case int() if value >= 1000_000:
-            return f"`{value // 1000_000} MB`"
-        case _:
-            return f"`{value}`"
+    return f"`{text}`" if (text := default_text(value)) else "none"
 
 
 def functions() -> str:

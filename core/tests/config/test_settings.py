@@ -65,6 +65,10 @@ files = 50
 files_size = "3 GB"
 log = "10 KB"
 request = "100 B"
+[services.ingress]
+target = "cloud"
+memory = "1 GB"
+processes = 3
 [plugins]
 blocked = ["acme"]
 [stores]
@@ -104,6 +108,9 @@ sample = 0.1
     assert (settings.limits.memory_bytes, settings.limits.result_bytes) == (128 * 2**20, 10**6)
     assert (settings.limits.files, settings.limits.files_bytes) == (50, 3 * 10**9)
     assert (settings.limits.log_bytes, settings.limits.request_bytes) == (10_000, 100)
+    ingress = settings.service("ingress")
+    assert (ingress.target, ingress.memory_bytes, ingress.processes) == ("cloud", 10**9, 3)
+    assert settings.service("runner").target == "local"
     assert settings.plugins.blocked == ("acme",)
     stores = settings.stores
     assert (stores.queue, stores.journal, stores.records) == ("redis", "redis", "postgres")

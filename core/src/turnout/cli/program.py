@@ -30,6 +30,7 @@ class _Entry(NamedTuple):
 
 COMMANDS: Mapping[str, _Entry] = {
     "completion": _Entry("completion", "Print the script that makes a shell complete commands."),
+    "config": _Entry("config", "Show what the project's settings come to."),
     "connectors": _Entry("connectors", "List connectors, show what an action takes and returns."),
     "dev": _Entry(
         "dev",

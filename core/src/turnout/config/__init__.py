@@ -1,9 +1,11 @@
 """Settings: `turnout.toml`, its environments layered over the default, read once into one frozen object."""
 
+from turnout.config.explaining import EffectiveSetting, default_text, effective_settings
+from turnout.config.placement import ServiceSettings
+from turnout.config.readers import LONGEST_DRAIN_S
 from turnout.config.reading import FILE_NAME, find_project, load_settings
 from turnout.config.schema import SETTINGS
 from turnout.config.settings import (
-    LONGEST_DRAIN_S,
     JournalMode,
     LimitSettings,
     PluginSettings,
@@ -22,6 +24,7 @@ __all__ = [
     "FILE_NAME",
     "LONGEST_DRAIN_S",
     "SETTINGS",
+    "EffectiveSetting",
     "JournalMode",
     "LimitSettings",
     "PluginSettings",
@@ -29,11 +32,14 @@ __all__ = [
     "QueueSettings",
     "RetentionSettings",
     "RunnerSettings",
+    "ServiceSettings",
     "Setting",
     "Settings",
     "StorageSettings",
     "StoresSettings",
     "TelemetrySettings",
+    "default_text",
+    "effective_settings",
     "find_project",
     "load_settings",
 ]

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from turnout.config.settings import LONGEST_DRAIN_S
 from turnout.model.duration import parse_duration
 
 __all__ = [
+    "LONGEST_DRAIN_S",
     "address",
     "base_url",
     "collector",
@@ -26,6 +26,9 @@ __all__ = [
     "text",
     "texts",
 ]
+
+LONGEST_DRAIN_S = 110.0
+"""ECS kills what has not ended 120 s after its SIGTERM."""
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _REFERENCE = re.compile(r"(env|secret):\S+")

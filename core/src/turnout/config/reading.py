@@ -15,10 +15,10 @@ from turnout.config.settings import Settings
 from turnout.config.shapes import Leaf, Named, Section
 from turnout.errors import SettingsError
 
-__all__ = ["FILE_NAME", "find_project", "load_settings"]
+__all__ = ["ENVIRONMENTS", "FILE_NAME", "find_project", "key_lines", "load_settings", "parse_toml", "read_toml"]
 
 FILE_NAME = "turnout.toml"
-_ENVIRONMENTS = "environments"
+ENVIRONMENTS = "environments"
 _LARGEST_BYTES = 1024 * 1024
 _Table = Mapping[str, Any]
 _Path = tuple[str, ...]
@@ -47,15 +47,15 @@ def load_settings(root: Path, *, environment: str | None = None) -> Settings:
     if not file.exists():
         if name:
             raise SettingsError(
-                f"environment {name!r}: there is no {file} that could define it", setting=f"{_ENVIRONMENTS}.{name}"
+                f"environment {name!r}: there is no {file} that could define it", setting=f"{ENVIRONMENTS}.{name}"
             )
         return Settings(root=root)
-    text = _read(file)
-    document = _parse(file, text)
+    text = read_toml(file)
+    document = parse_toml(file, text)
     return _Reader(file, text).settings(root, document, name)
 
 
-def _read(file: Path) -> str:
+def read_toml(file: Path) -> str:
     try:
         if file.stat().st_size > _LARGEST_BYTES:
             raise SettingsError(f"{file}: larger than {_LARGEST_BYTES} bytes; settings are short")
@@ -66,7 +66,7 @@ def _read(file: Path) -> str:
         raise SettingsError(f"{file}: cannot be read: {error.strerror}") from error
 
 
-def _parse(file: Path, text: str) -> dict[str, Any]:
+def parse_toml(file: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -81,31 +81,31 @@ def _parse(file: Path, text: str) -> dict[str, Any]:
 class _Reader:
     def __init__(self, file: Path, text: str) -> None:
         self._file = file
-        self._lines = dict(_key_lines(text))
+        self._lines = dict(key_lines(text))
         self._problems: list[tuple[_Path, str]] = []
 
     def settings(self, root: Path, document: _Table, environment: str) -> Settings:
         """Check the default and every environment, then read the chosen one."""
         environments = self._environments(document)
-        default = {key: value for key, value in document.items() if key != _ENVIRONMENTS}
+        default = {key: value for key, value in document.items() if key != ENVIRONMENTS}
         self._check(SCHEMA, default, ())
         for name, overlay in environments.items():
-            self._check(SCHEMA, overlay, (_ENVIRONMENTS, name))
+            self._check(SCHEMA, overlay, (ENVIRONMENTS, name))
         if environment and environment not in environments:
             near = _near(environment, environments)
             known = ", ".join(sorted(environments)) or "none"
-            self._problems.append(((_ENVIRONMENTS,), f"no environment {environment!r}: {near or f'there are {known}'}"))
+            self._problems.append(((ENVIRONMENTS,), f"no environment {environment!r}: {near or f'there are {known}'}"))
         self._refuse()
         merged = _layered(default, environments.get(environment, {}))
         return Settings(root=root, file=self._file, environment=environment, **_made(SCHEMA, merged))
 
     def _environments(self, document: _Table) -> Mapping[str, _Table]:
-        given = document.get(_ENVIRONMENTS, {})
+        given = document.get(ENVIRONMENTS, {})
         if not isinstance(given, dict):
-            self._problems.append(((_ENVIRONMENTS,), "tables are expected, [environments.production]"))
+            self._problems.append(((ENVIRONMENTS,), "tables are expected, [environments.production]"))
             return {}
         for name in [name for name, overlay in given.items() if not isinstance(overlay, dict)]:
-            self._problems.append(((_ENVIRONMENTS, name), f"a table is expected, [environments.{name}]"))
+            self._problems.append(((ENVIRONMENTS, name), f"a table is expected, [environments.{name}]"))
         return {name: overlay for name, overlay in given.items() if isinstance(overlay, dict)}
 
     def _check(self, section: Section, given: object, path: _Path) -> None:
@@ -199,7 +199,7 @@ _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(#.*)?$")
 _KEY = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
 
 
-def _key_lines(text: str) -> Iterator[tuple[_Path, int]]:
+def key_lines(text: str) -> Iterator[tuple[_Path, int]]:
     """Where tables and keys stand, which tomllib does not tell: good for error messages alone, since it would take
     what looks like a key inside a multi-line string for one. Keys inside inline tables are not found."""
     table: _Path = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
+from turnout.config.placement import SERVICE
 from turnout.config.readers import (
     address,
     base_url,
@@ -102,6 +103,11 @@ SCHEMA = Section(
             field="backends",
             section=None,
             description="Tables `[backends.<name>]`: the settings of that backend, as its documentation has them.",
+        ),
+        "services": Named(
+            field="services",
+            section=SERVICE,
+            description="Tables `[services.<name>]`: where a service runs, `target`, and what it gets there, `memory` and `processes`.",
         ),
         "queue": Section(
             make=QueueSettings,

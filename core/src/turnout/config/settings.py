@@ -8,11 +8,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from turnout.config.placement import ServiceSettings
 from turnout.model.durability import Durability
 from turnout.model.tenancy import Policies, TenantPolicy
 
 __all__ = [
-    "LONGEST_DRAIN_S",
     "JournalMode",
     "LimitSettings",
     "PluginSettings",
@@ -27,9 +27,6 @@ __all__ = [
 ]
 
 _MEGABYTE = 1000 * 1000
-
-LONGEST_DRAIN_S = 110.0
-"""ECS kills what has not ended 120 s after its SIGTERM."""
 
 
 class JournalMode(StrEnum):
@@ -153,6 +150,7 @@ class Settings:
     storage: StorageSettings = field(default_factory=StorageSettings)
     stores: StoresSettings = field(default_factory=StoresSettings)
     backends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    services: Mapping[str, ServiceSettings] = field(default_factory=dict)
     queue: QueueSettings = field(default_factory=QueueSettings)
     runner: RunnerSettings = field(default_factory=RunnerSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
@@ -163,6 +161,10 @@ class Settings:
     def name(self) -> str:
         """The project's name: its directory's where none is set."""
         return self.project.name or self.root.name
+
+    def service(self, name: str) -> ServiceSettings:
+        """Where a service is placed."""
+        return self.services.get(name, ServiceSettings())
 
     @property
     def storage_directory(self) -> Path:
