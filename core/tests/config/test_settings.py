@@ -78,6 +78,7 @@ records = "postgres"
 state = "redis"
 catalog = "postgres"
 payloads = "s3"
+keys = "kms"
 [backends.redis]
 url = "env:REDIS_URL"
 [queue]
@@ -114,7 +115,7 @@ sample = 0.1
     assert settings.plugins.blocked == ("acme",)
     stores = settings.stores
     assert (stores.queue, stores.journal, stores.records) == ("redis", "redis", "postgres")
-    assert (stores.state, stores.catalog, stores.payloads) == ("redis", "postgres", "s3")
+    assert (stores.state, stores.catalog, stores.payloads, stores.keys) == ("redis", "postgres", "s3", "kms")
     assert settings.backends == {"redis": {"url": "env:REDIS_URL"}}
     assert (settings.queue.lease_s, settings.queue.attempts) == (10.0, 3)
     assert settings.queue.policies.of("anyone") == TenantPolicy(weight=2, in_flight=20, capacity=10_000)

@@ -97,6 +97,7 @@ SCHEMA = Section(
                     "catalog", text, "Which store of customers, versions, instances, connections, schedules and keys."
                 ),
                 "payloads": leaf("payloads", text, "Which store of content too large for a row."),
+                "keys": leaf("keys", text, "What wraps the keys that customers' credentials are encrypted with."),
             },
         ),
         "backends": Named(

@@ -72,6 +72,7 @@ class StoresSettings:
     state: str = "sqlite"
     catalog: str = "sqlite"
     payloads: str = "file"
+    keys: str = "local"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

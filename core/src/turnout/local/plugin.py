@@ -39,6 +39,7 @@ def turnout_stores() -> Mapping[str, type]:
     from turnout.local.environment_secrets import EnvironmentSecrets
     from turnout.local.file_payloads import FilePayloads
     from turnout.local.file_secrets import FileSecrets
+    from turnout.local.local_key_wrapper import LocalKeyWrapper
     from turnout.local.sqlite_catalog import SQLiteCatalog
     from turnout.local.sqlite_journal import SQLiteJournal
     from turnout.local.sqlite_records import SQLiteRecords
@@ -47,6 +48,7 @@ def turnout_stores() -> Mapping[str, type]:
     return {
         "catalog:sqlite": SQLiteCatalog,
         "journal:sqlite": SQLiteJournal,
+        "keys:local": LocalKeyWrapper,
         "records:sqlite": SQLiteRecords,
         "payloads:file": FilePayloads,
         "secrets:env": EnvironmentSecrets,

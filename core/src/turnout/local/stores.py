@@ -13,6 +13,7 @@ from turnout.errors import BackendError, NotFound, SettingsError, Unsupported
 from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.journal import Journal
+from turnout.interfaces.keys import KeyWrapper
 from turnout.interfaces.opening import Openable, Opening, Shared
 from turnout.interfaces.payloads import PayloadStore
 from turnout.interfaces.queue import Queue
@@ -25,6 +26,7 @@ from turnout.local.keys import Keys
 from turnout.local.secret_references import SecretReferences
 from turnout.plugins import Registry
 from turnout.plugins.contracts import Kind
+from turnout.services.vault import Vault
 
 __all__ = ["Stores"]
 
@@ -46,6 +48,7 @@ class Stores:
     secrets: FileSecrets
     references: SecretReferences
     keys: Keys
+    vault: Vault
     bundles: BundleStore
     _openings: _Openings
     _open: AsyncExitStack
@@ -73,18 +76,20 @@ class Stores:
             stack.push_async_callback(secrets.close)
             stack.push_async_callback(references.close)
             queue = await openings.queue(opening.shared, stack)
+            catalog = cast("CatalogStore", await openings.store("catalog", stack))
             return cls(
                 directory=directory,
                 clock=clock,
                 queue=queue,
                 journal=cast("Journal", await openings.store("journal", stack)),
                 state=cast("StateStore", await openings.store("state", stack)),
-                catalog=cast("CatalogStore", await openings.store("catalog", stack)),
+                catalog=catalog,
                 records=cast("RecordStore", await openings.store("records", stack)),
                 payloads=cast("PayloadStore", await openings.store("payloads", stack)),
                 secrets=secrets,
                 references=references,
                 keys=keys,
+                vault=await openings.vault(catalog, stack),
                 bundles=BundleStore(directory),
                 _openings=openings,
                 _open=stack.pop_all(),
@@ -128,6 +133,23 @@ class _Openings:
         store = await self._connect(found, name, self.opening.shared, setting)
         stack.push_async_callback(store.close)
         return store
+
+    async def vault(self, catalog: CatalogStore, stack: AsyncExitStack) -> Vault:
+        """Data keys may have been wrapped by another backend than the one that is chosen now: that is opened when needed."""
+        opened: dict[str, KeyWrapper] = {}
+        wrappers = AsyncExitStack()
+        stack.push_async_callback(wrappers.aclose)
+
+        async def wrapper(name: str) -> KeyWrapper:
+            if name not in opened:
+                found = self._find(Kind.STORES, f"keys:{name}", "stores.keys")
+                made = await self._connect(found, name, self.opening.shared, "stores.keys")
+                wrappers.push_async_callback(made.close)
+                opened[name] = cast("KeyWrapper", made)
+            return opened[name]
+
+        chosen = self.settings.stores.keys
+        return Vault(catalog, await wrapper(chosen), name=chosen, open_wrapper=wrapper, clock=self.opening.clock)
 
     async def sandbox(self) -> Sandbox:
         name, setting = self.settings.runner.sandbox, "runner.sandbox"

@@ -98,6 +98,7 @@ def _store(name: str, thing: object) -> None:
 def _store_interfaces() -> Mapping[str, type]:
     from turnout.interfaces.catalog import CatalogStore
     from turnout.interfaces.journal import Journal
+    from turnout.interfaces.keys import KeyWrapper
     from turnout.interfaces.payloads import PayloadStore
     from turnout.interfaces.records import RecordStore
     from turnout.interfaces.secrets import SecretStore
@@ -106,6 +107,7 @@ def _store_interfaces() -> Mapping[str, type]:
     return {
         "catalog": CatalogStore,
         "journal": Journal,
+        "keys": KeyWrapper,
         "records": RecordStore,
         "payloads": PayloadStore,
         "secrets": SecretStore,
