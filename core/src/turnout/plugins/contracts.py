@@ -107,11 +107,11 @@ def _store_interfaces() -> Mapping[str, type]:
     return {
         "catalog": CatalogStore,
         "journal": Journal,
-        "keys": KeyWrapper,
         "records": RecordStore,
         "payloads": PayloadStore,
         "secrets": SecretStore,
         "state": StateStore,
+        "keys": KeyWrapper,
     }
 
 
