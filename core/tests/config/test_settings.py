@@ -51,6 +51,7 @@ url = "https://hooks.example/"
 directory = "data"
 durability = "full"
 retention = {days = 7, size = "1.5 GB"}
+unread = {rows = 1000, hours = 5}
 [runner]
 concurrency = 4
 sandbox = "chroot"
@@ -101,6 +102,7 @@ sample = 0.1
     assert settings.storage_directory == settings.root / "data"
     assert settings.storage.durability is Durability.HOST
     assert (settings.storage.retention.days, settings.storage.retention.size_bytes) == (7, 1_500_000_000)
+    assert (settings.storage.unread.rows, settings.storage.unread.kept_s) == (1000, 18_000.0)
     assert (settings.runner.concurrency, settings.runner.sandbox) == (4, "chroot")
     assert settings.runner.allow_unsafe_sandbox is True
     assert settings.runner.journal is JournalMode.STRICT

@@ -25,7 +25,9 @@ async def serve(
     def bound(port: int) -> None:
         platform.callbacks.base_url = settings.project.url or url_of(host, port)
 
-    target = LocalTarget(request_bytes=settings.limits.request_bytes, clock=platform.stores.clock)
+    target = LocalTarget(
+        request_bytes=settings.limits.request_bytes, clock=platform.stores.clock, stream=platform.stream
+    )
     await target.serve(services, host=host, port=port, bound=bound, ready=lambda port: ready(url_of(host, port)))
 
 

@@ -17,6 +17,7 @@ from turnout.config.settings import (
     StorageSettings,
     StoresSettings,
     TelemetrySettings,
+    UnreadSettings,
 )
 from turnout.config.shapes import Setting
 
@@ -38,6 +39,7 @@ __all__ = [
     "StorageSettings",
     "StoresSettings",
     "TelemetrySettings",
+    "UnreadSettings",
     "default_text",
     "effective_settings",
     "find_project",

@@ -34,6 +34,7 @@ from turnout.config.settings import (
     StorageSettings,
     StoresSettings,
     TelemetrySettings,
+    UnreadSettings,
 )
 from turnout.config.shapes import Leaf, Named, Section, Setting, leaf
 from turnout.model.durability import Durability
@@ -82,6 +83,21 @@ SCHEMA = Section(
                             "How many days records of ended executions are kept.",
                         ),
                         "size": leaf("size_bytes", or_unlimited(size), "What records may take; the oldest go first."),
+                    },
+                ),
+                "unread": Section(
+                    make=UnreadSettings,
+                    keys={
+                        "rows": leaf(
+                            "rows",
+                            count(1, 1_000_000_000),
+                            "How many of the newest events are kept for a service that is down and has not read them.",
+                        ),
+                        "hours": leaf(
+                            "hours",
+                            count(1, 8760),
+                            "How long after an execution's end its events are kept for such a service.",
+                        ),
                     },
                 ),
             },

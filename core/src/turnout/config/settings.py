@@ -24,6 +24,7 @@ __all__ = [
     "StorageSettings",
     "StoresSettings",
     "TelemetrySettings",
+    "UnreadSettings",
 ]
 
 _MEGABYTE = 1000 * 1000
@@ -54,12 +55,26 @@ class RetentionSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadSettings:
+    """How much of the event stream is kept for a service that does not read: the newest `rows`, for `hours` after an
+    execution's end."""
+
+    rows: int = 500_000
+    hours: int = 72
+
+    @property
+    def kept_s(self) -> float:
+        return self.hours * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StorageSettings:
     """The embedded store. `durability` is `PROCESS`, or `HOST` where each write is synced to the disk."""
 
     directory: str = ".turnout"
     durability: Durability = Durability.PROCESS
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+    unread: UnreadSettings = field(default_factory=UnreadSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,9 +57,13 @@ def _unbounded() -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
-    """One call of a handler. `remaining_s` says how long it may still take: after that, the target may end it anywhere."""
+    """One call of a handler. `remaining_s` says how long it may still take: after that, the target may end it anywhere.
+
+    To a consumer `dropped` says of how many executions it will not get every event, since it last heard of that: it did not
+    read for so long that the journal could not keep them (`storage.unread`)."""
 
     remaining_s: Callable[[], float] = _unbounded
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +91,7 @@ class Consumer:
 
     `handle` gets up to `most` deliveries of the kinds in `events` (names of `turnout.model.events.EVENTS`), and returns the ids
     of those that failed: they come again, later, as do all if it raises. Every event comes at least once; an execution's come
-    in their order unless one failed.
+    in their order unless one failed. A call without deliveries only tells what was `dropped`.
     """
 
     name: str

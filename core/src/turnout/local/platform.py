@@ -30,6 +30,7 @@ from turnout.local.operations import Operations
 from turnout.local.retention import Retention
 from turnout.local.services import services_of
 from turnout.local.stores import Stores
+from turnout.local.stream import EventStream
 from turnout.local.tenancy import Tenancy
 from turnout.local.workers import WorkerLock, any_ended, is_alive, sweep
 from turnout.model.definition import CodeStep, Integration, language_of, walk
@@ -38,6 +39,7 @@ from turnout.model.events import Event
 from turnout.model.execution import ExecutionRecord
 from turnout.model.limits import FlowLimits
 from turnout.plugins import Registry
+from turnout.services.consumers import Consumers
 from turnout.services.ingress import CallbackUrls, Ingress
 from turnout.services.metadata import Metadata
 from turnout.services.otlp import OtlpTraces, open_traces
@@ -45,6 +47,7 @@ from turnout.services.queue_time import QueueTime
 from turnout.services.recovery import Recovery
 from turnout.services.runner import Runner, RunnerOptions, RunnerWatch
 from turnout.services.submission import Instance, Submission, message_of
+from turnout.services.sweep import Readers
 from turnout.services.waiting import Endings
 from turnout.values import Value
 
@@ -90,7 +93,16 @@ class Platform:
         key = stores.keys.derive("instances")
         self.instances = LocalInstances(stores.secrets, key, self._tenancy.check_instances)
         self.endings = Endings()
-        self.metadata = Metadata(stores.journal, stores.records, stores.clock)
+        consumers = Consumers(stores.catalog)
+        readers = Readers(consumers=consumers, names=self._consumers, unread=settings.storage.unread)
+        self.metadata = Metadata(stores.journal, stores.records, stores.clock, readers=readers)
+        self.stream = EventStream(
+            stores.journal,
+            consumers,
+            stores.clock,
+            owner=self._lock.name,
+            is_alive=lambda owner: is_alive(self._workers, owner),
+        )
         self.callbacks = CallbackUrls(public_url, stores.keys.derive("callbacks"))
         self._time = QueueTime(stores.clock, settings.queue.lease_s)
         self.backends = self._backends(registry.connectors)
@@ -137,6 +149,7 @@ class Platform:
         )
         self.retention = Retention(stores, self.metadata, settings.storage.retention)
         self._started: list[Service] = []
+        self._consumer_names: tuple[str, ...] | None = None
 
     @classmethod
     async def open(
@@ -195,12 +208,20 @@ class Platform:
     def _observe(self, execution: str, event: Event) -> None:
         self.endings.observe(execution, event)
         self.metadata.nudge()
+        self.stream.nudge()
         for observer in self._observers:
             observer(execution, event)
 
     def services(self, *names: str) -> tuple[Service, ...]:
         """The services of those names, or everything that `turnout dev` serves, in the order of their start."""
         return tuple(service for service in services_of(self) if not names or service.name in names)
+
+    def _consumers(self) -> tuple[str, ...]:
+        """Those that are configured, whether or not this process serves them."""
+        if self._consumer_names is None:
+            found = (consumer.name for service in self.services() for consumer in service.consumers())
+            self._consumer_names = tuple(found)
+        return self._consumer_names
 
     async def check_tenancy(self) -> None:
         """`SettingsError` if executions of several customers have code that the sandbox does not keep apart."""

@@ -13,6 +13,7 @@ from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.service import Service
 from turnout.interfaces.target import Target, TargetLimits
 from turnout.local.http import HttpServer, application
+from turnout.local.stream import EventStream
 from turnout.local.timers import Timers
 
 __all__ = ["LocalTarget"]
@@ -22,14 +23,22 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class LocalTarget(Target):
-    """This machine. Without a limit on time or size but the machine's own; `request_bytes` bounds a request's body."""
+    """This machine. Without a limit on time or size but the machine's own; `request_bytes` bounds a request's body. Consumers
+    are given what `stream` reads."""
 
     name: ClassVar[str] = "local"
     limits: ClassVar[TargetLimits] = TargetLimits()
 
-    def __init__(self, *, request_bytes: int = 500 * 1000 * 1000, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        request_bytes: int = 500 * 1000 * 1000,
+        clock: Clock | None = None,
+        stream: EventStream | None = None,
+    ) -> None:
         self._request_bytes = request_bytes
         self._clock = clock or SystemClock()
+        self._stream = stream
 
     async def serve(
         self,
@@ -53,11 +62,14 @@ class LocalTarget(Target):
                     started.append(service)
                     await service.start()
                 timers.start()
+                if self._stream is not None:
+                    self._stream.start(consumer for service in services for consumer in service.consumers())
                 await server.start()
                 ready(server.port)
                 await stopping.wait()
             finally:
-                await _stop([server.stop, timers.stop, *(service.stop for service in reversed(started))])
+                drivers = [timers.stop] if self._stream is None else [timers.stop, self._stream.stop]
+                await _stop([server.stop, *drivers, *(service.stop for service in reversed(started))])
 
 
 @contextmanager

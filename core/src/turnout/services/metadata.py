@@ -1,7 +1,7 @@
 """The metadata service: makes records, for people, out of the journal's stream of events.
 
 It reads after the fact and keeps its place in the record store itself, so that a crash neither loses nor doubles
-anything. What it has recorded to the end is forgotten by the journal.
+anything. What it has recorded to the end is forgotten by the journal, once every consumer has read it (`sweep`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import assert_never
 
 from turnout.codec import decode_event
-from turnout.engine.history import History, is_below
+from turnout.engine.history import is_below
 from turnout.errors import BackendError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.journal import Journal, JournalEntry
@@ -36,14 +36,13 @@ from turnout.model.events import (
     StepRunning,
     Waiting,
 )
-from turnout.model.execution import LogLine, Status, StepRecord, StepStatus, parent_id
-from turnout.services.roots import below
+from turnout.model.execution import LogLine, Status, StepRecord, StepStatus
+from turnout.services.sweep import Readers, Sweep
 
 __all__ = ["Metadata", "batch_of"]
 
 _BATCH = 2000
 _FINISH_S = 5.0
-_FROM_OUTSIDE = ("signalled", "cancel")
 _log = logging.getLogger("turnout.metadata")
 
 
@@ -53,11 +52,19 @@ class Metadata(Service):
     name = "metadata"
 
     def __init__(
-        self, journal: Journal, records: RecordStore, clock: Clock, *, gather_s: float = 0.2, poll_s: float = 1.0
+        self,
+        journal: Journal,
+        records: RecordStore,
+        clock: Clock,
+        *,
+        readers: Readers | None = None,
+        gather_s: float = 0.2,
+        poll_s: float = 1.0,
     ) -> None:
         self._journal = journal
         self._records = records
         self._clock = clock
+        self._sweep = Sweep(journal, records, clock, readers)
         self._gather_s = gather_s
         self._poll_s = poll_s
         self._nudged = asyncio.Event()
@@ -69,7 +76,9 @@ class Metadata(Service):
         self._nudged.set()
 
     async def start(self) -> None:
-        await self._forget_recorded()
+        # Finish what a process died at that had recorded ends and had not yet forgotten their rows.
+        async with self._one:
+            await self._sweep.run(await self._records.position())
         self._task = asyncio.ensure_future(self._run())
 
     async def stop(self) -> None:
@@ -101,60 +110,16 @@ class Metadata(Service):
                 after = await self._records.position()
                 entries = await self._journal.entries(after=after, limit=_BATCH)
                 if not entries:
+                    # What was held for consumers may go now.
+                    await self._sweep.run(after)
                     return
                 batch = batch_of(entries)
                 if not await self._records.apply(batch):
-                    # Another process was quicker. What it recorded is its to forget: a person may have resumed it since.
-                    continue
-                await self._forget(batch, entries)
+                    continue  # another process was quicker
+                self._sweep.note(after, entries)
+                await self._sweep.run(batch.position)
                 if len(entries) < _BATCH:
                     return
-
-    async def _forget(self, batch: RecordBatch, entries: Sequence[JournalEntry]) -> None:
-        """Let the journal forget what has been recorded to its end. A sub-execution's rows stay until its root's go: until
-        its caller has written what came of it, it would begin again without them."""
-        ended = {change.id for change in batch.executions if change.status is not None and change.status.final}
-        for entry in entries:
-            # A callback, or the wish to cancel, may come after the end.
-            if (
-                entry.row.kind in _FROM_OUTSIDE
-                and entry.execution not in ended
-                and await self._is_over(entry.execution)
-            ):
-                ended.add(entry.execution)
-        for root in ended:
-            if not parent_id(root):
-                called = [record.info.id for record in await below(self._records, root)]
-                await self._journal.forget([*called, root], through=batch.position)
-
-    async def _forget_recorded(self) -> None:
-        """Finish what a process died at that had recorded ends and had not yet forgotten their rows."""
-        position, after = await self._records.position(), 0
-        while after < position:
-            entries = await self._journal.entries(after=after, limit=_BATCH)
-            if not entries:
-                return
-            after = entries[-1].position
-            for entry in entries:
-                if (
-                    entry.position <= position
-                    and entry.row.kind == "ended"
-                    and await self._is_unneeded(entry.execution)
-                ):
-                    await self._journal.forget([entry.execution], through=position)
-
-    async def _is_unneeded(self, execution: str) -> bool:
-        """Whether it is over and its root is over as well, or gone: then nobody goes on with either."""
-        root = execution
-        while parent_id(root):
-            root = parent_id(root)
-        if not await self._is_over(execution):
-            return False
-        return root == execution or not await self._journal.rows(root) or await self._is_over(root)
-
-    async def _is_over(self, execution: str) -> bool:
-        ended = History.of(await self._journal.rows(execution)).ended
-        return ended is not None and ended.status.final
 
     async def _run(self) -> None:
         while True:
