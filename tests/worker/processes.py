@@ -20,7 +20,7 @@ from turnout.values import Value
 
 from tests.dev.commands import TURNOUT, environment, until
 
-__all__ = ["FLOWS", "Project", "Serve", "Worker", "project_in"]
+__all__ = ["FLOWS", "OneService", "Project", "Serve", "Worker", "project_in"]
 
 FLOWS = """
 integration: desk
@@ -141,3 +141,9 @@ class Serve(Process):
     """`turnout serve`."""
 
     command = ("serve", "--port", "0")
+
+
+class OneService(Process):
+    """`turnout service run NAME`, the name among its arguments."""
+
+    command = ("service", "run", "--port", "0")

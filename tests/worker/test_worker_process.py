@@ -7,6 +7,7 @@ import json
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from turnout.model.execution import Status
 
 from tests.dev.commands import run, until
-from tests.worker.processes import Project, Serve, Worker, project_in
+from tests.worker.processes import OneService, Project, Serve, Worker, project_in
 
 
 @pytest.fixture
@@ -177,6 +178,23 @@ async def test_a_poison_execution_is_given_up_and_blocks_nobody(project: Project
     assert retried.returncode == 0, retried.stderr
     assert output(record) == 1  # `count` was not repeated
     assert list(await project.platform.stores.queue.dead()) == []
+
+
+async def test_each_service_runs_in_a_process_of_its_own(project: Project) -> None:
+    definition = project.directory / "integration.yaml"
+    definition.write_text(definition.read_text().replace("  quick:\n", "  quick:\n    trigger: {webhook: {}}\n"))
+    names = ("ingress", "metadata", "executions")
+    with ExitStack() as stack:
+        stack.enter_context(Worker(project.directory))
+        ingress, _, executions = (
+            stack.enter_context(OneService(project.directory, arguments=(name,), name=name)) for name in names
+        )
+        answer = ingress.client.post("/hooks/desk/quick?wait=30s", json={"a": 1})
+        elsewhere = executions.client.post("/hooks/desk/quick", json={"a": 1})
+        listed = executions.client.get("/api/executions").json()["executions"]
+
+    assert (answer.status_code, answer.json(), elsewhere.status_code) == (200, {"a": 1}, 404)
+    assert [one["status"] for one in listed] == ["succeeded"]
 
 
 async def test_webhooks_that_one_process_serves_are_run_by_another(project: Project) -> None:

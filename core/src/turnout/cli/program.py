@@ -29,6 +29,9 @@ class _Entry(NamedTuple):
 
 
 COMMANDS: Mapping[str, _Entry] = {
+    "check": _Entry(
+        "check", "Check that every service and every flow fits the compute target that the settings choose for it."
+    ),
     "completion": _Entry("completion", "Print the script that makes a shell complete commands."),
     "config": _Entry("config", "Show what the project's settings come to."),
     "connectors": _Entry("connectors", "List connectors, show what an action takes and returns."),
@@ -44,7 +47,11 @@ COMMANDS: Mapping[str, _Entry] = {
     "run": _Entry("run", "Run a flow here and now, and print its record."),
     "schema": _Entry("schema", "Print the JSON Schema of integration.yaml, for editors."),
     "secrets": _Entry("secrets", "Keep secrets in the project's encrypted file."),
-    "serve": _Entry("serve", "Serve webhooks, records and retention on this machine; workers run the executions."),
+    "serve": _Entry("serve", "Serve everything but the runner on this machine; workers run the executions."),
+    "service": _Entry("service", "Run one service alone."),
+    "services": _Entry(
+        "services", "List the project's services: where each runs, what calls it, and whether it fits there."
+    ),
     "validate": _Entry("validate", "Check definitions without running anything."),
     "worker": _Entry("worker", "Take executions from the queue and run them, until SIGTERM; then drain."),
     "version": _Entry("version", "Print versions, for a report of a fault."),

@@ -25,11 +25,21 @@ __all__ = [
     "Job",
     "Limits",
     "Outcome",
+    "Privilege",
     "Sandbox",
     "SandboxHandle",
     "SandboxStats",
     "Success",
 ]
+
+
+class Privilege(StrEnum):
+    """What a sandbox may need of the machine it runs on."""
+
+    CHROOT = "chroot"
+    """Root with SYS_CHROOT, SETUID, SETGID and KILL."""
+    NAMESPACES = "namespaces"
+    """Namespaces of users, processes and networks."""
 
 
 class Isolation(StrEnum):
@@ -231,6 +241,9 @@ class Sandbox(Openable, ABC):
     """Whether Python code can load the extension modules of its packages: not where a process can open nothing."""
     brokers: ClassVar[bool] = False
     """Whether it keeps to `Job.egress`: nothing but its hosts is reachable, and credentials are put in on the way."""
+
+    privileges: ClassVar[frozenset[Privilege]] = frozenset()
+    """What it needs of the machine: a target that does not allow it is refused before anything is deployed."""
 
     @abstractmethod
     async def start(self) -> Sequence[str]:

@@ -10,11 +10,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from turnout.model.events import Event
 from turnout.model.execution import ExecutionInfo
 
-__all__ = ["Consumer", "Delivery", "Invocation", "Request", "Response", "Route", "Service", "Timer"]
+__all__ = ["Consumer", "Delivery", "Invocation", "Needs", "Request", "Response", "Route", "Service", "Timer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,16 @@ class Consumer:
     most: int = 500
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a service asks of the place where it runs: `call_s` is the longest that a call of a handler takes, `bodies` whether
+    it takes requests as large as `limits.request` allows, `long_lived` whether it works on between calls."""
+
+    call_s: float = 30.0
+    bodies: bool = False
+    long_lived: bool = False
+
+
 class Service(ABC):
     """Handlers for HTTP routes, timers and the event stream, and work of its own between `start` and `stop`.
 
@@ -107,6 +118,7 @@ class Service(ABC):
     """
 
     name: str
+    needs: ClassVar[Needs] = Needs()
 
     def routes(self) -> Sequence[Route]:
         """What it answers over HTTP, the same at any time; nothing by default. No two routes have the same method and path.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from turnout.interfaces.sandbox import Privilege
 from turnout.interfaces.service import Service
 
 __all__ = ["Target", "TargetLimits"]
@@ -14,12 +15,15 @@ __all__ = ["Target", "TargetLimits"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetLimits:
-    """What a target can give a service: seconds a call may take, bytes of a request body and of memory; None: no limit."""
+    """What a target can give a service: seconds a call may take, bytes of a request body and of memory; None: no limit.
+    `long_polling` is whether it may wait at a queue, `long_lived` whether its process lives on between calls."""
 
     call_s: float | None = None
     request_bytes: int | None = None
     memory_bytes: int | None = None
     long_polling: bool = True
+    long_lived: bool = True
+    privileges: frozenset[Privilege] = frozenset(Privilege)
 
 
 class Target(ABC):

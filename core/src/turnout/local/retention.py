@@ -10,7 +10,7 @@ from turnout.config import RetentionSettings
 from turnout.engine.history import History
 from turnout.errors import BackendError
 from turnout.interfaces.records import ExecutionQuery
-from turnout.interfaces.service import Service
+from turnout.interfaces.service import Needs, Service
 from turnout.local.stores import Stores
 from turnout.model.execution import Status
 from turnout.services.metadata import Metadata
@@ -29,6 +29,7 @@ class Retention(Service):
     """Prunes once at the start, then every `every_s`."""
 
     name = "retention"
+    needs = Needs(long_lived=True)
 
     def __init__(
         self, stores: Stores, metadata: Metadata, settings: RetentionSettings, *, every_s: float = 600.0

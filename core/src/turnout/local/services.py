@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
 
+from turnout.config import Settings, StoresSettings, TelemetrySettings
+from turnout.deploy.fit import ServiceShape
 from turnout.interfaces.service import Service
 from turnout.services.executions import Executions
 
 if TYPE_CHECKING:
     from turnout.local.platform import Platform
+    from turnout.plugins import Registry
 
-__all__ = ["services_of"]
+__all__ = ["WORKER_SERVICES", "service_shapes", "services_of"]
+
+WORKER_SERVICES: Final = ("recovery", "runner")
+"""Those that `turnout worker` runs; `turnout serve` has all others."""
 
 
 def services_of(platform: Platform) -> tuple[Service, ...]:
@@ -24,3 +33,33 @@ def services_of(platform: Platform) -> tuple[Service, ...]:
         platform.ingress,
         Executions(stores.records, stores.payloads, platform.operations, platform.metadata),
     )
+
+
+async def service_shapes(settings: Settings, registry: Registry) -> tuple[ServiceShape, ...]:
+    """The services of a project with these settings, and what calls each. None of its stores is opened, and no sandbox: the
+    services are made of empty ones, in a directory that is gone afterwards."""
+    from turnout.local.platform import Platform
+
+    with TemporaryDirectory(prefix="turnout-") as directory:
+        empty = replace(
+            settings,
+            root=Path(directory),
+            stores=StoresSettings(),
+            backends={},
+            runner=replace(settings.runner, sandbox="process"),
+            telemetry=TelemetrySettings(),
+        )
+        platform = await Platform.open(empty, registry)
+        try:
+            return tuple(_shape(service) for service in services_of(platform))
+        finally:
+            await platform.close(record=False)
+
+
+def _shape(service: Service) -> ServiceShape:
+    triggers = (
+        *(f"{route.method} {route.path}" for route in service.routes()),
+        *(f"every {timer.every_s:g} s: {timer.name}" for timer in service.timers()),
+        *(f"events {', '.join(sorted(consumer.events))}" for consumer in service.consumers()),
+    )
+    return ServiceShape(name=service.name, triggers=triggers, needs=service.needs)

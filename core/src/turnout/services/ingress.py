@@ -20,7 +20,7 @@ from turnout.errors import BackendError, NotFound, Overloaded, StepError
 from turnout.interfaces.connector import TriggerEvent
 from turnout.interfaces.journal import Row
 from turnout.interfaces.queue import Queue
-from turnout.interfaces.service import Request, Response, Route, Service
+from turnout.interfaces.service import Needs, Request, Response, Route, Service
 from turnout.model.duration import parse_duration
 from turnout.model.events import Ended, Signalled
 from turnout.model.execution import ExecutionRecord
@@ -69,6 +69,7 @@ class Ingress(Service):
     """
 
     name = "ingress"
+    needs = Needs(call_s=_LONGEST_WAIT_S, bodies=True)
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ from turnout.errors import BackendError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.journal import Journal, JournalEntry
 from turnout.interfaces.records import ExecutionChange, RecordBatch, RecordStore
-from turnout.interfaces.service import Service
+from turnout.interfaces.service import Needs, Service
 from turnout.model.events import (
     Accepted,
     Attempted,
@@ -50,6 +50,7 @@ class Metadata(Service):
     """Applies events to the record store soon after `nudge`, and at least every `poll_s` for other processes' events."""
 
     name = "metadata"
+    needs = Needs(long_lived=True)
 
     def __init__(
         self,

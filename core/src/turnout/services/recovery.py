@@ -20,7 +20,7 @@ from turnout.errors import BackendError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.journal import Journal, Row
 from turnout.interfaces.queue import DeadMessage, Lease, Message, Queue
-from turnout.interfaces.service import Service
+from turnout.interfaces.service import Needs, Service
 from turnout.model.events import Ended, Event
 from turnout.model.execution import ErrorInfo, ExecutionInfo, Status, parent_id
 
@@ -42,6 +42,7 @@ class Recovery(Service):
     """
 
     name = "recovery"
+    needs = Needs(long_lived=True)
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from turnout.errors import BackendError, Fenced, NotFound, TurnoutError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.journal import Journal
 from turnout.interfaces.queue import Lease, Queue
-from turnout.interfaces.service import Service
+from turnout.interfaces.service import Needs, Service
 from turnout.model.execution import ExecutionInfo, Status
 from turnout.services.debounced import end_debounced
 from turnout.services.heartbeat import Heartbeat, OpenQueue
@@ -84,6 +84,7 @@ class Runner(Service):
     called with each lease, `given_up` when an execution may have used up its attempts."""
 
     name = "runner"
+    needs = Needs(long_lived=True)
 
     def __init__(
         self,

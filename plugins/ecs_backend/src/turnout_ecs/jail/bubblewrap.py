@@ -16,7 +16,7 @@ from typing import Final, Self
 from turnout.errors import BackendError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.opening import Opening
-from turnout.interfaces.sandbox import Limits
+from turnout.interfaces.sandbox import Limits, Privilege
 
 from turnout_ecs.jail.launch import JailLaunch, Setting
 from turnout_ecs.jail.launcher import ALL_LAYERS, LaunchOptions, Layers, launcher_binary
@@ -88,6 +88,7 @@ class BubblewrapSandbox(JailSandbox):
 
     name = "bubblewrap"
     needs = ("SETUID", "SETGID", "KILL")
+    privileges = frozenset({Privilege.NAMESPACES})
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from typing import ClassVar, Final, Self
 from turnout.errors import BackendError
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.opening import Opening
-from turnout.interfaces.sandbox import CodeBundle, Isolation, Job
+from turnout.interfaces.sandbox import CodeBundle, Isolation, Job, Privilege
 from turnout.sandbox.bundle_files import OverChannel
 from turnout.sandbox.handle import Guard
 from turnout.sandbox.pooled import PooledSandbox
@@ -73,6 +73,7 @@ class JailSandbox(PooledSandbox):
     """
 
     isolates: ClassVar[frozenset[Isolation]] = frozenset(Isolation)
+    privileges: ClassVar[frozenset[Privilege]] = frozenset({Privilege.CHROOT})
     languages: ClassVar[frozenset[str]] = frozenset({"javascript", "python"})
     brokers: ClassVar[bool] = True
     loads_native: ClassVar[bool] = False
