@@ -22,9 +22,11 @@ from turnout.config import SETTINGS, default_text
 from turnout.definition import grammar, shapes
 from turnout.expressions.functions import FUNCTIONS, STANDARD_ARITY
 from turnout.interfaces import (
+    catalog,
     clock,
     connector,
     journal,
+    keys,
     payloads,
     queue,
     records,
@@ -43,7 +45,9 @@ INTERFACES: Mapping[str, type] = {
     "RecordStore": records.RecordStore,
     "PayloadStore": payloads.PayloadStore,
     "StateStore": state.StateStore,
+    "CatalogStore": catalog.CatalogStore,
     "SecretStore": secrets.SecretStore,
+    "KeyWrapper": keys.KeyWrapper,
     "Sandbox": sandbox.Sandbox,
     "SandboxHandle": sandbox.SandboxHandle,
     "Service": service.Service,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.records import RecordStore
 from turnout.interfaces.state import StateStore
+from turnout.testing.catalog import CatalogStoreContract
 from turnout.testing.clock import ManualClock
 from turnout.testing.journal import JournalContract, MakeJournal
 from turnout.testing.records import RecordStoreContract
 from turnout.testing.state import StateStoreContract
+from turnout_postgres.catalog import PostgresCatalog
 from turnout_postgres.database import Database
 from turnout_postgres.journal import PostgresJournal
 from turnout_postgres.records import PostgresRecords
@@ -37,6 +40,16 @@ class TestPostgresState(StateStoreContract):
     @pytest.fixture
     def another(self, database: Database, clock: ManualClock) -> StateStore:
         return PostgresState(database, clock)
+
+
+class TestPostgresCatalog(CatalogStoreContract):
+    @pytest.fixture
+    def store(self, database: Database, clock: ManualClock) -> CatalogStore:
+        return PostgresCatalog(database, clock)
+
+    @pytest.fixture
+    def another(self, database: Database, clock: ManualClock) -> CatalogStore:
+        return PostgresCatalog(database, clock)
 
 
 class TestPostgresJournal(JournalContract):

@@ -3,6 +3,7 @@ API keys, schedules, alert rules, how far a service has read."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ __all__ = [
     "ANY_REVISION",
     "LARGEST_ENTRY",
     "LONGEST_NAME",
+    "REVISIONS_KEPT_S",
     "Address",
     "CatalogChange",
     "CatalogEntry",
@@ -26,6 +28,8 @@ LARGEST_ENTRY: Final = 256 * 1024
 """Bytes of a body."""
 LONGEST_NAME: Final = 500
 """Characters of a kind, a tenant or a name."""
+REVISIONS_KEPT_S: Final = 24 * 3600.0
+"""For how long a removed entry's revision is remembered at least."""
 ANY_REVISION: Final = -1
 
 
@@ -41,8 +45,8 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogEntry:
-    """A document. `revision` counts the writes to its address, from 1, and goes on counting after a removal. `due`, seconds
-    since the epoch, is when somebody should look at it; None: never."""
+    """A document. `revision` counts the writes to its address, from 1; a removal counts as well, and the counting goes on
+    for a day after it at least. `due`, seconds since the epoch, is when somebody should look at it; None: never."""
 
     address: Address
     revision: int
@@ -52,8 +56,8 @@ class CatalogEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogChange:
-    """Write `body`, or remove the entry where it is None. `expected` is the revision that must be stored: 0 for none,
-    `ANY_REVISION` for whatever it is."""
+    """Write `body` and `due` in place of what is there, or remove the entry where `body` is None. `expected` is the revision
+    that must be stored: 0 for none, `ANY_REVISION` for whatever it is."""
 
     address: Address
     body: bytes | None
@@ -64,8 +68,9 @@ class CatalogChange:
 class CatalogStore(Openable, ABC):
     """Documents with revisions. Each sentence is a promise and a test in `turnout.testing.catalog`.
 
-    Names, kinds and tenants are any text of at most `LONGEST_NAME` characters without NUL; bodies at most `LARGEST_ENTRY` bytes:
-    `ValueError` otherwise. What a call has returned holds for every process that uses the store.
+    Kinds, tenants and names are any text of at most `LONGEST_NAME` characters without NUL, kinds and names not empty; a body has
+    at most `LARGEST_ENTRY` bytes; `due` is finite: `ValueError` otherwise, and nothing is written. To read what cannot be there
+    finds nothing. What a call has returned holds for every process that uses the store.
     """
 
     @property
@@ -76,6 +81,10 @@ class CatalogStore(Openable, ABC):
     @abstractmethod
     async def get(self, address: Address) -> CatalogEntry | None:
         """The entry, or None."""
+
+    @abstractmethod
+    async def kinds(self) -> Sequence[str]:
+        """The kinds of which there are entries, in order, for who has to look at all there is."""
 
     @abstractmethod
     async def entries(
@@ -106,6 +115,8 @@ def check_changes(changes: Sequence[CatalogChange]) -> None:
     """What every store refuses: `ValueError` says why, never with a body."""
     seen: set[Address] = set()
     for change in changes:
+        if change.due is not None and not math.isfinite(change.due):
+            raise ValueError("an entry is due at a moment, or never")
         address = change.address
         for text in (address.kind, address.tenant, address.name):
             if len(text) > LONGEST_NAME or "\0" in text:

@@ -31,6 +31,9 @@ class MemoryCatalog(CatalogStore):
     async def get(self, address: Address) -> CatalogEntry | None:
         return self._entries.get(address)
 
+    async def kinds(self) -> Sequence[str]:
+        return sorted({address.kind for address in self._entries})
+
     async def entries(
         self, kind: str, *, tenant: str | None = None, prefix: str = "", after: str = "", limit: int = 1000
     ) -> Sequence[CatalogEntry]:

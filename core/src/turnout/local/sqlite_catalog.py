@@ -8,12 +8,14 @@ from typing import Any, Final, Self
 
 from turnout.interfaces.catalog import (
     ANY_REVISION,
+    REVISIONS_KEPT_S,
     Address,
     CatalogChange,
     CatalogEntry,
     CatalogStore,
     check_changes,
 )
+from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.opening import Opening
 from turnout.local.database import Database, Migration
 from turnout.local.project_database import project_database
@@ -37,20 +39,39 @@ _MIGRATIONS: Final[tuple[Migration, ...]] = (
         "CREATE INDEX catalog_by_name ON catalog (kind, name, tenant) WHERE body IS NOT NULL",
         "CREATE INDEX catalog_by_due ON catalog (kind, due) WHERE due IS NOT NULL",
     ),
+    (
+        # When an entry was removed, so that what is left behind goes as well in the end.
+        "ALTER TABLE catalog ADD COLUMN removed REAL",
+        "UPDATE catalog SET removed = CAST(strftime('%s', 'now') AS REAL) WHERE body IS NULL",
+        "CREATE INDEX catalog_by_removal ON catalog (removed) WHERE removed IS NOT NULL",
+    ),
 )
 _COLUMNS: Final = "kind, tenant, name, revision, due, body"
+_PRUNED: Final = 20
+"""Removed entries forgotten with each write at most: more than are added, few enough not to be felt."""
+
+# Each jumps from one kind to the next instead of reading all entries.
+_KINDS: Final = """
+    WITH RECURSIVE found (kind) AS (
+        SELECT min(kind) FROM catalog WHERE body IS NOT NULL
+        UNION ALL
+        SELECT (SELECT min(kind) FROM catalog WHERE kind > found.kind AND body IS NOT NULL) FROM found WHERE kind IS NOT NULL
+    )
+    SELECT kind FROM found WHERE kind IS NOT NULL
+"""
 
 
 class SQLiteCatalog(CatalogStore):
     """Entries in `database`, which several processes may have open. The caller closes the database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database = database
+        self._clock = clock or SystemClock()
         database.migrate("catalog", _MIGRATIONS)
 
     @classmethod
     async def connect(cls, opening: Opening) -> Self:
-        return cls(project_database(opening))
+        return cls(project_database(opening), opening.clock)
 
     @property
     def durability(self) -> Durability:
@@ -63,15 +84,13 @@ class SQLiteCatalog(CatalogStore):
         )
         return _entry(rows[0]) if rows else None
 
+    async def kinds(self) -> Sequence[str]:
+        return [_text(kind) for (kind,) in self._database.query(_KINDS)]
+
     async def entries(
         self, kind: str, *, tenant: str | None = None, prefix: str = "", after: str = "", limit: int = 1000
     ) -> Sequence[CatalogEntry]:
-        start = _bytes(prefix)
-        where = "kind = ? AND name > ? AND name >= ? AND substr(name, 1, ?) = ? AND body IS NOT NULL"
-        given: list[Any] = [_bytes(kind), _bytes(after), start, len(start), start]
-        if tenant is not None:
-            where += " AND tenant = ?"
-            given.append(_bytes(tenant))
+        where, given = _range(kind, tenant, _bytes(prefix), _bytes(after))
         rows = self._database.query(
             f"SELECT {_COLUMNS} FROM catalog WHERE {where} ORDER BY name, tenant LIMIT ?",  # noqa: S608 - the text is ours
             (*given, limit),
@@ -98,18 +117,43 @@ class SQLiteCatalog(CatalogStore):
             revisions = [_revision(connection, change.address) for change in changes]
             if not all(map(_holds, changes, revisions)):
                 return False
-            for change, (revision, _) in zip(changes, revisions, strict=True):
-                due = None if change.body is None else change.due
+            now = self._clock.now()
+            for change, (revision, there) in zip(changes, revisions, strict=True):
+                if change.body is None and not there:
+                    continue
+                due, removed = (change.due, None) if change.body is not None else (None, now)
                 connection.execute(
-                    "REPLACE INTO catalog (kind, tenant, name, revision, due, body) VALUES (?, ?, ?, ?, ?, ?)",
-                    (*_place(change.address), revision + 1, due, change.body),
+                    "REPLACE INTO catalog (kind, tenant, name, revision, due, body, removed) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (*_place(change.address), revision + 1, due, change.body, removed),
                 )
+            _forget(connection, now - REVISIONS_KEPT_S)
             return True
 
         return await self._database.write(write)
 
     async def close(self) -> None:
         """The database belongs to the caller."""
+
+
+def _range(kind: str, tenant: str | None, start: bytes, after: bytes) -> tuple[str, list[Any]]:
+    """What an index finds: a beginning is a range of names, since no byte of UTF-8 is the largest."""
+    where, given = "kind = ?", [_bytes(kind)]
+    if tenant is not None:
+        where, given = f"{where} AND tenant = ?", [*given, _bytes(tenant)]
+    where, given = (
+        (f"{where} AND name > ?", [*given, after]) if after >= start else (f"{where} AND name >= ?", [*given, start])
+    )
+    if start:
+        where, given = f"{where} AND name < ?", [*given, start[:-1] + bytes([start[-1] + 1])]
+    return f"{where} AND body IS NOT NULL", given
+
+
+def _forget(connection: sqlite3.Connection, before: float) -> None:
+    """Let go of what entries left behind that were removed before then."""
+    old = connection.execute(
+        "SELECT kind, tenant, name FROM catalog WHERE removed <= ? ORDER BY removed LIMIT ?", (before, _PRUNED)
+    ).fetchall()
+    connection.executemany("DELETE FROM catalog WHERE kind = ? AND tenant = ? AND name = ?", old)
 
 
 def _revision(connection: sqlite3.Connection, address: Address) -> tuple[int, bool]:

@@ -15,11 +15,13 @@ __all__: list[str] = []
 
 @hookimpl
 def turnout_stores() -> Mapping[str, type]:
+    from turnout_postgres.catalog import PostgresCatalog
     from turnout_postgres.journal import PostgresJournal
     from turnout_postgres.records import PostgresRecords
     from turnout_postgres.state import PostgresState
 
     return {
+        "catalog:postgres": PostgresCatalog,
         "journal:postgres": PostgresJournal,
         "records:postgres": PostgresRecords,
         "state:postgres": PostgresState,
