@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from turnout.interfaces.service import Request, Response, Route, Service
+from turnout.testing.service_events import ConsumerContract
 
 __all__ = ["ServiceContract"]
 
@@ -20,7 +21,7 @@ _NONSENSE = ("unknown", "../../etc/passwd", "a\0b", "ü🚂", "'; --", "9" * 30,
 _BODIES = (b"", b"\xff\xfe\x00", b"{" * 5000)
 
 
-class ServiceContract:
+class ServiceContract(ConsumerContract):
     """Each test is one sentence of the interface."""
 
     @pytest.fixture
