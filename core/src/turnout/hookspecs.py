@@ -59,7 +59,8 @@ def turnout_targets() -> Mapping[str, type[Target]]:
 
 @_hookspec
 def turnout_services() -> Mapping[str, type[Service]]:
-    """Service classes by name."""
+    """Service classes by name, which is the `name` of the class, and none of Turnout's own: each is made by `connect`, placed by
+    `[services.<name>]`, and served with the others."""
 
 
 @_hookspec

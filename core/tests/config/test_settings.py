@@ -70,6 +70,8 @@ request = "100 B"
 target = "cloud"
 memory = "1 GB"
 processes = 3
+[services.billing.options]
+rate = 2
 [plugins]
 blocked = ["acme"]
 [stores]
@@ -113,6 +115,7 @@ sample = 0.1
     assert (settings.limits.log_bytes, settings.limits.request_bytes) == (10_000, 100)
     ingress = settings.service("ingress")
     assert (ingress.target, ingress.memory_bytes, ingress.processes) == ("cloud", 10**9, 3)
+    assert settings.service("billing").options == {"rate": 2}
     assert settings.service("runner").target == "local"
     assert settings.plugins.blocked == ("acme",)
     stores = settings.stores

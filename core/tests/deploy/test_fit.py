@@ -49,8 +49,8 @@ RUNNER = ServiceShape(name="runner")
 INGRESS = ServiceShape(name="ingress", needs=Needs(call_s=300.0, bodies=True))
 
 
-def placed(target: str, service: str = "runner", **more: int) -> Settings:
-    return Settings(root=Path("/"), services={service: ServiceSettings(target=target, **more)})
+def placed(target: str, service: str = "runner", *, memory_bytes: int | None = None) -> Settings:
+    return Settings(root=Path("/"), services={service: ServiceSettings(target=target, memory_bytes=memory_bytes)})
 
 
 def settings_of(found: Sequence[Finding]) -> list[str]:

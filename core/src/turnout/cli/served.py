@@ -15,7 +15,7 @@ from turnout.cli.serving import serve, tell
 from turnout.cli.session import platform_of
 from turnout.config import Settings
 from turnout.local.platform import Platform
-from turnout.local.services import WORKER_SERVICES
+from turnout.local.services import WORKER_SERVICES, every_service
 from turnout.local.target import LocalTarget
 
 __all__ = ["Served"]
@@ -38,7 +38,7 @@ class Served:
     async def run(self, host: str, port: int) -> int:
         """Serve until asked to stop."""
         async with platform_of(self._settings) as platform:
-            served = [service for service in platform.services() if self._serves(service.name)]
+            served = [service for service in await every_service(platform) if self._serves(service.name)]
             self._names = tuple(service.name for service in served)
             if not _ACCEPTING.isdisjoint(self._names):
                 await self._instances.deploy_all(platform)

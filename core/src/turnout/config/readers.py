@@ -23,6 +23,7 @@ __all__ = [
     "references",
     "share",
     "size",
+    "table",
     "text",
     "texts",
 ]
@@ -57,6 +58,12 @@ def texts(given: object) -> tuple[str, ...]:
     if not isinstance(given, list) or not all(isinstance(item, str) and item.strip() for item in given):
         raise ValueError('a list of texts is expected, ["a", "b"]')
     return tuple(given)
+
+
+def table(given: object) -> Mapping[str, object]:
+    if not isinstance(given, dict):
+        raise ValueError("a table is expected")
+    return given
 
 
 def flag(given: object) -> bool:

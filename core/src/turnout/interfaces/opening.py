@@ -21,7 +21,7 @@ from turnout.model.tenancy import Policies
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-__all__ = ["NoOptions", "Openable", "Opening", "Shared"]
+__all__ = ["NoOptions", "Openable", "Opening", "Shared", "read_options"]
 
 T = TypeVar("T", bound="Closing")
 M = TypeVar("M", bound=BaseModel)
@@ -79,12 +79,17 @@ class Opening:
     def read(self, model: type[M]) -> M:
         """The options as a pydantic model of the backend's. `SettingsError` has one line for each that is wrong, missing
         or unknown, and never a value: it may be a secret."""
-        try:
-            return model.model_validate(dict(self.options))
-        except ValidationError as error:
-            faults = [(_dotted("backends", self.name, *one["loc"]), _fault(one, model)) for one in error.errors()]
-            message = "\n".join(f"{setting}: {text}" for setting, text in faults)
-            raise SettingsError(message, setting=faults[0][0]) from None
+        return read_options(self.options, model, "backends", self.name)
+
+
+def read_options(options: Mapping[str, Any], model: type[M], *place: str) -> M:
+    """The options that stand at `place` of `turnout.toml` as a pydantic model. `SettingsError` as `Opening.read`."""
+    try:
+        return model.model_validate(dict(options))
+    except ValidationError as error:
+        faults = [(_dotted(*place, *one["loc"]), _fault(one, model)) for one in error.errors()]
+        message = "\n".join(f"{setting}: {text}" for setting, text in faults)
+        raise SettingsError(message, setting=faults[0][0]) from None
 
 
 class NoOptions(BaseModel):

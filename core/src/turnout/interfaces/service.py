@@ -10,12 +10,37 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
+from pydantic import BaseModel
+
+from turnout.errors import Unsupported
+from turnout.interfaces.catalog import CatalogStore
+from turnout.interfaces.clock import Clock
+from turnout.interfaces.opening import read_options
+from turnout.interfaces.payloads import PayloadStore
+from turnout.interfaces.records import RecordStore
+from turnout.interfaces.secrets import Secret
+from turnout.interfaces.state import StateStore
 from turnout.model.events import Event
 from turnout.model.execution import ExecutionInfo
+from turnout.values import Value
 
-__all__ = ["Consumer", "Delivery", "Invocation", "Needs", "Request", "Response", "Route", "Service", "Timer"]
+__all__ = [
+    "Consumer",
+    "Delivery",
+    "Invocation",
+    "Needs",
+    "Request",
+    "Response",
+    "Route",
+    "Service",
+    "ServiceOpening",
+    "Starting",
+    "Timer",
+]
+
+M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +136,37 @@ class Needs:
     long_lived: bool = False
 
 
+class Starting(Protocol):
+    """Starts a flow of a customer's instance with `trigger` as its trigger's value; the execution's id, once nothing can lose
+    it. The same `deduplication_id` is one execution for a day. `NotFound` if there is no such instance or flow."""
+
+    async def __call__(
+        self, tenant: str, instance: str, flow: str, trigger: Value, *, deduplication_id: str = ""
+    ) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceOpening:
+    """What a plugin's service is made with. `options` is its table `[services.<name>.options]`, as written; `read` checks it.
+    `secret` resolves a reference in it (`env:TOKEN`). What it must remember belongs into the `catalog`, under kinds that begin
+    with its name: nothing in its process lasts."""
+
+    name: str
+    options: Mapping[str, Any]
+    clock: Clock
+    secret: Callable[[str], Awaitable[Secret]]
+    catalog: CatalogStore
+    records: RecordStore
+    payloads: PayloadStore
+    state: StateStore
+    start: Starting
+
+    def read(self, model: type[M]) -> M:
+        """The options as a pydantic model of the service's. `SettingsError` names each that is wrong, missing or unknown,
+        and never a value."""
+        return read_options(self.options, model, "services", self.name, "options")
+
+
 class Service(ABC):
     """Handlers for HTTP routes, timers and the event stream, and work of its own between `start` and `stop`.
 
@@ -119,6 +175,12 @@ class Service(ABC):
 
     name: str
     needs: ClassVar[Needs] = Needs()
+
+    @classmethod
+    async def connect(cls, opening: ServiceOpening) -> Self:  # noqa: ARG003 - the interface
+        """Make it, for a project that has the plugin which provides it. `SettingsError` names a setting that is missing, wrong
+        or unknown; `BackendError` says what cannot be reached. Nothing goes on yet: `start` begins."""
+        raise Unsupported(cls.__name__, "connect")
 
     def routes(self) -> Sequence[Route]:
         """What it answers over HTTP, the same at any time; nothing by default. No two routes have the same method and path.

@@ -81,6 +81,7 @@ class Platform:
         watch: RunnerWatch | None = None,
     ) -> None:
         self.settings = settings
+        self.registry = registry
         self.stores = stores
         self._traces = traces
         self._workers = stores.directory / "workers"

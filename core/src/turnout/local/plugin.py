@@ -13,7 +13,6 @@ from turnout.hookspecs import hookimpl
 if TYPE_CHECKING:
     from turnout.interfaces.queue import Queue
     from turnout.interfaces.sandbox import Sandbox
-    from turnout.interfaces.service import Service
     from turnout.interfaces.target import Target
 
 __all__: list[str] = []
@@ -62,12 +61,3 @@ def turnout_targets() -> Mapping[str, type[Target]]:
     from turnout.local.target import LocalTarget
 
     return {"local": LocalTarget}
-
-
-@hookimpl
-def turnout_services() -> Mapping[str, type[Service]]:
-    from turnout.services.ingress import Ingress
-    from turnout.services.metadata import Metadata
-    from turnout.services.runner import Runner
-
-    return {"ingress": Ingress, "metadata": Metadata, "runner": Runner}

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 from turnout.config import Settings, StoresSettings, TelemetrySettings
 from turnout.deploy.fit import ServiceShape
-from turnout.interfaces.service import Service
+from turnout.errors import NotFound, SettingsError
+from turnout.interfaces.service import Service, ServiceOpening
 from turnout.services.executions import Executions
+from turnout.values import Value
 
 if TYPE_CHECKING:
     from turnout.local.platform import Platform
     from turnout.plugins import Registry
 
-__all__ = ["WORKER_SERVICES", "service_shapes", "services_of"]
+__all__ = ["WORKER_SERVICES", "every_service", "service_shapes", "services_of"]
 
 WORKER_SERVICES: Final = ("recovery", "runner")
 """Those that `turnout worker` runs; `turnout serve` has all others."""
@@ -32,6 +34,44 @@ def services_of(platform: Platform) -> tuple[Service, ...]:
         platform.runner,
         platform.ingress,
         Executions(stores.records, stores.payloads, platform.operations, platform.metadata),
+    )
+
+
+async def every_service(platform: Platform) -> tuple[Service, ...]:
+    """The platform's own and those that plugins provide. `SettingsError` names an option of one of these that is wrong."""
+    own = services_of(platform)
+    taken = {service.name for service in own}
+    provided = []
+    for name, kind in sorted(platform.registry.services.items()):
+        if name in taken:
+            raise SettingsError(
+                f"a plugin provides a service {name!r}, which is the name of one of Turnout's own: block it in `plugins.blocked`",
+                setting="plugins.blocked",
+            )
+        provided.append(await kind.connect(_opening(platform, name)))
+    return (*own, *provided)
+
+
+def _opening(platform: Platform, name: str) -> ServiceOpening:
+    stores = platform.stores
+
+    async def start(tenant: str, instance: str, flow: str, trigger: Value, *, deduplication_id: str = "") -> str:
+        found = await platform.instances.get(instance)
+        if found.tenant != tenant:
+            raise NotFound("instance", instance, hint=f"customer {tenant!r} has none of that name")
+        accepted = await platform.submission.accept(found, flow, trigger, deduplication_id=deduplication_id)
+        return accepted.id
+
+    return ServiceOpening(
+        name=name,
+        options=platform.settings.service(name).options,
+        clock=stores.clock,
+        secret=stores.references.resolve,
+        catalog=stores.catalog,
+        records=stores.records,
+        payloads=stores.payloads,
+        state=stores.state,
+        start=start,
     )
 
 
@@ -51,7 +91,7 @@ async def service_shapes(settings: Settings, registry: Registry) -> tuple[Servic
         )
         platform = await Platform.open(empty, registry)
         try:
-            return tuple(_shape(service) for service in services_of(platform))
+            return tuple(_shape(service) for service in await every_service(platform))
         finally:
             await platform.close(record=False)
 

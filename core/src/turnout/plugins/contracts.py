@@ -85,6 +85,10 @@ def _service(name: str, thing: object) -> None:
     from turnout.interfaces.service import Service
 
     _implements(f"service {name!r}", thing, Service)
+    if getattr(thing, "name", None) != name:
+        raise PluginError(
+            f"service {name!r} calls itself {getattr(thing, 'name', None)!r}: both names must be the same"
+        )
 
 
 def _store(name: str, thing: object) -> None:

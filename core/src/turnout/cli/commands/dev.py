@@ -21,6 +21,7 @@ from turnout.cli.serving import serve, tell
 from turnout.cli.session import platform_of, run_async
 from turnout.config import Settings
 from turnout.local.platform import Platform
+from turnout.local.services import every_service
 from turnout.model.events import Ended, Event
 
 __all__ = ["command"]
@@ -71,7 +72,7 @@ class _Dev:
             reloading = asyncio.ensure_future(self._instances.reload(platform))
             try:
                 ready = partial(self._ready, platform, sandbox, recovered)
-                await serve(platform, platform.services(), host=host, port=port, ready=ready)
+                await serve(platform, await every_service(platform), host=host, port=port, ready=ready)
             finally:
                 reloading.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
