@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, _Entry] = {
     "check": _Entry(
         "check", "Check that every service and every flow fits the compute target that the settings choose for it."
     ),
+    "api-keys": _Entry("api_keys", "Make, list and revoke keys of the HTTP API."),
     "completion": _Entry("completion", "Print the script that makes a shell complete commands."),
     "config": _Entry("config", "Show what the project's settings come to."),
     "connectors": _Entry("connectors", "List connectors, show what an action takes and returns."),
