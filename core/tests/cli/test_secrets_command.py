@@ -77,3 +77,31 @@ def test_an_unknown_secret_cannot_be_deleted(capsys: pytest.CaptureFixture[str])
     assert main(["secrets", "delete", "erp-tokn"]) == 2
 
     assert "there are: none" in capsys.readouterr().err
+
+
+def test_a_new_key_protects_what_was_stored(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], project: Path
+) -> None:
+    store(monkeypatch, "erp-token")
+    capsys.readouterr()
+    before = (project / ".turnout" / "secret.key").read_text().split()
+
+    assert main(["secrets", "rotate"]) == 0
+    assert (
+        capsys.readouterr().out == "a new key protects the project's secrets; data keys of 0 customers wrapped anew\n"
+    )
+    assert main(["secrets", "rotate", "--data-keys", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "new_key": True,
+        "customers": 0,
+        "resumed": False,
+        "data_keys": {"customers": 0, "values": 0, "unreadable": [], "resumed": False},
+    }
+
+    assert (project / ".turnout" / "secret.key").read_text().split()[2:] == before
+
+
+def test_a_customer_of_whom_nothing_is_encrypted_has_no_key_to_replace(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["secrets", "rotate", "--customer", "acme"]) == 2
+
+    assert "no data key of customer 'acme'" in capsys.readouterr().err

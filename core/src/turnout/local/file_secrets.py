@@ -88,6 +88,11 @@ class FileSecrets(SecretStore):
 
         await asyncio.to_thread(self._change, encrypt_anew)
 
+    async def outdated(self) -> int:
+        """How many values are not encrypted with the newest key of the ring: those of a rotation that was cut short."""
+        newest = _id(self._keys.ring()[0])
+        return sum(sealed.key != newest for sealed in self._read().values())
+
     async def close(self) -> None:
         """Nothing is held open between calls."""
 

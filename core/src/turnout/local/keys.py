@@ -43,6 +43,11 @@ class Keys:
     def __repr__(self) -> str:
         return f"Keys({VARIABLE if self._fixed else self.path})"
 
+    @property
+    def from_environment(self) -> bool:
+        """Whether the keys are set where Turnout is started, so that they are replaced there and not by `add`."""
+        return self._fixed is not None
+
     def ring(self) -> tuple[bytes, ...]:
         """The keys as they are now, the newest first; a key file that another process changed is read again."""
         return self._fixed or self._read() or self._generate()

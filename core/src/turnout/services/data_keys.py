@@ -6,9 +6,9 @@ import asyncio
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
 
 from turnout.errors import BackendError
 from turnout.interfaces.catalog import CatalogStore
@@ -32,13 +32,15 @@ OpenWrapper: TypeAlias = Callable[[str], Awaitable[KeyWrapper]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataKey:
-    """A data key as it is kept: `wrapped` by the backend `by` with the key `wrapping`. `made` is seconds since the epoch."""
+    """A data key as it is kept: `wrapped` by the backend `by` with the key `wrapping`. `made` is seconds since the epoch;
+    `rotation` names the rotation that made it, if one did."""
 
     id: str
     by: str
     wrapping: str
     wrapped: bytes
     made: float
+    rotation: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,7 @@ class DataKeys:
         self._open_wrapper = open_wrapper
         self._clock = clock
         self._plain = _Cache()
-        self._newest = _Cache()
+        self._making: dict[str, asyncio.Future[Document[KeyRing]]] = {}
 
     @property
     def wrapping(self) -> str:
@@ -71,43 +73,45 @@ class DataKeys:
         return self._wrapper.key_id
 
     async def newest(self, tenant: str) -> tuple[bytes, bytes]:
-        """Id and key to seal with; made if the customer has none."""
-        key_id = await self._kept(self._newest, (tenant, b""), lambda: self._newest_id(tenant))
+        """Id and key to seal with, as the catalog has them now; made if the customer has none."""
+        key_id = bytes.fromhex((await self.ring(tenant)).value.keys[0].id)
         return key_id, await self.get(tenant, key_id)
 
     async def get(self, tenant: str, key_id: bytes) -> bytes:
         """The key of that id; `BackendError` if the customer has none such, or its wrapping key is out of reach."""
-        return await self._kept(self._plain, (tenant, key_id), lambda: self._found(tenant, key_id))
-
-    async def made(self, tenant: str) -> DataKey:
-        """A new data key, wrapped, not yet in the ring."""
-        key_id = secrets.token_hex(_ID_BYTES)
-        return await self._wrapped(tenant, key_id, secrets.token_bytes(_KEY_BYTES), made=self._clock.now())
-
-    async def unwrapped(self, tenant: str, key: DataKey) -> bytes:
-        wrapper = self._wrapper if key.by == self.name else await self._open_wrapper(key.by)
-        return await wrapper.unwrap(key.wrapped, _context(tenant, key.id))
-
-    async def rewrapped(self, tenant: str, key: DataKey) -> DataKey:
-        """The same key, wrapped by the backend and with the key that wrap now."""
-        return await self._wrapped(tenant, key.id, await self.unwrapped(tenant, key), made=key.made)
-
-    def forget(self, tenant: str) -> None:
-        """Ask the catalog again which key is the newest of that customer."""
-        self._newest.drop((tenant, b""))
-
-    async def _kept(self, cache: _Cache, place: _Place, ask: Callable[[], Coroutine[Any, Any, bytes]]) -> bytes:
-        """From the cache, or asked for once, however many want it at the same time."""
-        now = self._clock.now()
-        if (value := cache.get(place, now)) is not None:
-            return value
-        if (asking := cache.asking.get(place)) is None:
-            asking = cache.asking[place] = asyncio.ensure_future(ask())
+        cache, place, now = self._plain, (tenant, key_id), self._clock.now()
+        if (plain := cache.get(place, now)) is not None:
+            return plain
+        if (asking := cache.asking.get(place)) is None:  # asked for once, however many want it at the same time
+            asking = cache.asking[place] = asyncio.ensure_future(self._found(tenant, key_id))
             asking.add_done_callback(lambda done: cache.answered(place, done, now))
         return await asyncio.shield(asking)
 
-    async def _newest_id(self, tenant: str) -> bytes:
-        return bytes.fromhex((await self._ring(tenant)).value.keys[0].id)
+    async def ring(self, tenant: str) -> Document[KeyRing]:
+        """The customer's keys; the first is made if there is none."""
+        found = await self.rings.get(ring_name(tenant), tenant=tenant)
+        if found is not None:
+            return found
+        if (making := self._making.get(tenant)) is None:
+            making = self._making[tenant] = asyncio.ensure_future(self._first(tenant))
+            making.add_done_callback(lambda _: self._making.pop(tenant))
+        return await asyncio.shield(making)
+
+    async def made(self, tenant: str, *, rotation: str = "") -> DataKey:
+        """A new data key, wrapped, not yet in the ring."""
+        key_id = secrets.token_hex(_ID_BYTES)
+        wrapping, wrapped = await self._wrap(tenant, key_id, secrets.token_bytes(_KEY_BYTES))
+        made = self._clock.now()
+        return DataKey(id=key_id, by=self.name, wrapping=wrapping, wrapped=wrapped, made=made, rotation=rotation)
+
+    def is_current(self, key: DataKey) -> bool:
+        """Whether it is wrapped by the backend and with the key that wrap now."""
+        return (key.by, key.wrapping) == (self.name, self._wrapper.key_id)
+
+    async def rewrapped(self, tenant: str, key: DataKey) -> DataKey:
+        """The same key, wrapped by the backend and with the key that wrap now."""
+        wrapping, wrapped = await self._wrap(tenant, key.id, await self._unwrapped(tenant, key))
+        return replace(key, by=self.name, wrapping=wrapping, wrapped=wrapped)
 
     async def _found(self, tenant: str, key_id: bytes) -> bytes:
         found = await self.rings.get(ring_name(tenant), tenant=tenant)
@@ -116,17 +120,22 @@ class DataKeys:
             raise BackendError(
                 f"customer {tenant!r} has no data key {key_id.hex()}: it was removed, or the value is another customer's"
             )
-        return await self.unwrapped(tenant, key)
+        return await self._unwrapped(tenant, key)
 
-    async def _ring(self, tenant: str) -> Document[KeyRing]:
+    async def _first(self, tenant: str) -> Document[KeyRing]:
         while (found := await self.rings.get(ring_name(tenant), tenant=tenant)) is None:
             await self.rings.create(ring_name(tenant), KeyRing(keys=(await self.made(tenant),)), tenant=tenant)
         return found
 
-    async def _wrapped(self, tenant: str, key_id: str, plain: bytes, *, made: float) -> DataKey:
-        wrapping = self._wrapper.key_id
-        wrapped = await self._wrapper.wrap(plain, _context(tenant, key_id))
-        return DataKey(id=key_id, by=self.name, wrapping=wrapping, wrapped=wrapped, made=made)
+    async def _unwrapped(self, tenant: str, key: DataKey) -> bytes:
+        wrapper = self._wrapper if key.by == self.name else await self._open_wrapper(key.by)
+        return await wrapper.unwrap(key.wrapped, _context(tenant, key.id))
+
+    async def _wrap(self, tenant: str, key_id: str, plain: bytes) -> tuple[str, bytes]:
+        wrapping = (
+            self._wrapper.key_id
+        )  # asked first: if it changes meanwhile, the key is wrapped once more than needed
+        return wrapping, await self._wrapper.wrap(plain, _context(tenant, key_id))
 
 
 class _Cache:
@@ -154,9 +163,6 @@ class _Cache:
         self._kept[place] = (now, value)
         while len(self._kept) > _CACHED_KEYS:
             self._kept.popitem(last=False)
-
-    def drop(self, place: _Place) -> None:
-        self._kept.pop(place, None)
 
 
 def ring_name(tenant: str) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
+import time
+from dataclasses import asdict
+from typing import Any
 
 import click
 
+from turnout.cli.faults import printable
 from turnout.cli.options import environment_option, json_option
 from turnout.cli.output import emit
 from turnout.cli.project import load_project
 from turnout.cli.session import platform_of, run_async
-from turnout.errors import NotFound, UserError
+from turnout.cli.wording import plural
+from turnout.errors import BackendError, NotFound, UserError
 from turnout.interfaces.secrets import Secret
 from turnout.local.platform import Platform
 
@@ -73,6 +78,72 @@ def delete_secret(*, name: str, environment: str | None) -> None:
 
     run_async(delete())
     click.echo(f"deleted {name}")
+
+
+@command.command("rotate")
+@click.option("--data-keys", is_flag=True, help="Give each customer a new data key too, and encrypt everything anew.")
+@click.option("--customer", help="Give this customer alone a new data key.")
+@json_option
+@environment_option
+def rotate(*, data_keys: bool, customer: str | None, as_json: bool, environment: str | None) -> None:
+    """Replace the key that protects all others, while everything runs.
+
+    A new key goes in front of the key file; the project's secrets and customers' data keys are encrypted with it. Keys in
+    TURNOUT_SECRET_KEY are replaced there first; those in a key service by that. What was cut short is finished by the
+    next call, which then makes no key.
+    """
+    from turnout.local.key_rotation import rotate_wrapping_key
+    from turnout.services.rotation import Rotation
+
+    async def rotated() -> dict[str, Any]:
+        async with platform_of(load_project(environment=environment)) as platform:
+            stores, told = platform.stores, _Told()
+            done: dict[str, Any] = {}
+            if customer is None:
+                done = asdict(await rotate_wrapping_key(stores, told))
+            if data_keys or customer is not None:
+                done["data_keys"] = asdict(await Rotation(stores.catalog, stores.vault).renew(told, tenant=customer))
+            return done
+
+    done = run_async(rotated())
+    if as_json:
+        emit(done, as_json=True)
+    else:
+        for line in _wording(done):
+            click.echo(printable(line))
+    if unreadable := done.get("data_keys", {}).get("unreadable"):
+        names = "\n".join(f"  {name}" for name in unreadable)
+        raise BackendError(f"these hold values that do not decrypt, and stay as they are: enter them again\n{names}")
+
+
+class _Told:
+    """How far it is, on standard error, once a second."""
+
+    def __init__(self) -> None:
+        self._at = time.monotonic()
+
+    def __call__(self, tenant: str, done: int) -> None:
+        if time.monotonic() - self._at >= 1.0:
+            self._at = time.monotonic()
+            click.echo(f"{plural(done, 'customer')} done", err=True)
+
+
+def _wording(done: dict[str, Any]) -> list[str]:
+    lines = []
+    if "new_key" in done:
+        first = (
+            "a new key protects the project's secrets"
+            if done["new_key"]
+            else "the newest key protects the project's secrets"
+        )
+        if done["resumed"]:
+            first = "finished what was not yet encrypted with the newest key"
+        lines.append(f"{first}; data keys of {plural(done['customers'], 'customer')} wrapped anew")
+    if renewed := done.get("data_keys"):
+        again = "finished: " if renewed["resumed"] else ""
+        what = f"{plural(renewed['customers'], 'new data key')}, {plural(renewed['values'], 'value')} encrypted anew"
+        lines.append(f"{again}{what}")
+    return lines
 
 
 async def _names(platform: Platform) -> list[str]:
