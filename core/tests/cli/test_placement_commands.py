@@ -40,8 +40,10 @@ def test_services_fits_a_terminal(project: Path, capsys: pytest.CaptureFixture[s
     assert main(["services"]) == 0
 
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["SERVICE", "TARGET", "CALLED", "BY", "FITS"]
-    assert any(line.startswith("ingress") and line.endswith("yes") for line in lines)
+    assert lines[0].split() == ["SERVICE", "TARGET", "CALLED", "BY", "NEEDS", "FITS"]
+    [ingress] = [line for line in lines if line.startswith("ingress")]
+    assert ingress.endswith("yes")
+    assert "calls of 5 min, requests of 500 MB" in ingress
 
 
 def test_check_is_content_with_one_machine(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,8 @@ from turnout.cli.placement import Placement, placement_of
 from turnout.cli.project import load_project
 from turnout.cli.session import run_async
 from turnout.config import Settings
+from turnout.deploy.fit import shown_bytes, shown_time
+from turnout.interfaces.service import Needs
 
 __all__ = ["command"]
 
@@ -40,14 +42,24 @@ def command(*, as_json: bool, environment: str | None) -> None:
                 service.name,
                 settings.service(service.name).target,
                 ", ".join(triggers) + (f" and {more} more" if more > 0 else "") or "its own work",
+                _needs(settings, service.needs),
                 _verdict(placement, service.name),
             )
         )
-    print_table(("SERVICE", "TARGET", "CALLED BY", "FITS"), rows)
+    print_table(("SERVICE", "TARGET", "CALLED BY", "NEEDS", "FITS"), rows)
     known = {service.name for service in placement.services}
     for finding in placement.findings:
         if finding.service not in known:
             click.echo(printable(f"{finding.setting}: {finding.message}"))
+
+
+def _needs(settings: Settings, needs: Needs) -> str:
+    parts = [f"calls of {shown_time(needs.call_s)}"]
+    if needs.bodies:
+        parts.append(f"requests of {shown_bytes(settings.limits.request_bytes)}")
+    if needs.long_lived:
+        parts.append("a process that lives on")
+    return ", ".join(parts)
 
 
 def _verdict(placement: Placement, name: str) -> str:
