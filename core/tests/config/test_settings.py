@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from turnout.config import SETTINGS, JournalMode, Settings, find_project, load_settings
+from turnout.config import SETTINGS, JournalMode, LogSettings, Settings, find_project, load_settings
 from turnout.errors import SettingsError
 from turnout.model.durability import Durability
 from turnout.model.tenancy import TenantPolicy
@@ -90,6 +90,12 @@ attempts = 3
 weight = 2
 in_flight = 20
 capacity = 10000
+[logs.archive]
+kind = "file"
+level = "warning"
+sources = ["log", "steps"]
+customers = ["acme"]
+options = {path = "logs/{customer}.jsonl"}
 [queue.tenants."acme corp"]
 weight = 8
 [telemetry]
@@ -104,6 +110,15 @@ sample = 0.1
     assert settings.storage_directory == settings.root / "data"
     assert settings.storage.durability is Durability.HOST
     assert (settings.storage.retention.days, settings.storage.retention.size_bytes) == (7, 1_500_000_000)
+    assert settings.logs == {
+        "archive": LogSettings(
+            kind="file",
+            level="warning",
+            sources=("log", "steps"),
+            customers=("acme",),
+            options={"path": "logs/{customer}.jsonl"},
+        )
+    }
     assert (settings.storage.unread.rows, settings.storage.unread.kept_s) == (1000, 18_000.0)
     assert (settings.runner.concurrency, settings.runner.sandbox) == (4, "chroot")
     assert settings.runner.allow_unsafe_sandbox is True

@@ -24,8 +24,11 @@ class Swept(StreamYard):
     records: MemoryRecords = field(default_factory=MemoryRecords)
 
     def metadata(self) -> Metadata:
-        readers = Readers(consumers=self.consumers, names=lambda: self.names, unread=self.unread)
+        readers = Readers(consumers=self.consumers, names=self.configured, unread=self.unread)
         return Metadata(self.journal, self.records, self.clock, readers=readers)
+
+    async def configured(self) -> list[str]:
+        return self.names
 
     async def kept(self, *ids: str) -> list[str]:
         return [id for id in ids if await self.journal.rows(id)]

@@ -1,6 +1,7 @@
 """Settings: `turnout.toml`, its environments layered over the default, read once into one frozen object."""
 
 from turnout.config.explaining import EffectiveSetting, default_text, effective_settings
+from turnout.config.logs import LOG_SOURCES, LogSettings
 from turnout.config.placement import ServiceSettings
 from turnout.config.readers import LONGEST_DRAIN_S
 from turnout.config.reading import FILE_NAME, find_project, load_settings
@@ -23,11 +24,13 @@ from turnout.config.shapes import Setting
 
 __all__ = [
     "FILE_NAME",
+    "LOG_SOURCES",
     "LONGEST_DRAIN_S",
     "SETTINGS",
     "EffectiveSetting",
     "JournalMode",
     "LimitSettings",
+    "LogSettings",
     "PluginSettings",
     "ProjectSettings",
     "QueueSettings",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
+from turnout.config.logs import LOG
 from turnout.config.placement import SERVICE
 from turnout.config.readers import (
     address,
@@ -174,6 +175,12 @@ SCHEMA = Section(
                 "log": leaf("log_bytes", size, "What a code step may log."),
                 "request": leaf("request_bytes", size, "The body of a webhook's request."),
             },
+        ),
+        "logs": Named(
+            field="logs",
+            section=LOG,
+            description="Tables `[logs.<name>]`: a place where logs are shipped: its `kind`, `level`, `sources`, `customers` and the "
+            "kind's own `options`.",
         ),
         "telemetry": Section(
             make=TelemetrySettings,

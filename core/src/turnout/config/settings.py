@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from turnout.config.logs import LogSettings
 from turnout.config.placement import ServiceSettings
 from turnout.model.durability import Durability
 from turnout.model.tenancy import Policies, TenantPolicy
@@ -170,6 +171,7 @@ class Settings:
     queue: QueueSettings = field(default_factory=QueueSettings)
     runner: RunnerSettings = field(default_factory=RunnerSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    logs: Mapping[str, LogSettings] = field(default_factory=dict)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     plugins: PluginSettings = field(default_factory=PluginSettings)
 

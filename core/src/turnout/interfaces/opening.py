@@ -61,12 +61,13 @@ class Opening:
     """`options` is the backend's own table of `turnout.toml`, `[backends.<name>]`, as written; `read` checks it. `secret`
     resolves a reference in it (`env:REDIS_URL`), and gives other text as it is.
 
-    `directory` is the project's storage directory. `durability` is what the project asks of embedded stores. `lease_s`,
-    `max_attempts` and `policies` are for queues.
+    `table` is where that table stands, if it is another. `directory` is the project's storage directory. `durability` is what
+    the project asks of embedded stores. `lease_s`, `max_attempts` and `policies` are for queues.
     """
 
     directory: Path
     name: str = ""
+    table: str = "backends"
     clock: Clock = field(default_factory=SystemClock)
     durability: Durability = Durability.PROCESS
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -79,7 +80,7 @@ class Opening:
     def read(self, model: type[M]) -> M:
         """The options as a pydantic model of the backend's. `SettingsError` has one line for each that is wrong, missing
         or unknown, and never a value: it may be a secret."""
-        return read_options(self.options, model, "backends", self.name)
+        return read_options(self.options, model, self.table, self.name)
 
 
 def read_options(options: Mapping[str, Any], model: type[M], *place: str) -> M:

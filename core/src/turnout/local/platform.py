@@ -28,7 +28,7 @@ from turnout.local.dead_letters import DeadLetters
 from turnout.local.instances import LocalInstances
 from turnout.local.operations import Operations
 from turnout.local.retention import Retention
-from turnout.local.services import services_of
+from turnout.local.services import consumer_names, services_of
 from turnout.local.stores import Stores
 from turnout.local.stream import EventStream
 from turnout.local.tenancy import Tenancy
@@ -41,6 +41,8 @@ from turnout.model.limits import FlowLimits
 from turnout.plugins import Registry
 from turnout.services.consumers import Consumers
 from turnout.services.ingress import CallbackUrls, Ingress
+from turnout.services.logs.counts import LogCounts
+from turnout.services.logs.service import Logs
 from turnout.services.metadata import Metadata
 from turnout.services.otlp import OtlpTraces, open_traces
 from turnout.services.queue_time import QueueTime
@@ -148,6 +150,7 @@ class Platform:
             self.instances.get,
             stores.records.get,
         )
+        self.logs = Logs(settings.logs, stores.log_sink, LogCounts(stores.catalog), stores.clock)
         self.retention = Retention(stores, self.metadata, settings.storage.retention)
         self._started: list[Service] = []
         self._consumer_names: tuple[str, ...] | None = None
@@ -217,11 +220,9 @@ class Platform:
         """The services of those names, or everything that `turnout dev` serves, in the order of their start."""
         return tuple(service for service in services_of(self) if not names or service.name in names)
 
-    def _consumers(self) -> tuple[str, ...]:
-        """Those that are configured, whether or not this process serves them."""
+    async def _consumers(self) -> tuple[str, ...]:
         if self._consumer_names is None:
-            found = (consumer.name for service in self.services() for consumer in service.consumers())
-            self._consumer_names = tuple(found)
+            self._consumer_names = await consumer_names(self)
         return self._consumer_names
 
     async def check_tenancy(self) -> None:
@@ -398,6 +399,7 @@ class Platform:
         async with AsyncExitStack() as stack:  # closed from the last line up
             stack.push_async_callback(self.stores.close)
             stack.callback(self._lock.release)
+            stack.push_async_callback(self.logs.stop)  # its sinks may be open without its having been started
             stack.push_async_callback(self._sandbox.close)
             if self._traces is not None:
                 stack.push_async_callback(asyncio.to_thread, self._traces.close)

@@ -43,11 +43,17 @@ def turnout_stores() -> Mapping[str, type]:
     from turnout.local.sqlite_journal import SQLiteJournal
     from turnout.local.sqlite_records import SQLiteRecords
     from turnout.local.sqlite_state import SQLiteState
+    from turnout.services.logs.datadog import DatadogLogs
+    from turnout.services.logs.file_sink import FileLogs
+    from turnout.services.logs.otlp_logs import OtlpLogs
 
     return {
         "catalog:sqlite": SQLiteCatalog,
         "journal:sqlite": SQLiteJournal,
         "keys:local": LocalKeyWrapper,
+        "logs:datadog": DatadogLogs,
+        "logs:file": FileLogs,
+        "logs:otlp": OtlpLogs,
         "records:sqlite": SQLiteRecords,
         "payloads:file": FilePayloads,
         "secrets:env": EnvironmentSecrets,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from turnout.local.platform import Platform
     from turnout.plugins import Registry
 
-__all__ = ["WORKER_SERVICES", "every_service", "service_shapes", "services_of"]
+_log = logging.getLogger("turnout.consumers")
+
+__all__ = ["WORKER_SERVICES", "consumer_names", "every_service", "service_shapes", "services_of"]
 
 WORKER_SERVICES: Final = ("recovery", "runner")
 """Those that `turnout worker` runs; `turnout serve` has all others."""
@@ -34,6 +37,7 @@ def services_of(platform: Platform) -> tuple[Service, ...]:
         platform.runner,
         platform.ingress,
         Executions(stores.records, stores.payloads, platform.operations, platform.metadata),
+        platform.logs,
     )
 
 
@@ -50,6 +54,17 @@ async def every_service(platform: Platform) -> tuple[Service, ...]:
             )
         provided.append(await kind.connect(_opening(platform, name)))
     return (*own, *provided)
+
+
+async def consumer_names(platform: Platform) -> tuple[str, ...]:
+    """Of every consumer that is configured, whether or not this process serves it: the journal keeps rows for them."""
+    services = services_of(platform)
+    if any(name not in {service.name for service in services} for name in platform.registry.services):
+        try:
+            services = await every_service(platform)
+        except SettingsError as error:
+            _log.warning("the event stream is not kept for plugins' services: %s", error)
+    return tuple(consumer.name for service in services for consumer in service.consumers())
 
 
 def _opening(platform: Platform, name: str) -> ServiceOpening:

@@ -14,6 +14,7 @@ from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.journal import Journal
 from turnout.interfaces.keys import KeyWrapper
+from turnout.interfaces.log_sink import LogSink
 from turnout.interfaces.opening import Openable, Opening, Shared
 from turnout.interfaces.payloads import PayloadStore
 from turnout.interfaces.queue import Queue
@@ -107,6 +108,10 @@ class Stores:
         """The sandbox that the settings choose, not started. Whoever asks closes it, before the stores."""
         return await self._openings.sandbox()
 
+    async def log_sink(self, name: str) -> LogSink:
+        """The sink of `[logs.<name>]`. Whoever asks closes it."""
+        return await self._openings.log_sink(name)
+
     async def close(self) -> None:
         """Close every store, then what they shared, whether or not one of them fails to. Idempotent."""
         await self._open.aclose()
@@ -155,6 +160,17 @@ class _Openings:
         name, setting = self.settings.runner.sandbox, "runner.sandbox"
         sandbox = await self._connect(self._find(Kind.SANDBOXES, name, setting), name, self.opening.shared, setting)
         return cast("Sandbox", sandbox)
+
+    async def log_sink(self, name: str) -> LogSink:
+        chosen, setting = self.settings.logs[name], f"logs.{name}"
+        if not chosen.kind:
+            raise SettingsError(f"{setting}.kind: it must be set: `file`, `datadog`, `otlp`", setting=f"{setting}.kind")
+        sink = self._find(Kind.STORES, f"logs:{chosen.kind}", f"{setting}.kind")
+        opening = replace(self.opening, table="logs", name=f"{name}.options", options=chosen.options, shared=Shared())
+        try:
+            return cast("LogSink", await sink.connect(opening))
+        except NotFound as error:  # of what a reference names
+            raise SettingsError(f"{setting}.options: {error}", setting=f"{setting}.options") from error
 
     def _find(self, kind: Kind, name: str, setting: str) -> type[Openable]:
         try:

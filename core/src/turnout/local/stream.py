@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from turnout.errors import BackendError
+from turnout.errors import BackendError, Overloaded
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.journal import Journal
 from turnout.interfaces.service import Consumer
@@ -108,7 +108,8 @@ class EventStream:
                 unknown = not isinstance(error, BackendError | TimeoutError)
                 _log.warning("consumer %s is behind: %s", reading.consumer.name, error, exc_info=unknown)
                 failures, came = failures + 1, Came.ON
-                await self._pause(min(_SLOWEST_S, self._poll_s * 2 ** min(failures - 1, 10)))
+                asked_s = error.retry_after_s if isinstance(error, Overloaded) else 0.0
+                await self._pause(max(asked_s, min(_SLOWEST_S, self._poll_s * 2 ** min(failures - 1, 10))))
 
     async def _wait(self, nudged: asyncio.Event) -> None:
         """Until something is new here, or it is time to look for what is new elsewhere."""

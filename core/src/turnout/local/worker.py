@@ -43,7 +43,7 @@ class WorkerProcess:
     async def run(self) -> None:
         """Until a signal, and what runs has finished or was handed back. `BackendError` if it cannot start."""
         platform = self._platform
-        services: tuple[Service, ...] = (self._health, platform.recovery, platform.runner)
+        services: tuple[Service, ...] = (platform.logs.own, self._health, platform.recovery, platform.runner)
         server = self._server()
         with self._listening_to_signals():
             started: list[Service] = []

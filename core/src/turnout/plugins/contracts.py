@@ -103,6 +103,7 @@ def _store_interfaces() -> Mapping[str, type]:
     from turnout.interfaces.catalog import CatalogStore
     from turnout.interfaces.journal import Journal
     from turnout.interfaces.keys import KeyWrapper
+    from turnout.interfaces.log_sink import LogSink
     from turnout.interfaces.payloads import PayloadStore
     from turnout.interfaces.records import RecordStore
     from turnout.interfaces.secrets import SecretStore
@@ -116,6 +117,7 @@ def _store_interfaces() -> Mapping[str, type]:
         "secrets": SecretStore,
         "state": StateStore,
         "keys": KeyWrapper,
+        "logs": LogSink,
     }
 
 

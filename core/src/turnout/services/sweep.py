@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,7 +39,7 @@ class Readers:
     each time: a service that is no longer configured holds nothing."""
 
     consumers: Consumers
-    names: Callable[[], Sequence[str]]
+    names: Callable[[], Awaitable[Sequence[str]]]
     unread: UnreadSettings
 
 
@@ -104,7 +104,7 @@ class Sweep:
     async def _states(self) -> Mapping[str, ConsumerState]:
         if self._readers is None:
             return {}
-        return await self._readers.consumers.states(self._readers.names())
+        return await self._readers.consumers.states(await self._readers.names())
 
     def _may_go(self, end: _End, recorded: int, states: Mapping[str, ConsumerState]) -> bool:
         if self._readers is None or all(end.position <= state.hold for state in states.values()):
