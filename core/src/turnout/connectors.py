@@ -14,6 +14,7 @@ from turnout.interfaces.connector import (
     Trigger,
     TriggerEvent,
 )
+from turnout.interfaces.oauth import ClientAuthentication, Grant, OAuth2, OAuth2Provider
 from turnout.interfaces.service import Request, Response
 from turnout.model.payload import File
 from turnout.values import Value
@@ -23,12 +24,16 @@ __all__ = [
     "Action",
     "ActionContext",
     "AfterCrash",
+    "ClientAuthentication",
     "ConnectionType",
     "Connector",
     "Effect",
     "Effects",
     "File",
+    "Grant",
     "Inputs",
+    "OAuth2",
+    "OAuth2Provider",
     "Request",
     "Response",
     "StepError",

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from turnout.config import SETTINGS, JournalMode, LogSettings, Settings, find_project, load_settings
+from turnout.config import (
+    SETTINGS,
+    JournalMode,
+    LogSettings,
+    OAuthClientSettings,
+    Settings,
+    find_project,
+    load_settings,
+)
 from turnout.errors import SettingsError
 from turnout.model.durability import Durability
 from turnout.model.tenancy import TenantPolicy
@@ -72,6 +80,11 @@ memory = "1 GB"
 processes = 3
 [services.billing.options]
 rate = 2
+[oauth]
+return_urls = ["https://app.example/settings/"]
+[oauth.clients.crm]
+client_id = "shop"
+client_secret = "env:CRM_SECRET"
 [plugins]
 blocked = ["acme"]
 [stores]
@@ -132,6 +145,8 @@ sample = 0.1
     assert (ingress.target, ingress.memory_bytes, ingress.processes) == ("cloud", 10**9, 3)
     assert settings.service("billing").options == {"rate": 2}
     assert settings.service("runner").target == "local"
+    assert settings.oauth.return_urls == ("https://app.example/settings",)
+    assert settings.oauth.clients == {"crm": OAuthClientSettings(client_id="shop", client_secret="env:CRM_SECRET")}
     assert settings.plugins.blocked == ("acme",)
     stores = settings.stores
     assert (stores.queue, stores.journal, stores.records) == ("redis", "redis", "postgres")

@@ -2,6 +2,7 @@
 
 from turnout.config.explaining import EffectiveSetting, default_text, effective_settings
 from turnout.config.logs import LOG_SOURCES, LogSettings
+from turnout.config.oauth import OAuthClientSettings, OAuthSettings
 from turnout.config.placement import ServiceSettings
 from turnout.config.readers import LONGEST_DRAIN_S
 from turnout.config.reading import FILE_NAME, find_project, load_settings
@@ -31,6 +32,8 @@ __all__ = [
     "JournalMode",
     "LimitSettings",
     "LogSettings",
+    "OAuthClientSettings",
+    "OAuthSettings",
     "PluginSettings",
     "ProjectSettings",
     "QueueSettings",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
 from turnout.config.logs import LOG
+from turnout.config.oauth import OAUTH
 from turnout.config.placement import SERVICE
 from turnout.config.readers import (
     address,
@@ -182,6 +183,7 @@ SCHEMA = Section(
             description="Tables `[logs.<name>]`: a place where logs are shipped: its `kind`, `level`, `sources`, `customers` and the "
             "kind's own `options`.",
         ),
+        "oauth": OAUTH,
         "telemetry": Section(
             make=TelemetrySettings,
             keys={

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from turnout.config.logs import LogSettings
+from turnout.config.oauth import OAuthSettings
 from turnout.config.placement import ServiceSettings
 from turnout.model.durability import Durability
 from turnout.model.tenancy import Policies, TenantPolicy
@@ -172,6 +173,7 @@ class Settings:
     runner: RunnerSettings = field(default_factory=RunnerSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     logs: Mapping[str, LogSettings] = field(default_factory=dict)
+    oauth: OAuthSettings = field(default_factory=OAuthSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     plugins: PluginSettings = field(default_factory=PluginSettings)
 

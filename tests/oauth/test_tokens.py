@@ -1,0 +1,280 @@
+"""Tokens that are valid when they are used: renewed in time, once, and kept before anybody has them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from turnout.errors import BackendError, StepError
+from turnout.services.oauth.renewal import LEASE_S
+from turnout.services.oauth.tokens import TokenSet
+
+from tests.oauth.bench import Bench, registration
+from tests.oauth.server import Provider
+
+
+async def test_a_connected_account_has_a_token_that_its_provider_takes(bench: Bench) -> None:
+    await bench.connected()
+
+    assert bench.provider.api(await bench.token()) == 200
+    assert bench.book.marks == [("acme", "erp", "ok", "")]
+    assert bench.provider.counts["authorization_code"] == 1
+
+
+async def test_a_token_that_lasts_is_given_without_asking_the_provider(bench: Bench) -> None:
+    await bench.connected()
+
+    fields = {"base_url": "https://erp.example", "client_secret": "of the client"}
+    first = await bench.renewals.fresh("acme", "erp", fields)
+    second = await bench.renewals.fresh("acme", "erp", dict(fields))
+
+    assert first is second
+    assert set(first) == {"base_url", "access_token"}
+    assert bench.provider.counts["refresh_token"] == 0
+
+
+async def test_a_hundred_who_need_the_same_expired_token_at_once_cause_one_renewal(bench: Bench) -> None:
+    await bench.connected()
+    old = await bench.token()
+    bench.clock.advance(601)
+
+    tokens = set(await asyncio.gather(*(bench.token() for _ in range(100))))
+
+    assert len(tokens) == 1
+    assert tokens != {old}
+    assert bench.provider.counts["refresh_token"] == 1
+    assert bench.provider.api(tokens.pop()) == 200
+
+
+async def test_processes_that_need_it_at_once_cause_one_renewal(bench: Bench) -> None:
+    await bench.connected()
+    bench.clock.advance(601)
+    processes = [bench.other() for _ in range(5)]
+
+    asked = asyncio.gather(*(process.token() for process in processes for _ in range(20)))
+    while not asked.done():
+        await bench.clock.run(0.2)
+        await asyncio.sleep(0)
+    tokens = set(await asked)
+
+    assert len(tokens) == 1
+    assert bench.provider.counts["refresh_token"] == 1
+    for process in processes:
+        await process.close()
+
+
+async def test_refresh_tokens_rotate_through_many_renewals(bench: Bench) -> None:
+    await bench.connected()
+
+    for _ in range(5):
+        bench.clock.advance(601)
+        assert bench.provider.api(await bench.token()) == 200
+
+    assert bench.provider.counts["refresh_token"] == 5
+
+
+@pytest.mark.parametrize("client", ["poster", "public"])
+async def test_clients_prove_who_they_are_as_their_provider_wants(bench: Bench, client: str) -> None:
+    bench.book.connections["acme", "erp"] = registration(bench.provider, client)
+    await bench.connected()
+    bench.clock.advance(601)
+
+    assert bench.provider.api(await bench.token()) == 200
+
+
+async def test_a_client_that_stands_for_itself_needs_nobody_to_connect(bench: Bench) -> None:
+    bench.book.connections["acme", "robot"] = registration(bench.provider, "robot")
+
+    first = await bench.token("robot")
+    bench.clock.advance(601)
+    second = await bench.token("robot")
+
+    assert first != second
+    assert bench.provider.api(second) == 200
+    assert bench.provider.counts["client_credentials"] == 2
+
+
+async def test_the_timer_renews_what_is_used_before_it_expires(bench: Bench) -> None:
+    await bench.connected()
+    old = await bench.token()
+
+    bench.clock.advance(200)
+    await bench.tick()
+    assert bench.provider.counts["refresh_token"] == 0
+
+    bench.clock.advance(330)
+    await bench.tick()
+
+    assert bench.provider.counts["refresh_token"] == 1
+    assert await bench.token() != old
+
+
+async def test_the_timer_leaves_alone_what_nobody_uses_but_lets_it_not_lapse(bench: Bench) -> None:
+    await bench.connected()
+
+    bench.clock.advance(6 * 86400)
+    await bench.tick()
+    assert bench.provider.counts["refresh_token"] == 0
+
+    bench.clock.advance(86401)
+    await bench.tick()
+    assert bench.provider.counts["refresh_token"] == 1
+
+
+async def test_timers_of_several_processes_renew_once(bench: Bench) -> None:
+    await bench.connected()
+    await bench.token()
+    bench.clock.advance(590)
+    processes = [bench.other() for _ in range(4)]
+
+    ticks = asyncio.gather(*(process.tick() for process in processes))
+    while not ticks.done():
+        await bench.clock.run(0.2)
+        await asyncio.sleep(0)
+    await ticks
+
+    assert bench.provider.counts["refresh_token"] == 1
+    for process in processes:
+        await process.close()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 500, "headers": {}},
+        {"status": 429, "headers": {"retry-after": "120"}},
+        {"status": 302, "headers": {"location": "/"}},
+    ],
+)
+async def test_while_the_provider_has_trouble_a_token_that_is_valid_is_used(
+    bench: Bench, fault: dict[str, Any]
+) -> None:
+    await bench.connected()
+    old = await bench.token()
+    bench.clock.advance(580)
+    bench.provider.fail(fault)
+
+    assert await bench.token() == old
+    assert await bench.token() == old
+    assert bench.provider.counts["refresh_token"] == 0
+
+
+async def test_a_provider_that_asks_for_fewer_requests_gets_none_for_so_long(bench: Bench) -> None:
+    bench.book.connections["acme", "shop"] = registration(bench.provider)
+    await bench.connected()
+    await bench.connected("shop")
+    bench.clock.advance(601)
+    bench.provider.fail({"status": 429, "headers": {"retry-after": "120"}})
+
+    with pytest.raises(StepError) as limited:
+        await bench.token()
+    with pytest.raises(StepError) as another:  # the same client, another connection
+        await bench.token("shop")
+    assert limited.value.kind == another.value.kind == "connection"
+    assert another.value.retry_after_s == pytest.approx(120)
+    assert another.value.retryable
+    assert bench.provider.counts["refresh_token"] == 0
+
+    bench.clock.advance(121)
+    assert bench.provider.api(await bench.token("shop")) == 200
+    assert bench.provider.api(await bench.token()) == 200
+
+
+async def test_what_the_provider_refuses_for_good_breaks_the_connection_until_somebody_connects_again(
+    bench: Bench,
+) -> None:
+    await bench.connected()
+    await bench.revoke()
+    bench.clock.advance(601)
+
+    for _ in range(2):
+        with pytest.raises(
+            StepError, match="the customer must connect it again; `turnout connections connect acme erp`"
+        ) as error:
+            await bench.token()
+        assert (error.value.kind, error.value.retryable) == ("connection", False)
+
+    assert bench.provider.counts["refused"] == 1, "what was refused is not asked again"
+    [_, (*whose, state, reason)] = bench.book.marks
+    assert (whose, state) == (["acme", "erp"], "broken")
+    assert "invalid_grant" in reason
+
+    await bench.connected()
+    assert bench.provider.api(await bench.token()) == 200
+    assert bench.book.marks[-1] == ("acme", "erp", "ok", "")
+
+
+async def test_a_client_that_is_refused_is_tried_again_once_it_may_be_right(bench: Bench) -> None:
+    await bench.connected()
+    right = bench.book.connections["acme", "erp"]
+    bench.book.connections["acme", "erp"] = registration(
+        bench.provider, "public", authentication=right.provider.authentication
+    )
+    bench.clock.advance(601)
+
+    with pytest.raises(StepError, match="invalid_"):
+        await bench.token()
+    assert bench.book.marks[-1][2] == "broken"
+
+    bench.book.connections["acme", "erp"] = right
+    bench.clock.advance(61)
+    assert bench.provider.api(await bench.token()) == 200
+    assert bench.book.marks[-1][2] == "ok"
+
+
+async def test_what_nobody_has_connected_says_so(bench: Bench) -> None:
+    with pytest.raises(StepError, match="nobody has connected it yet") as error:
+        await bench.token()
+    assert error.value.kind == "connection"
+
+
+async def test_somebody_who_stops_waiting_does_not_stop_the_renewal(bench: Bench) -> None:
+    await bench.connected()
+    bench.clock.advance(601)
+    bench.provider.control("hold", when="after")
+
+    waiting = asyncio.create_task(bench.token())
+    await bench.provider.held()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    bench.provider.control("release")
+
+    assert bench.provider.api(await bench.token()) == 200
+    assert bench.provider.counts == {**bench.provider.counts, "refresh_token": 1, "refused": 0}
+
+
+async def test_a_process_that_is_slow_does_not_undo_what_another_has_renewed(bench: Bench) -> None:
+    """Given a renewal whose answer comes after its lease, it is kept: the other's use of the refresh token is what is refused."""
+    await bench.connected()
+    bench.clock.advance(601)
+    bench.provider.control("hold", when="after")
+    slow = asyncio.create_task(bench.token())
+    await bench.provider.held()
+    bench.clock.advance(LEASE_S + 1)
+    bench.provider.control("release")
+
+    assert await slow
+    assert await bench.other().token() == await bench.token()
+    assert bench.provider.counts["refused"] == 0
+
+
+async def test_tokens_are_kept_encrypted_and_open_for_their_connection_alone(bench: Bench) -> None:
+    await bench.connected()
+    token = await bench.token()
+    [entry] = await bench.catalog.entries("oauth-token", tenant="acme")
+
+    assert token.encode() not in entry.body
+    found = await bench.tokens.get("acme", "erp")
+    assert found is not None
+    await bench.tokens.documents.put("erp", found.value, tenant="mallory")
+    with pytest.raises(BackendError):
+        await bench.renewals.fresh("mallory", "erp", {})
+
+
+def test_nothing_printed_has_a_token(provider: Provider) -> None:
+    tokens = TokenSet(access_token="very-hidden", refresh_token="more-hidden", obtained_at=0.0)
+    shown = f"{tokens} {tokens!r} {registration(provider)!r}"
+
+    assert "hidden" not in shown
+    assert "shop-secret-of-the-client" not in shown
