@@ -14,7 +14,7 @@ from turnout.interfaces.secrets import Secret
 from turnout.masking import Mask
 from turnout.model.definition import ActionStep, CallStep, CodeStep, Integration, walk
 
-__all__ = ["connect", "connection_type", "slots_used"]
+__all__ = ["connect", "connection_type", "field_faults", "resolved_connection", "slots_used", "type_named"]
 
 
 def connection_type(
@@ -33,14 +33,31 @@ def connection_type(
         raise SettingsError(
             f"connection {slot!r}: its values say type {said!r}, the definition says {declared.type!r}", setting=slot
         )
-    name = declared.type or said
+    return types[type_named(slot, types, declared.type or said, values)]
+
+
+def type_named(slot: str, types: Mapping[str, type[ConnectionType]], name: str, values: Mapping[str, Any]) -> str:
+    """The name of a connection's type: `name`, or where that is empty the only one, or the only one that the values fit.
+    `SettingsError` if there is none."""
     fitting = [name] if name else [other for other, kind in types.items() if _fits(kind, values)]
     if not name and len(types) == 1:
         fitting = list(types)
     if len(fitting) != 1 or fitting[0] not in types:
         wanted = f"there is no type {name!r}" if name else "say its `type`"
         raise SettingsError(f"connection {slot!r}: {wanted} in the definition, one of {', '.join(types)}", setting=slot)
-    return types[fitting[0]]
+    return fitting[0]
+
+
+def field_faults(kind: type[ConnectionType], values: Mapping[str, Any], unknown: frozenset[str]) -> list[str]:
+    """What is wrong with a connection's values, without any of them. Those of the fields `unknown` are not known yet."""
+    try:
+        kind.model_validate(dict(values))
+    except ValidationError as error:
+        faults = [fault for fault in error.errors() if not unknown.intersection(map(str, fault["loc"]))]
+        mask = Mask(tuple(value for value in values.values() if isinstance(value, str) and value))
+        # A check of the whole connection may have failed for what is not known yet.
+        return [mask.text(_fault(fault, kind)) for fault in faults if fault["loc"] or not unknown]
+    return []
 
 
 def slots_used(integration: Integration, flow: str) -> tuple[str, ...]:
@@ -71,10 +88,23 @@ async def connect(
         fields = connection_type(integration, connectors, slot, written)
         if written is None and (needed := _required(fields)):
             raise _broken(slot, f"it has no values and needs {_listed(needed)}; give them with --connections")
-        values = {name: item for name, item in (written or {}).items() if name in _names(fields) or name != "type"}
-        resolved = {name: await _resolved(value, secret) for name, value in values.items()}
     except (NotFound, SettingsError) as error:
         raise _broken(slot, str(error)) from error
+    return await resolved_connection(slot, fields, secret, written)
+
+
+async def resolved_connection(
+    name: str,
+    fields: type[ConnectionType],
+    secret: Callable[[str], Awaitable[Secret]],
+    written: Mapping[str, Any] | None,
+) -> ConnectionType:
+    """The connection of that type. `StepError` as `connect`."""
+    try:
+        values = {field: item for field, item in (written or {}).items() if field in _names(fields) or field != "type"}
+        resolved = {field: await _resolved(value, secret) for field, value in values.items()}
+    except (NotFound, SettingsError) as error:
+        raise _broken(name, str(error)) from error
     try:
         return fields.model_validate(resolved)
     except ValidationError as error:
@@ -82,7 +112,7 @@ async def connect(
         # connector's own check says of them.
         faults = "; ".join(_fault(fault, fields) for fault in error.errors())
         shown = Mask(tuple(value for value in resolved.values() if isinstance(value, str) and value)).text(faults)
-        raise _broken(slot, shown) from None
+        raise _broken(name, shown) from None
 
 
 def _fault(fault: Mapping[str, Any], fields: type[ConnectionType]) -> str:
@@ -119,6 +149,9 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 async def _resolved(value: Any, secret: Callable[[str], Awaitable[Secret]]) -> Any:
+    """A `Secret` is what it is, whatever it looks like: a provider's token is no reference of ours."""
+    if isinstance(value, Secret):
+        return value.reveal()
     return (await secret(value)).reveal() if isinstance(value, str) else value
 
 

@@ -39,8 +39,10 @@ from turnout.model.events import Event
 from turnout.model.execution import ExecutionRecord
 from turnout.model.limits import FlowLimits
 from turnout.plugins import Registry
+from turnout.services.connections import Connections
 from turnout.services.consumers import Consumers
 from turnout.services.ingress import CallbackUrls, Ingress
+from turnout.services.instance_settings import SettingsStore
 from turnout.services.logs.counts import LogCounts
 from turnout.services.logs.service import Logs
 from turnout.services.metadata import Metadata
@@ -93,8 +95,18 @@ class Platform:
         self._tenancy = Tenancy(
             sandbox, settings.runner.sandbox, stores.directory, allowed=settings.runner.allow_unsafe_sandbox
         )
-        key = stores.keys.derive("instances")
-        self.instances = LocalInstances(stores.secrets, key, self._tenancy.check_instances)
+        self.instances = LocalInstances(self._tenancy.check_instances)
+        self.connections = Connections(
+            stores.catalog,
+            stores.vault,
+            stores.clock,
+            registry.connectors,
+            schemes=stores.references.schemes,
+            secret=stores.references.resolve,
+        )
+        self.instance_settings = SettingsStore(
+            stores.catalog, stores.vault, self.connections, stores.keys.derive("instances")
+        )
         self.endings = Endings()
         consumers = Consumers(stores.catalog)
         readers = Readers(consumers=consumers, names=self._consumers, unread=settings.storage.unread)
@@ -198,7 +210,7 @@ class Platform:
             sandbox=self._sandbox,
             connectors=connectors,
             bundles=stores.bundles,
-            instances=self.instances,
+            instances=self.instance_settings,
             clock=self._time,
             key=stores.keys.derive("executions"),
             secret=stores.references.resolve,
@@ -265,7 +277,7 @@ class Platform:
             tenant=tenant,
             integration=bundle.integration,
             bundle=bundle.hash,
-            settings=await self.instances.save(resolved, connections),
+            settings=await self.instance_settings.save(tenant, resolved, connections),
         )
         for flow in integration.flows:
             self.engine.plan(bundle, flow)
@@ -317,12 +329,12 @@ class Platform:
 
     async def check_connections(self, instance: Instance, flow: str) -> None:
         """Make every connection that the flow may use, once. `SettingsError` names all that are missing or wrong."""
-        settings = await self.instances.settings(instance.tenant, instance.settings)
+        settings = await self.instance_settings.settings(instance.tenant, instance.settings)
         integration, connectors, secret = instance.integration, self.backends.connectors, self.backends.secret
         wrong: dict[str, str] = {}
         for slot in slots_used(integration, flow):
             try:
-                written = await self.instances.fields(instance.tenant, settings, slot)
+                written = await self.instance_settings.fields(instance.tenant, settings, slot)
                 await connect(integration, connectors, secret, slot, written)
             except StepError as error:
                 wrong[slot] = error.message

@@ -17,6 +17,10 @@ class SecretReferences:
         self._environment = EnvironmentSecrets()
         self._stores: dict[str, SecretStore] = {store.scheme: store for store in (self._environment, secrets)}
 
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        return tuple(self._stores)
+
     async def resolve(self, written: str) -> Secret:
         """A reference (`env:NAME`, `secret:NAME`) is looked up; other text is itself. `SettingsError`, `NotFound`."""
         scheme, colon, name = written.partition(":")
