@@ -32,7 +32,7 @@ LONGEST_DRAIN_S = 110.0
 """ECS kills what has not ended 120 s after its SIGTERM."""
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
-_REFERENCE = re.compile(r"(env|secret):\S+")
+_REFERENCE = re.compile(r"[a-z][a-z0-9+-]*:[^\s/]\S*")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):[0-9]{1,5}")
 _UNITS = {
@@ -147,7 +147,7 @@ def references(given: object) -> Mapping[str, str]:
         raise ValueError('a table of header names is expected, { authorization = "env:OTLP_TOKEN" }')
     for value in given.values():
         if not isinstance(value, str) or not _REFERENCE.fullmatch(value):
-            raise ValueError('a reference is expected for each header, "env:NAME" or "secret:NAME", and no value')
+            raise ValueError('a reference is expected for each header, "env:NAME", "secret:NAME", and no value')
     return given
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from turnout.errors import SettingsError, Unsupported
 from turnout.interfaces.clock import Clock, SystemClock
-from turnout.interfaces.secrets import Secret
+from turnout.interfaces.secret import Secret
 from turnout.model.durability import Durability
 from turnout.model.tenancy import Policies
 

@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import ClassVar
 
 from turnout.errors import Unsupported
+from turnout.interfaces.opening import Openable
+from turnout.interfaces.secret import Secret
 
 __all__ = ["Secret", "SecretCapability", "SecretStore"]
 
@@ -19,42 +21,11 @@ class SecretCapability(StrEnum):
     """`names` works."""
 
 
-class Secret:
-    """Text that must not be shown. `reveal()` is the one way to it; printing, formatting and pickling do not show it."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        return self._text
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    __str__ = __repr__
-
-    def __format__(self, spec: str) -> str:
-        return "***"
-
-    def __reduce__(self) -> str:
-        raise TypeError("a Secret cannot be pickled")
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._text == self._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-    def __bool__(self) -> bool:
-        return bool(self._text)
-
-
-class SecretStore(ABC):
+class SecretStore(Openable, ABC):
     """Named secrets. `scheme` is the prefix by which settings refer to it: `env:ERP_TOKEN`.
 
-    Each sentence is a promise and a test in `turnout.testing.secrets`. No error ever contains a value.
+    Each sentence is a promise and a test in `turnout.testing.secrets`. No error ever contains a value. One that a plugin provides is
+    opened when a reference of its scheme is first looked up.
     """
 
     scheme: ClassVar[str]

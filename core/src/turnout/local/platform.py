@@ -186,7 +186,7 @@ class Platform:
             stack.push_async_callback(stores.close)
             sandbox = await stores.sandbox()
             stack.push_async_callback(sandbox.close)
-            traces = await open_traces(settings.telemetry, stores.references.resolve)
+            traces = await open_traces(settings.telemetry, stores.references.look_up)
             platform = cls(
                 settings,
                 registry,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,13 +21,15 @@ from turnout.interfaces.payloads import PayloadStore
 from turnout.interfaces.queue import Queue
 from turnout.interfaces.records import RecordStore
 from turnout.interfaces.sandbox import Sandbox
+from turnout.interfaces.secrets import SecretStore
 from turnout.interfaces.state import StateStore
 from turnout.local.bundles import BundleStore
 from turnout.local.file_secrets import FileSecrets
 from turnout.local.keys import Keys
-from turnout.local.secret_references import SecretReferences
+from turnout.local.secret_references import OpenStore, SecretReferences
 from turnout.plugins import Registry
 from turnout.plugins.contracts import Kind
+from turnout.services.data_keys import OpenWrapper
 from turnout.services.vault import Vault
 
 __all__ = ["Stores"]
@@ -74,6 +77,7 @@ class Stores:
         openings = _Openings(settings, registry, opening)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(opening.shared.aclose)
+            references.open_store = openings.secret_stores(stack)
             stack.push_async_callback(secrets.close)
             stack.push_async_callback(references.close)
             queue = await openings.queue(opening.shared, stack)
@@ -141,20 +145,43 @@ class _Openings:
 
     async def vault(self, catalog: CatalogStore, stack: AsyncExitStack) -> Vault:
         """Data keys may have been wrapped by another backend than the one that is chosen now: that is opened when needed."""
-        opened: dict[str, KeyWrapper] = {}
-        wrappers = AsyncExitStack()
-        stack.push_async_callback(wrappers.aclose)
-
-        async def wrapper(name: str) -> KeyWrapper:
-            if name not in opened:
-                found = self._find(Kind.STORES, f"keys:{name}", "stores.keys")
-                made = await self._connect(found, name, self.opening.shared, "stores.keys")
-                wrappers.push_async_callback(made.close)
-                opened[name] = cast("KeyWrapper", made)
-            return opened[name]
-
+        wrapper = self._on_demand("keys", "stores.keys", stack)
         chosen = self.settings.stores.keys
-        return Vault(catalog, await wrapper(chosen), name=chosen, open_wrapper=wrapper, clock=self.opening.clock)
+        return Vault(
+            catalog,
+            cast("KeyWrapper", await wrapper(chosen)),
+            name=chosen,
+            open_wrapper=cast("OpenWrapper", wrapper),
+            clock=self.opening.clock,
+        )
+
+    def secret_stores(self, stack: AsyncExitStack) -> OpenStore:
+        """Those of plugins, by their scheme."""
+        opened = self._on_demand("secrets", "stores", stack)
+
+        async def open_store(scheme: str) -> SecretStore | None:
+            found = self.registry.stores.get(f"secrets:{scheme}")
+            if found is None or cast("type[SecretStore]", found).scheme != scheme:
+                return None
+            return cast("SecretStore", await opened(scheme))
+
+        return open_store
+
+    def _on_demand(self, kind: str, setting: str, stack: AsyncExitStack) -> Callable[[str], Awaitable[Openable]]:
+        """Opens stores of a kind by their names when they are asked for, each once; closed with the rest."""
+        opened: dict[str, Openable] = {}
+        closing, one_at_a_time = AsyncExitStack(), asyncio.Lock()
+        stack.push_async_callback(closing.aclose)
+
+        async def open_one(name: str) -> Openable:
+            async with one_at_a_time:
+                if name not in opened:
+                    found = self._find(Kind.STORES, f"{kind}:{name}", setting)
+                    opened[name] = await self._connect(found, name, self.opening.shared, setting)
+                    closing.push_async_callback(opened[name].close)
+                return opened[name]
+
+        return open_one
 
     async def sandbox(self) -> Sandbox:
         name, setting = self.settings.runner.sandbox, "runner.sandbox"

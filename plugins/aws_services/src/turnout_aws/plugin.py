@@ -1,5 +1,17 @@
-"""The entry point: what this distribution provides. It loads none of it until it is asked."""
+"""The entry point: what this distribution provides. It loads none of it until it is asked, and boto3 not before it is used."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from turnout.hookspecs import hookimpl
+
 __all__: list[str] = []
+
+
+@hookimpl
+def turnout_stores() -> Mapping[str, type]:
+    from turnout_aws.kms_keys import KmsKeyWrapper
+    from turnout_aws.secrets_manager import AwsSecrets
+
+    return {"keys:kms": KmsKeyWrapper, "secrets:aws-secretsmanager": AwsSecrets}
