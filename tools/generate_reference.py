@@ -19,7 +19,7 @@ from turnout import hookspecs
 from turnout.cli.program import Program
 from turnout.cli.schemas import input_schema, output_schema
 from turnout.config import SETTINGS, default_text
-from turnout.definition import grammar, shapes
+from turnout.definition import grammar, shapes, webhook_grammar
 from turnout.expressions.functions import FUNCTIONS, STANDARD_ARITY
 from turnout.interfaces import (
     catalog,
@@ -37,6 +37,8 @@ from turnout.interfaces import (
     target,
 )
 from turnout.interfaces.connector import Action, AfterCrash, Connector, Effect
+from turnout.interfaces.schemes import SCHEMES, Scheme
+from turnout.interfaces.signatures import Basic, Signature, Token
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 INTERFACES: Mapping[str, type] = {
@@ -183,6 +185,10 @@ def definition_keys() -> str:
         *_limits(),
     ]
     parts += [
+        _keys("A trigger `webhook`", grammar.TRIGGERS["webhook"]),
+        _keys("`verify` of a webhook", webhook_grammar.VERIFY),
+        _keys("`respond` of a webhook", webhook_grammar.RESPOND),
+        schemes(),
         _keys("A trigger `schedule`", grammar.TRIGGERS["schedule"]),
         _keys("A connector's trigger", grammar.CONNECTOR_TRIGGER),
     ]
@@ -192,6 +198,35 @@ def definition_keys() -> str:
     for kind in grammar.KINDS.values():
         parts.append(_kind(kind))
     return "\n".join(parts)
+
+
+def schemes() -> str:
+    """Every scheme of `verify`, and what it signs."""
+    rows = [(f"`{name}`", _linked(scheme), _proof(scheme), _delivery(scheme)) for name, scheme in SCHEMES.items()]
+    rows.append(("`hmac`", "A signature that you describe", "what `signed` says", "what `delivery` says"))
+    return "### Schemes of `verify`\n\n" + table(("scheme", "of", "what proves it", "a delivery's id"), rows)
+
+
+def _linked(scheme: Scheme) -> str:
+    return f"[{scheme.title}]({scheme.docs})" if scheme.docs else scheme.title
+
+
+def _proof(scheme: Scheme) -> str:
+    match scheme.proof:
+        case Signature() as proof:
+            return f"`{proof.header}`: {proof.algorithm}, {proof.encoding}, of `{proof.signed}`"
+        case Token() as proof:
+            return f"the secret in `{proof.header}`"
+        case Basic():
+            return "`Authorization`"
+        case None:
+            return "`clientState` of each notification"
+
+
+def _delivery(scheme: Scheme) -> str:
+    if scheme.delivery:
+        return f"`{scheme.delivery}`"
+    return "the signed content" if isinstance(scheme.proof, Signature) and scheme.proof.is_timed else ""
 
 
 def _limits() -> Iterator[str]:

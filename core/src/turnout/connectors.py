@@ -15,15 +15,19 @@ from turnout.interfaces.connector import (
     TriggerEvent,
 )
 from turnout.interfaces.oauth import ClientAuthentication, Grant, OAuth2, OAuth2Provider
+from turnout.interfaces.schemes import SCHEMES, Scheme
 from turnout.interfaces.service import Request, Response
+from turnout.interfaces.signatures import Basic, Signature, Token
 from turnout.model.payload import File
 from turnout.values import Value
 
 __all__ = [
     "API_VERSION",
+    "SCHEMES",
     "Action",
     "ActionContext",
     "AfterCrash",
+    "Basic",
     "ClientAuthentication",
     "ConnectionType",
     "Connector",
@@ -36,8 +40,11 @@ __all__ = [
     "OAuth2Provider",
     "Request",
     "Response",
+    "Scheme",
+    "Signature",
     "StepError",
     "StepTimeout",
+    "Token",
     "Trigger",
     "TriggerEvent",
     "Value",

@@ -5,6 +5,7 @@
     │   ├── DefinitionError       a definition does not hold: one `Problem` a fault, with file, line, column
     │   ├── SettingsError         a setting, config value or connection is wrong or missing
     │   └── NotFound              no execution, flow, version, plugin of that name
+    ├── Unauthenticated           who asks has not proved who it is
     ├── PluginError               a plugin cannot be loaded or breaks its contract
     ├── Unsupported               the chosen implementation does not declare the capability
     ├── BackendError              a queue, store or sandbox cannot do its work (disk full, connection lost)
@@ -40,6 +41,7 @@ __all__ = [
     "StepParked",
     "StepTimeout",
     "TurnoutError",
+    "Unauthenticated",
     "Unsupported",
     "UserError",
 ]
@@ -92,6 +94,11 @@ class NotFound(UserError):
     def __init__(self, kind: str, name: str, *, hint: str = "") -> None:
         self.kind, self.name = kind, name
         super().__init__(f"no {kind} {name!r}" + (f": {hint}" if hint else ""))
+
+
+class Unauthenticated(TurnoutError):
+    """Who asks has not proved who it is. The message may be told to a stranger: it holds no secret, and nothing that helps to
+    make a proof up."""
 
 
 class PluginError(TurnoutError):

@@ -9,6 +9,7 @@ from turnout.local.retention import Retention
 from turnout.services.executions import Executions
 from turnout.services.health import Health
 from turnout.services.ingress import CallbackUrls, Ingress
+from turnout.services.ingress.gate import KeyCheck
 from turnout.services.metadata import Metadata
 from turnout.services.metrics import Metrics
 from turnout.services.recovery import Recovery
@@ -64,7 +65,7 @@ class TestIngress(ServiceContract):
         return make_ingress(yard)
 
 
-def make_ingress(yard: Yard, *instances: Instance) -> Ingress:
+def make_ingress(yard: Yard, *instances: Instance, keys: KeyCheck | None = None) -> Ingress:
     known = {instance.name: instance for instance in instances}
     backends = yard.lab.backends
     submission = Submission(backends=backends, queue=yard.stores.queue)
@@ -75,4 +76,4 @@ def make_ingress(yard: Yard, *instances: Instance) -> Ingress:
         return known[name]
 
     callbacks, records = CallbackUrls("http://x", b"k"), yard.stores.records
-    return Ingress(backends, submission, yard.stores.queue, Endings(), callbacks, instance, records.get)
+    return Ingress(backends, submission, yard.stores.queue, Endings(), callbacks, instance, records.get, keys)

@@ -11,8 +11,7 @@ import pytest
 from turnout.interfaces.service import Request, Response
 from turnout.model.events import Ended
 from turnout.model.execution import Status
-from turnout.services import ingress as ingress_module
-from turnout.services.ingress import CallbackUrls, Ingress
+from turnout.services.ingress import CallbackUrls, Ingress, bodies, endings
 from turnout.services.waiting import Endings
 
 from core.tests.engine.test_going_on import flow
@@ -84,7 +83,7 @@ async def test_a_body_that_says_it_is_json_is_never_refused_for_what_it_holds(
 
 
 async def test_a_body_that_is_too_large_is_refused_as_such(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingress_module, "_JSON_BYTES", 10)
+    monkeypatch.setattr(bodies, "_JSON_BYTES", 10)
     ingress = await ingress_of(yard)
 
     answer = await ingress.hook(request(b'"' + b"x" * 20 + b'"'))
@@ -162,7 +161,7 @@ async def test_whoever_waits_is_answered_when_another_process_ran_the_execution(
 async def test_whoever_waits_is_answered_when_it_was_recorded_and_forgotten_between_two_looks(
     yard: Yard, monkeypatch: pytest.MonkeyPatch, steps: str, expected: tuple[int, Any]
 ) -> None:
-    monkeypatch.setattr(ingress_module, "_LOOK_S", 0.3)
+    monkeypatch.setattr(endings, "_LOOK_S", 0.3)
     ingress = await ingress_of(yard, flow(f"- {{id: done, stop: {steps}}}"))
     waiting = asyncio.ensure_future(ingress.hook(request(query={"wait": "30s"})))
     while not (unfinished := await yard.stores.journal.unfinished()):
@@ -223,16 +222,16 @@ async def test_a_file_cannot_add_headers_to_the_answer_by_its_type(yard: Yard) -
 
 
 async def test_ends_that_nobody_waits_for_are_not_kept_while_others_wait() -> None:
-    endings = Endings()
+    ends = Endings()
     ended = Ended(at=1.0, status=Status.SUCCEEDED)
 
-    with endings.reserving() as first:
-        endings.observe("a", ended)
-        with endings.reserving() as second:
-            endings.observe("b", ended)
+    with ends.reserving() as first:
+        ends.observe("a", ended)
+        with ends.reserving() as second:
+            ends.observe("b", ended)
             assert second.early == {"b": ended}
         assert await first.claim("a") == ended
         assert await first.claim("b") == ended
 
-    with endings.reserving() as later:
+    with ends.reserving() as later:
         assert later.early == {}

@@ -55,4 +55,10 @@ def test_the_entry_point_leads_to_the_hook() -> None:
 
     plugin = entry.load()
 
-    assert sorted(plugin.turnout_connectors()) == ["data", "dropbox", "http", "state"]
+    assert sorted(plugin.turnout_connectors()) == ["data", "dropbox", "http", "state", "webhook"]
+
+
+class TestWebhook(ConnectorContract):
+    @pytest.fixture
+    def connector(self) -> Connector:
+        return turnout_connectors()["webhook"]

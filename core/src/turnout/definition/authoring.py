@@ -28,11 +28,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypedDict, Unpack, cast
 
-from turnout.definition.construct import config_variable, connection_slot, limits_of, retry_of, step_of
-from turnout.definition.grammar import LIMITS
+from turnout.definition.construct import config_variable, connection_slot, hook_of, limits_of, retry_of, step_of
+from turnout.definition.grammar import CONNECTOR_TRIGGER, LIMITS
 from turnout.definition.nearest import hint_for
 from turnout.definition.nodes import node_of
 from turnout.definition.reading import Reading
+from turnout.definition.shapes import Shape
+from turnout.definition.webhook_grammar import WEBHOOK
 from turnout.errors import DefinitionError, Problem
 from turnout.model.definition import (
     BranchArm,
@@ -213,9 +215,18 @@ def retry(
         raise _refused(f"retry: {error}") from error
 
 
-def webhook() -> Trigger:
-    """Started by a POST to the flow's address."""
-    return Trigger(type="webhook")
+def webhook(
+    *,
+    verify: str | Mapping[str, Any] | None = None,
+    respond: Mapping[str, Any] | None = None,
+    cors: str | Sequence[str] = (),
+    methods: str | Sequence[str] = (),
+) -> Trigger:
+    """Started by a request to the flow's address, verified and answered as in YAML: `webhook(verify={"scheme": "github",
+    "connection": "hook"})`."""
+    written = {"verify": verify, "respond": respond, "cors": cors, "methods": methods}
+    hook, connection = hook_of(_read(WEBHOOK, written, "webhook"))
+    return Trigger(type="webhook", hook=hook, connection=connection)
 
 
 def schedule(cron: str = "", *, every: Duration | None = None, timezone: str = "") -> Trigger:
@@ -225,9 +236,19 @@ def schedule(cron: str = "", *, every: Duration | None = None, timezone: str = "
     return Trigger(type="schedule", options={**options, "timezone": timezone} if timezone else options)
 
 
-def on(trigger: str, *, connection: str = "", inputs: Mapping[str, Any] | None = None, **named: Any) -> Trigger:
-    """Started by a connector's trigger, `connector.trigger`; inputs as for `action`."""
-    return Trigger(type=trigger, connection=connection, options=_data({**(inputs or {}), **named}, trigger))
+def on(
+    trigger: str,
+    *,
+    connection: str = "",
+    inputs: Mapping[str, Any] | None = None,
+    respond: Mapping[str, Any] | None = None,
+    cors: str | Sequence[str] = (),
+    **named: Any,
+) -> Trigger:
+    """Started by a connector's trigger, `connector.trigger`; inputs as for `action`, answered as `webhook` is."""
+    options = _data({**(inputs or {}), **named}, trigger)
+    hook, _ = hook_of(_read(CONNECTOR_TRIGGER, {"respond": respond, "cors": cors}, trigger))
+    return Trigger(type=trigger, connection=connection, options=options, hook=hook)
 
 
 def limits(
@@ -337,11 +358,17 @@ def _retry(written: Any, id: str) -> Retry:
 
 def _limits(written: Mapping[str, Any]) -> FlowLimits:
     """Read by the grammar, as YAML is, so that both say the same."""
+    return limits_of(_read(LIMITS, written, "limits"))
+
+
+def _read(shape: Shape, written: Mapping[str, Any], who: str) -> Any:
+    """The values by key of what was given; nothing and None stand for what was left out."""
+    given = {key: item for key, item in written.items() if item not in (None, ())}
     reading = Reading()
-    values = reading.shape(node_of(_data(_timed(written), "limits"), _position()), LIMITS)
+    values = reading.shape(node_of(_data(_timed(given), who), _position()), shape)
     if reading.problems:
         raise DefinitionError(reading.problems)
-    return limits_of(values)
+    return values
 
 
 def _timed(written: Any) -> Any:

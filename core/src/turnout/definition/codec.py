@@ -49,6 +49,7 @@ from turnout.model.limits import (
     Per,
     RateLimit,
 )
+from turnout.model.webhook import Answer, Hook, Respond, Verify
 
 __all__ = ["FORMAT", "dump", "parse"]
 
@@ -182,12 +183,30 @@ def _config(plain: dict[str, Any]) -> ConfigVariable:
 
 def _flow(plain: dict[str, Any]) -> Flow:
     converters: Mapping[str, _Convert] = {
-        "trigger": lambda item: Trigger(**item),
+        "trigger": _trigger,
         "steps": _steps,
         "limits": _limits,
         "position": _position,
     }
     return Flow(**_converted(plain, converters))
+
+
+def _trigger(plain: dict[str, Any]) -> Trigger:
+    return Trigger(**_converted(plain, {"hook": _hook}))
+
+
+def _hook(plain: dict[str, Any]) -> Hook:
+    def answer(item: dict[str, Any] | None) -> Answer | None:
+        return None if item is None else Answer(**item)
+
+    answers: Mapping[str, _Convert] = {"answer": answer, "failed": answer, "late": answer}
+    converters: Mapping[str, _Convert] = {
+        "verify": lambda item: None if item is None else Verify(**_converted(item, {"fields": tuple})),
+        "respond": lambda item: None if item is None else Respond(**_converted(item, answers)),
+        "cors": tuple,
+        "methods": tuple,
+    }
+    return Hook(**_converted(plain, converters))
 
 
 def _limits(plain: dict[str, Any]) -> FlowLimits:

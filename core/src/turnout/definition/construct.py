@@ -33,8 +33,9 @@ from turnout.model.limits import (
     Per,
     RateLimit,
 )
+from turnout.model.webhook import Answer, Hook, Respond, Verify
 
-__all__ = ["config_variable", "connection_slot", "limits_of", "retry_of", "step_of"]
+__all__ = ["config_variable", "connection_slot", "hook_of", "limits_of", "retry_of", "step_of"]
 
 Values = Mapping[str, Any]
 
@@ -160,6 +161,43 @@ def limits_of(values: Values) -> FlowLimits:
 def _counted(values: Values) -> dict[str, Any]:
     """Which executions count together."""
     return {"per": Per(values.get("per", Per.FLOW)), "key": values.get("key")}
+
+
+_SIGNATURE_KEYS = ("header", "algorithm", "encoding", "prefix", "separator", "signed", "timestamp", "id", "delivery")
+_VERIFY_KEYS = (*_SIGNATURE_KEYS, "scheme", "timestamp_prefix", "timestamp_unit")
+
+
+def hook_of(values: Values) -> tuple[Hook, str]:
+    """How requests are verified and answered, and the connection whose secrets verify them."""
+    verify, respond = values.get("verify"), values.get("respond")
+    hook = Hook(
+        verify=None if verify is None else _verify(verify),
+        respond=None if respond is None else _respond(respond),
+        cors=tuple(values.get("cors", ())),
+        methods=tuple(values.get("methods", ())),
+    )
+    return hook, "" if verify is None else verify.get("connection", "")
+
+
+def _verify(values: Values) -> Verify:
+    written = {key: values[key] for key in _VERIFY_KEYS if key in values}
+    return Verify(
+        **{"scheme": "", **written}, fields=tuple(values.get("fields", ())), tolerance_s=values.get("tolerance")
+    )
+
+
+def _respond(values: Values) -> Respond:
+    return Respond(
+        wait_s=values.get("wait"),
+        answer=_answer(values),
+        failed=_answer(values["failed"]) if "failed" in values else None,
+        late=_answer(values["late"]) if "late" in values else None,
+    )
+
+
+def _answer(values: Values) -> Answer:
+    headers = {name.lower(): text for name, text in values.get("headers", {}).items()}
+    return Answer(status=values.get("status"), headers=headers, body=values.get("body"))
 
 
 def config_variable(name: str, values: Values) -> ConfigVariable:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from turnout.definition import webhook_grammar as webhooks
 from turnout.definition.shapes import (
     Choice,
     Condition,
@@ -236,9 +237,11 @@ _SCHEDULE: Final = Shape(
 )
 _CONNECTION_NAME: Final = Key(name="connection", type=Text(), doc="The name of a connection.")
 
-CONNECTOR_TRIGGER: Final = Shape("a connector's trigger", (_CONNECTION_NAME, _INPUTS), empty=True)
+CONNECTOR_TRIGGER: Final = Shape(
+    "a connector's trigger", (_CONNECTION_NAME, _INPUTS, webhooks.RESPOND_KEY, webhooks.CORS_KEY), empty=True
+)
 TRIGGERS: Final[Mapping[str, Type]] = {
-    "webhook": Shape("`webhook`", (), empty=True),
+    "webhook": webhooks.WEBHOOK,
     "schedule": _SCHEDULE,
     "call": Shape("`call`", (), empty=True),
 }
@@ -471,5 +474,17 @@ SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     "egress": ("hosts",),
     "network": ("hosts",),
     "allow": ("hosts",),
+    "secret": ("connection",),
+    "secrets": ("connection", "fields"),
+    "signature": ("verify",),
+    "auth": ("verify",),
+    "authentication": ("verify",),
+    "hmac": ("verify",),
+    "provider": ("scheme",),
+    "response": ("respond",),
+    "reply": ("respond",),
+    "status_code": ("status",),
+    "method": ("methods",),
+    "origins": ("cors",),
 }
 """What other systems call things, for hints; they are not read."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from turnout.definition import grammar, shapes
-from turnout.definition.construct import config_variable, connection_slot, limits_of, retry_of, step_of
+from turnout.definition.construct import config_variable, connection_slot, hook_of, limits_of, retry_of, step_of
 from turnout.definition.grammar import KINDS, STEP, TRIGGERS
 from turnout.definition.nodes import Entry, ListNode, MapNode, Node, ScalarNode
 from turnout.definition.reading import INVALID, Reading, key_hint
@@ -106,7 +106,7 @@ class _DefinitionReading(Reading):
     def _trigger(self, node: Node) -> Any:
         if isinstance(node, ScalarNode) and node.value is not None:
             node = MapNode(node.position, {node.text: Entry(node.position, _nothing(node))})
-        beside = {"connection", "with"}
+        beside = {key.name for key in grammar.CONNECTOR_TRIGGER.keys}
         names = [name for name in node.entries if name not in beside] if isinstance(node, MapNode) else []
         if not isinstance(node, MapNode) or len(names) != 1:
             kinds = ", ".join(TRIGGERS)
@@ -117,14 +117,21 @@ class _DefinitionReading(Reading):
             for key in beside & set(node.entries):
                 self.problem(node.entries[key].position, f"the trigger {name} has no {key!r}")
             options = self._trigger_options(name, value)
-            return INVALID if options is INVALID else Trigger(type=name, options=options)
+            if options is INVALID:
+                return INVALID
+            if name == "webhook":
+                hook, connection = hook_of(options)
+                return Trigger(type=name, hook=hook, connection=connection)
+            return Trigger(type=name, options=options)
         if not re.fullmatch(r"[^.\s]+\.[^.\s]+", name):
             return self.problem(node.entries[name].position, f"there is no trigger {name!r}", key_hint(name, TRIGGERS))
         inner = self.shape(value, grammar.CONNECTOR_TRIGGER)
         keys = grammar.CONNECTOR_TRIGGER.keys
         outer = self.keys(node, keys, f"the trigger {name}", skip=(name,))
         values = {**outer, **({} if inner is INVALID else inner)}
-        return Trigger(type=name, connection=values.get("connection", ""), options=values.get("with") or {})
+        hook, _ = hook_of(values)
+        options = values.get("with") or {}
+        return Trigger(type=name, connection=values.get("connection", ""), options=options, hook=hook)
 
     def _trigger_options(self, name: str, node: Node) -> Any:
         if name == "schedule" and isinstance(node, ScalarNode) and node.value is not None:

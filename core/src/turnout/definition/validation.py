@@ -14,6 +14,7 @@ from turnout.definition.places import Places
 from turnout.definition.references import References
 from turnout.definition.schedules import schedule_faults
 from turnout.definition.structure import Structure
+from turnout.definition.webhook_checks import WebhookChecks
 from turnout.errors import Problem
 from turnout.interfaces.connector import Connector
 from turnout.model.definition import Integration
@@ -37,6 +38,7 @@ def validate(integration: Integration, connectors: Mapping[str, Connector]) -> l
     actions = ActionChecks(integration, connectors, places)
     references = References(integration, connectors, places)
     limits = LimitChecks(integration, places, references.config_fault)
+    hooks = WebhookChecks(integration, connectors, places, references.config_fault)
     problems = [*structure.names(), *config_faults(integration, places), *actions.connections()]
     problems += host_faults(integration, places, references.config_fault)
     read_whole = True
@@ -44,6 +46,7 @@ def validate(integration: Integration, connectors: Mapping[str, Connector]) -> l
         problems += structure.check(flow)
         problems += schedule_faults(flow, places)
         problems += limits.check(flow)
+        problems += hooks.check(flow)
         problems += actions.check(flow)
         found = list(islice(references.check(flow), _MOST))
         read_whole = read_whole and len(found) < _MOST

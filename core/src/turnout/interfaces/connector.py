@@ -23,8 +23,8 @@ from __future__ import annotations
 import contextlib
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar, get_type_hints
@@ -32,6 +32,7 @@ from typing import Any, Protocol, TypeVar, get_type_hints
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from turnout.errors import PluginError
+from turnout.interfaces.schemes import SCHEMES, Scheme
 from turnout.interfaces.service import Request, Response
 from turnout.model.hosts import host_of
 from turnout.model.payload import File
@@ -241,7 +242,8 @@ class Trigger:
     """A webhook trigger: `receive` verifies the request and says what starts the flow, or answers it itself.
 
     It gets the request, the connection (or None) and the trigger's inputs; a `Response` answers without an execution
-    (a refused signature, a challenge handshake).
+    (a refused signature, a challenge handshake). With a `scheme` it gets only requests that have been proved by the
+    connection's secrets, handshakes are answered for it, and it need not say a delivery's own id.
     """
 
     name: str
@@ -249,6 +251,7 @@ class Trigger:
     description: str
     receive: Callable[[Request, Any, Any], Awaitable[TriggerEvent | Response]]
     inputs: type[BaseModel]
+    scheme: Scheme | None = None
 
 
 @dataclass(slots=True)
@@ -317,12 +320,27 @@ class Connector:
         return add
 
     def trigger(
-        self, *, name: str = "", inputs: type[BaseModel] = Inputs
+        self,
+        *,
+        name: str = "",
+        inputs: type[BaseModel] = Inputs,
+        scheme: str | Scheme | None = None,
+        secrets: Sequence[str] = (),
     ) -> Callable[
         [Callable[[Request, Any, Any], Awaitable[TriggerEvent | Response]]],
         Callable[[Request, Any, Any], Awaitable[TriggerEvent | Response]],
     ]:
-        """Add the function as a webhook trigger."""
+        """Add the function as a webhook trigger.
+
+        `scheme` is how senders prove who they are, a name of `SCHEMES` or one of your own, `secrets` the fields of the
+        connection that hold the secrets, where they are not the scheme's. `PluginError` if there is no such scheme.
+        """
+        if isinstance(scheme, str):
+            if scheme not in SCHEMES:
+                raise PluginError(f"connector {self.name}: no scheme {scheme!r}; there are {', '.join(SCHEMES)}")
+            scheme = SCHEMES[scheme]
+        if scheme is not None and secrets:
+            scheme = replace(scheme, fields=tuple(secrets))
 
         def add(
             function: Callable[[Request, Any, Any], Awaitable[TriggerEvent | Response]],
@@ -336,6 +354,7 @@ class Connector:
                 description=description.strip(),
                 receive=function,
                 inputs=inputs,
+                scheme=scheme,
             )
             return function
 

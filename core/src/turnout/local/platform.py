@@ -39,9 +39,10 @@ from turnout.model.events import Event
 from turnout.model.execution import ExecutionRecord
 from turnout.model.limits import FlowLimits
 from turnout.plugins import Registry
+from turnout.services.api_keys import ApiKeys
 from turnout.services.connections import Connections
 from turnout.services.consumers import Consumers
-from turnout.services.ingress import CallbackUrls, Ingress
+from turnout.services.ingress import CallbackUrls, Ingress, may_start
 from turnout.services.instance_settings import SettingsStore
 from turnout.services.logs.counts import LogCounts
 from turnout.services.logs.service import Logs
@@ -161,6 +162,7 @@ class Platform:
             self.callbacks,
             self.instances.get,
             stores.records.get,
+            keys=may_start(ApiKeys(stores.catalog, stores.clock)),
         )
         self.logs = Logs(settings.logs, stores.log_sink, LogCounts(stores.catalog), stores.clock)
         self.retention = Retention(stores, self.metadata, settings.storage.retention)

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Final, Literal, Protocol, TypeVar
 
 from turnout.model.limits import FlowLimits
+from turnout.model.webhook import Hook
 
 __all__ = [
     "LANGUAGES",
@@ -277,11 +278,15 @@ Step = ActionStep | CodeStep | BranchStep | LoopStep | ParallelStep | CallStep |
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """What starts a flow: `webhook`, `schedule`, `call` (by other flows or by hand only), or `connector.trigger`."""
+    """What starts a flow: `webhook`, `schedule`, `call` (by other flows or by hand only), or `connector.trigger`.
+
+    `connection` is the connector's, or the one whose secrets verify a `webhook`; `hook` says how requests are verified and
+    answered."""
 
     type: str = "call"
     connection: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    hook: Hook = field(default_factory=Hook)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

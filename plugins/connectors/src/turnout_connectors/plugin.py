@@ -17,5 +17,6 @@ def turnout_connectors() -> Mapping[str, Connector]:
     from turnout_connectors.dropbox import connector as dropbox
     from turnout_connectors.http import connector as http
     from turnout_connectors.state import connector as state
+    from turnout_connectors.webhook import connector as webhook
 
-    return {connector.name: connector for connector in (http, dropbox, data, state)}
+    return {connector.name: connector for connector in (http, dropbox, data, state, webhook)}
