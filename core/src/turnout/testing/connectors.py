@@ -243,7 +243,7 @@ class ConnectorContract:
             assert connector.docs.startswith("https://"), "docs must be the URL of the other side's own documentation"
 
     def test_it_offers_something(self, connector: Connector) -> None:
-        assert connector.actions or connector.triggers
+        assert connector.actions or connector.triggers or connector.connections
 
     def test_a_required_connection_can_be_made(self, connector: Connector) -> None:
         assert connector.connections or not connector.connection_required, (
