@@ -134,7 +134,7 @@ BROKEN: list[tuple[str, Connector]] = [
     ("test_names_are_lower_case_words", _changed(name="Not-Good")),
     ("test_it_is_made_for_this_version_of_the_interface", _changed(api_version=0)),
     ("test_it_says_what_it_is_and_where_to_read_more", _changed(docs="")),
-    ("test_it_offers_something", _changed(actions={})),
+    ("test_it_offers_something", _changed(actions={}, connections={})),
     ("test_a_required_connection_can_be_made", _changed(connections={})),
     ("test_actions_have_titles_for_people", _with_action(Told, doc="")),
     ("test_every_input_is_described", _with_action(Undescribed)),
