@@ -274,7 +274,11 @@ async def test_bombs_are_refused(data: ActionRunner, monkeypatch: pytest.MonkeyP
     assert (await _fails(data, "unzip", {"content": zipped, "max_bytes": 1000})).kind == "too_large"
 
 
-@pytest.mark.parametrize("content", [b"", b"not an archive", gzip.compress(b"x")[:-6], _zip_of("a")[:-10]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not an archive", gzip.compress(b"x")[:-6], _zip_of("a")[:-10]],
+    ids=["nothing", "no-archive", "half-a-gzip", "half-a-zip"],
+)
 async def test_damaged_archives_are_refused(data: ActionRunner, content: bytes) -> None:
     file = await data.files.create(content)
 
