@@ -108,11 +108,11 @@ class System:
 
 
 def _record(connection: http.client.HTTPConnection, execution: str) -> dict[str, Any]:
-    connection.request("GET", f"/api/executions/{execution}")
+    connection.request("GET", f"/api/v1/executions/{execution}")
     answer = connection.getresponse()
     text = answer.read()
     if answer.status != 200:
-        raise Failed(f"GET /api/executions/{execution} answered {answer.status}: {text[:300]!r}")
+        raise Failed(f"GET /api/v1/executions/{execution} answered {answer.status}: {text[:300]!r}")
     record: dict[str, Any] = json.loads(text)
     return record
 

@@ -79,7 +79,7 @@ def dev() -> Iterator[Dev]:
 def record_once(url: str, execution: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        record: dict[str, Any] = httpx.get(f"{url}/api/executions/{execution}").raise_for_status().json()
+        record: dict[str, Any] = httpx.get(f"{url}/api/v1/executions/{execution}").raise_for_status().json()
         if holds(record):
             return record
         time.sleep(0.02)
@@ -137,7 +137,7 @@ def test_the_approval_waits_for_its_answer_through_a_restart(copy: Copy) -> None
         answer = httpx.post(f"{url}/hooks/approval/ask", json={"id": 7, "amount": 900})
         execution = answer.json()["execution"]
         record_once(url, execution, lambda record: record["status"] == "waiting")
-        logs = httpx.get(f"{url}/api/executions/{execution}/logs").json()["logs"]
+        logs = httpx.get(f"{url}/api/v1/executions/{execution}/logs").json()["items"]
     [line] = [line["message"] for line in logs if line["step"] == "tell"]
     path = "/callbacks/" + line.partition("/callbacks/")[2]
 

@@ -87,11 +87,11 @@ async def _follow(client: httpx.AsyncClient, execution: str) -> dict[str, Any]:
     shown: set[str] = set()
     deadline = time.monotonic() + _RUN_S
     while time.monotonic() < deadline:
-        record: dict[str, Any] = (await client.get(f"/api/executions/{execution}")).raise_for_status().json()
+        record: dict[str, Any] = (await client.get(f"/api/v1/executions/{execution}")).raise_for_status().json()
         ended = [step for step in record["steps"] if step["status"] not in ("running", "waiting")]
         fresh = [step for step in ended if step["path"] not in shown]
         if fresh:
-            logs = (await client.get(f"/api/executions/{execution}/logs")).raise_for_status().json()["logs"]
+            logs = (await client.get(f"/api/v1/executions/{execution}/logs")).raise_for_status().json()["items"]
             for step in fresh:
                 shown.add(step["path"])
                 _print_step(step, [line for line in logs if line["step"] == step["path"]])
@@ -136,7 +136,7 @@ def _print_next(project: Path, url: str, execution: str, *, keep: bool) -> None:
     print(f"  cd {shown} && turnout executions show {execution}   its history (with .venv/bin on the PATH)")
     print(f"  {shown / 'README.md'}   run it by hand, without this demo")
     if keep:
-        print(f"  {url}/api/executions/{execution}   the record, as JSON")
+        print(f"  {url}/api/v1/executions/{execution}   the record, as JSON")
         print(f"  curl -X POST '{url}/hooks/orders-to-erp/sync-orders?wait=30s'   once more")
         print("\nEverything stays up until Ctrl-C.", flush=True)
     else:

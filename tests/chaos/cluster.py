@@ -56,7 +56,8 @@ class Shape:
     def settings(self) -> str:
         return (
             f'[queue]\nlease = "{self.lease_s}s"\nattempts = {self.attempts}\n'
-            f"[runner]\nconcurrency = {self.concurrency}\nallow_unsafe_sandbox = true\n{self.stores}"
+            f"[runner]\nconcurrency = {self.concurrency}\nallow_unsafe_sandbox = true\n"
+            f'[api]\nauthentication = "none"\n{self.stores}'
         )
 
 
@@ -110,7 +111,7 @@ class Cluster:
         async with asyncio.timeout(60):
             while True:
                 with contextlib.suppress(httpx.HTTPError):
-                    if (await self.http.get("/api/executions?limit=1")).is_success:
+                    if (await self.http.get("/api/v1/executions?limit=1")).is_success:
                         return
                 assert not self._exits, self._exits
                 await asyncio.sleep(_PAUSE_S)
@@ -186,16 +187,16 @@ class Cluster:
 
     async def _is_settled(self) -> bool:
         try:
-            answer = await self.http.get("/api/executions?status=queued,running,waiting&limit=1")
+            answer = await self.http.get("/api/v1/executions?status=queued,running,waiting&limit=1")
         except httpx.HTTPError:
             return False
-        return answer.is_success and answer.json()["executions"] == []
+        return answer.is_success and answer.json()["items"] == []
 
     async def _decide(self) -> bool:
         """Look on the other side for each that is parked, as a person would, and say what happened."""
         try:
-            answer = await self.http.get("/api/executions?status=parked&limit=500")
-            parked = [one["id"] for one in answer.json()["executions"]]
+            answer = await self.http.get("/api/v1/executions?status=parked&limit=500")
+            parked = [one["id"] for one in answer.json()["items"]]
             receipts = {effect.execution: effect.receipt for effect in self.effects()}
             for id in parked:
                 receipt = receipts.get(id)

@@ -17,13 +17,13 @@ from turnout.errors import NotFound, UserError
 from turnout.interfaces.clock import SystemClock
 from turnout.interfaces.records import ExecutionQuery
 from turnout.interfaces.service import Request, Response, Route, Service
+from turnout.local.api import api_of
 from turnout.local.operations import Operations
 from turnout.local.platform import Platform
 from turnout.local.retention import Retention
 from turnout.local.target import LocalTarget
 from turnout.local.worker import WorkerProcess
 from turnout.plugins import Registry
-from turnout.services.executions import Executions
 from turnout.services.metrics import Metrics
 from turnout.values import Value
 
@@ -92,11 +92,10 @@ async def _front(spec: Spec, registry: Registry) -> None:
             deployed = await platform.deploy(integration, config=project["config"], connections=project["connections"])
             for tenant in spec["tenants"]:
                 platform.instances.deploy(replace(deployed, name=f"{integration.name}-{tenant}", tenant=tenant))
-        stores = platform.stores
         services: list[Service] = [
             platform.metadata,
             platform.ingress,
-            Executions(stores.records, stores.payloads, platform.operations, platform.metadata),
+            api_of(platform),
             _Decisions(platform.operations),
         ]
         await LocalTarget().serve(services, host="127.0.0.1", port=spec["port"], ready=lambda _: ready())

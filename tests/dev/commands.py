@@ -142,7 +142,7 @@ class Dev:
         wanted = statuses or ("succeeded", "failed", "cancelled", "parked")
 
         def found() -> Any:
-            record = self.client.get(f"/api/executions/{execution}").raise_for_status().json()
+            record = self.client.get(f"/api/v1/executions/{execution}").raise_for_status().json()
             return record if record["status"] in wanted else None
 
         record: dict[str, Any] = until(found)

@@ -51,7 +51,7 @@ def test_sigterm_ends_it_quickly_and_the_next_start_goes_on(project: Path) -> No
 
     with Dev(project) as dev:
         dev.record(execution, "running")
-        assert dev.client.post(f"/api/executions/{execution}/cancel").status_code == 202
+        assert dev.client.post(f"/api/v1/executions/{execution}/cancel").status_code == 202
         record = dev.record(execution)
 
     assert record["status"] == "cancelled"
@@ -73,7 +73,7 @@ def test_an_idle_server_ends_at_once(project: Path) -> None:
 
 def callback_of(dev: Dev, execution: str) -> str:
     dev.record(execution, "waiting")
-    [line] = dev.client.get(f"/api/executions/{execution}/logs").json()["logs"]
+    [line] = dev.client.get(f"/api/v1/executions/{execution}/logs").json()["items"]
     url: str = line["message"]
     return url
 
@@ -121,11 +121,11 @@ def test_the_api_cancels_what_runs_and_what_waits(dev: Dev) -> None:
     dev.record(waiting, "waiting")
 
     for execution in (running, waiting):
-        assert dev.client.post(f"/api/executions/{execution}/cancel").json() == {"cancelled": True}
+        assert dev.client.post(f"/api/v1/executions/{execution}/cancel").json() == {"cancelled": True}
         assert dev.record(execution)["status"] == "cancelled"
 
-    assert dev.client.post(f"/api/executions/{running}/cancel").json() == {"cancelled": False}
-    assert dev.client.post("/api/executions/unknown/cancel").status_code == 404
+    assert dev.client.post(f"/api/v1/executions/{running}/cancel").json() == {"cancelled": False}
+    assert dev.client.post("/api/v1/executions/unknown/cancel").status_code == 404
 
 
 def test_the_command_line_cancels_what_another_process_runs(dev: Dev) -> None:

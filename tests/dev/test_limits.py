@@ -125,9 +125,9 @@ def test_the_same_request_is_one_execution_after_a_sigkill_too(shop: Path) -> No
         other = accepted(dev, "once", {"id": 2})
 
         assert dev.record(other)["status"] == "succeeded"
-        executions = dev.client.get("/api/executions").json()["executions"]
+        executions = dev.client.get("/api/v1/executions").json()["items"]
     assert again.status_code == 202
-    assert again.json() == {"execution": first, "follow": f"/api/executions/{first}", "duplicate": True}
+    assert again.json() == {"execution": first, "follow": f"/api/v1/executions/{first}", "duplicate": True}
     assert (asking.status_code, asking.headers["turnout-execution"]) == (200, first)
     assert {one["id"] for one in executions} == {first, other}
 
@@ -143,7 +143,7 @@ def test_what_has_begun_counts_after_a_restart_and_a_run_by_hand_does_not_wait(s
         by_hand = run("run", ".", "--flow", "rated", "--json", cwd=shop)
 
         assert by_hand.returncode == 0, by_hand.stderr
-        waiting = dev.client.get(f"/api/executions/{executions[2]}").json()
+        waiting = dev.client.get(f"/api/v1/executions/{executions[2]}").json()
     assert (waiting["status"], waiting["started_at"]) == ("queued", None)
 
 
@@ -154,7 +154,7 @@ def test_a_customer_whose_queue_is_full_is_told_at_the_terminal_and_its_webhooks
         dev.record(executions[1])
 
         refused = run("run", ".", "--flow", "single", cwd=shop)
-        replayed = dev.client.post(f"/api/executions/{executions[0]}/replay")
+        replayed = dev.client.post(f"/api/v1/executions/{executions[0]}/replay")
 
     assert refused.returncode == 3
     assert "as many executions waiting as its `capacity` allows: nothing was accepted" in refused.stderr

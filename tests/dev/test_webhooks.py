@@ -20,7 +20,7 @@ def test_a_webhook_is_accepted_with_an_id_and_where_to_follow_it(desk: Dev) -> N
 
     assert answer.status_code == 202
     execution = answer.json()["execution"]
-    assert answer.headers["location"] == f"/api/executions/{execution}"
+    assert answer.headers["location"] == f"/api/v1/executions/{execution}"
     record = desk.record(execution)
     assert (record["status"], record["flow"], record["instance"]) == ("succeeded", "count", "desk")
 
@@ -114,8 +114,8 @@ def test_a_wait_that_is_no_duration_starts_nothing(desk: Dev) -> None:
         "/hooks/desk/" + "a" * 5000,
         "/hooks/%ff%fe/echo",
         "/hooks/desk/echo%2f..%2fbody",
-        "/api/executions/..%2f..%2fturnout.db",
-        "/api/executions/%27%20OR%201=1--",
+        "/api/v1/executions/..%2f..%2fturnout.db",
+        "/api/v1/executions/%27%20OR%201=1--",
         "/callbacks/x/y/z",
     ],
 )
@@ -164,7 +164,7 @@ def test_a_request_that_is_too_large_is_refused_and_leaves_nothing(project: Path
             answer = dev.post("body", content=b"1" * 2_000_000, headers={"content-type": kind})
             assert answer.status_code == 413, answer.text
 
-        assert dev.client.get("/api/executions").json() == {"executions": []}
+        assert dev.client.get("/api/v1/executions").json()["items"] == []
     assert not [
         path for path in (project / ".turnout" / "payloads").rglob("*") if path.is_file() and path.name != "name"
     ]
@@ -173,12 +173,12 @@ def test_a_request_that_is_too_large_is_refused_and_leaves_nothing(project: Path
 def test_executions_can_be_searched_and_their_logs_followed(desk: Dev) -> None:
     execution = desk.post("fail").json()["execution"]
 
-    found = desk.client.get("/api/executions", params={"flow": "fail", "status": "failed", "limit": "1"}).json()
+    found = desk.client.get("/api/v1/executions", params={"flow": "fail", "status": "failed", "limit": "1"}).json()
 
-    assert [one["id"] for one in found["executions"]] == [execution]
-    assert desk.client.get(f"/api/executions/{execution}/logs").status_code == 200
-    assert desk.client.get("/api/executions", params={"status": "nonsense"}).status_code == 400
-    assert desk.client.get("/api/executions/unknown").status_code == 404
+    assert [one["id"] for one in found["items"]] == [execution]
+    assert desk.client.get(f"/api/v1/executions/{execution}/logs").status_code == 200
+    assert desk.client.get("/api/v1/executions", params={"status": "nonsense"}).status_code == 400
+    assert desk.client.get("/api/v1/executions/unknown").status_code == 404
 
 
 @pytest.mark.parametrize("method", ["PROPFIND", "TRACE"])

@@ -20,6 +20,8 @@ from tests.worker.processes import Serve, Worker
 SETTINGS = """
 [project]
 url = "http://127.0.0.1:1"
+[api]
+authentication = "none"
 [stores]
 queue = "redis"
 journal = "redis"
@@ -86,5 +88,5 @@ def test_stopped_under_load_it_ends_and_what_it_accepted_is_done_by_the_next_one
 
 
 def output(serve: Serve, execution: str) -> Any:
-    record = serve.client.get(f"/api/executions/{execution}")
+    record = serve.client.get(f"/api/v1/executions/{execution}")
     return record.json()["output"] if record.status_code == 200 else None

@@ -174,7 +174,7 @@ def test_a_wait_over_two_processes_is_one_span_linked_with_its_callback(
         execution = start(served, "ask")
         served.record(execution, "waiting")
         until(lambda: [span for span in collector.of(execution) if span.path == "tell"])
-        lines = served.client.get(f"/api/executions/{execution}/logs").json()["logs"]
+        lines = served.client.get(f"/api/v1/executions/{execution}/logs").json()["items"]
         path = re.sub("^http://[^/]+", "", lines[0]["message"])
         served.kill()
 

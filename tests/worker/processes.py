@@ -72,7 +72,7 @@ class Project:
 
 @asynccontextmanager
 async def project_in(directory: Path, settings: str = "") -> AsyncIterator[Project]:
-    (directory / "turnout.toml").write_text(settings)
+    (directory / "turnout.toml").write_text(f'[api]\nauthentication = "none"\n{settings}')
     (directory / "integration.yaml").write_text(FLOWS)
     loaded = load_project(directory)
     platform = await Platform.open(loaded, load_registry(loaded))

@@ -183,15 +183,15 @@ async def test_a_poison_execution_is_given_up_and_blocks_nobody(project: Project
 async def test_each_service_runs_in_a_process_of_its_own(project: Project) -> None:
     definition = project.directory / "integration.yaml"
     definition.write_text(definition.read_text().replace("  quick:\n", "  quick:\n    trigger: {webhook: {}}\n"))
-    names = ("ingress", "metadata", "executions")
+    names = ("ingress", "metadata", "api")
     with ExitStack() as stack:
         stack.enter_context(Worker(project.directory))
-        ingress, _, executions = (
+        ingress, _, api = (
             stack.enter_context(OneService(project.directory, arguments=(name,), name=name)) for name in names
         )
         answer = ingress.client.post("/hooks/desk/quick?wait=30s", json={"a": 1})
-        elsewhere = executions.client.post("/hooks/desk/quick", json={"a": 1})
-        listed = executions.client.get("/api/executions").json()["executions"]
+        elsewhere = api.client.post("/hooks/desk/quick", json={"a": 1})
+        listed = api.client.get("/api/v1/executions").json()["items"]
 
     assert (answer.status_code, answer.json(), elsewhere.status_code) == (200, {"a": 1}, 404)
     assert [one["status"] for one in listed] == ["succeeded"]
@@ -202,7 +202,7 @@ async def test_webhooks_that_one_process_serves_are_run_by_another(project: Proj
     definition.write_text(definition.read_text().replace("  quick:\n", "  quick:\n    trigger: {webhook: {}}\n"))
     with Worker(project.directory), Serve(project.directory, name="serve") as serve:
         answer = serve.client.post("/hooks/desk/quick?wait=30s", json={"a": 1})
-        listed = serve.client.get("/api/executions").json()["executions"]
+        listed = serve.client.get("/api/v1/executions").json()["items"]
 
     assert (answer.status_code, answer.json()) == (200, {"a": 1})
     assert [one["status"] for one in listed] == ["succeeded"]

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from turnout.config import (
     SETTINGS,
+    ApiSettings,
+    Authentication,
     JournalMode,
     LogSettings,
     OAuthClientSettings,
@@ -111,6 +113,9 @@ customers = ["acme"]
 options = {path = "logs/{customer}.jsonl"}
 [queue.tenants."acme corp"]
 weight = 8
+[api]
+authentication = "keys"
+hosts = ["api.internal"]
 [telemetry]
 otlp = "https://collector.example:4318"
 headers = {authorization = "env:OTLP_TOKEN"}
@@ -147,6 +152,7 @@ sample = 0.1
     assert settings.service("runner").target == "local"
     assert settings.oauth.return_urls == ("https://app.example/settings",)
     assert settings.oauth.clients == {"crm": OAuthClientSettings(client_id="shop", client_secret="env:CRM_SECRET")}
+    assert settings.api == ApiSettings(authentication=Authentication.KEYS, hosts=("api.internal",))
     assert settings.plugins.blocked == ("acme",)
     stores = settings.stores
     assert (stores.queue, stores.journal, stores.records) == ("redis", "redis", "postgres")

@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
 from turnout import hookimpl
-from turnout.config import QueueSettings, Settings, StoresSettings
+from turnout.config import ApiSettings, Authentication, QueueSettings, Settings, StoresSettings
 from turnout.definition.loader import load_yaml_text
 from turnout.interfaces.opening import Opening
 from turnout.interfaces.queue import Lease, Queue, QueueCapability
 from turnout.interfaces.service import Request, Response
+from turnout.local.api import api_of
+from turnout.local.http import application
 from turnout.local.memory_queue import MemoryQueue
 from turnout.local.platform import Platform
 from turnout.model.execution import ExecutionRecord
 from turnout.plugins import load_plugins
-from turnout.services.executions import Executions
 from turnout.services.submission import Acceptance, Instance
 from turnout.values import Value
 
@@ -115,9 +117,10 @@ class Shop:
         await self.platform.metadata.catch_up()
         return [(line.level, line.message) for _, line in await self.platform.stores.records.logs(id)]
 
-    def api(self) -> Executions:
-        [service] = [one for one in self.platform.services() if isinstance(one, Executions)]
-        return service
+    def client(self) -> httpx.AsyncClient:
+        """For its HTTP API."""
+        app = application(api_of(self.platform).routes(), request_bytes=1000)
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost")
 
 
 def said(answer: Response) -> Any:
@@ -128,7 +131,10 @@ def said(answer: Response) -> Any:
 @asynccontextmanager
 async def shop_in(directory: Path, *, queue: str = "sqlite", capacity: int | None = None) -> AsyncIterator[Shop]:
     settings = Settings(
-        root=directory, stores=StoresSettings(queue=queue), queue=QueueSettings(capacity=capacity, lease_s=30.0)
+        root=directory,
+        api=ApiSettings(authentication=Authentication.NONE),
+        stores=StoresSettings(queue=queue),
+        queue=QueueSettings(capacity=capacity, lease_s=30.0),
     )
     clock = SteppingClock()
     platform = await Platform.open(settings, load_plugins(extra=[InMemory()]), clock=clock)

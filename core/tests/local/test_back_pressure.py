@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from turnout.errors import Overloaded
-from turnout.interfaces.service import Request
 from turnout.values import Value
 
 from core.tests.local.shop import Shop, said, shop_in
@@ -62,15 +61,15 @@ async def test_a_replay_is_held_to_it_here_and_over_http(shop: Shop) -> None:
     ended = (await shop.accept(instance)).id
     await shop.drain()
     full = await fill(shop)
-    request = Request(method="POST", path="/", headers={}, query={}, parameters={"id": ended}, body=_nothing())
 
     with pytest.raises(Overloaded):
         await shop.platform.operations.replay(ended)
-    answer = await shop.api().replay(request)
+    async with shop.client() as client:
+        answer = await client.post(f"/api/v1/executions/{ended}/replay")
 
-    assert answer.status == 429
+    assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) > 0
-    assert "nothing was accepted" in said(answer)["error"]
+    assert "nothing was accepted" in answer.json()["detail"]
     assert list(await shop.platform.stores.journal.unfinished()) == full
 
 
@@ -78,24 +77,15 @@ async def test_a_replay_over_http_is_accepted_where_there_is_room(shop: Shop) ->
     instance = await shop.deploy("{}")
     ended = (await shop.accept(instance, {"n": 1})).id
     await shop.drain()
-    parameters = {"id": ended}
 
-    answer = await shop.api().replay(
-        Request(method="POST", path="/", headers={}, query={}, parameters=parameters, body=_nothing())
-    )
-    unknown = await shop.api().replay(
-        Request(method="POST", path="/", headers={}, query={}, parameters={"id": "x"}, body=_nothing())
-    )
+    async with shop.client() as client:
+        answer = await client.post(f"/api/v1/executions/{ended}/replay")
+        unknown = await client.post("/api/v1/executions/x/replay")
 
-    assert (answer.status, unknown.status) == (202, 404)
-    id = said(answer)["execution"]
-    assert answer.headers["location"] == f"/api/executions/{id}"
+    assert (answer.status_code, unknown.status_code) == (202, 404)
+    id = answer.json()["execution"]
+    assert answer.headers["location"] == f"/api/v1/executions/{id}"
     await shop.drain()
     again = await shop.record(id)
     assert again.info.replay_of == ended
     assert again.output == (await shop.record(ended)).output
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield

@@ -155,7 +155,7 @@ async def test_whoever_waits_for_the_answer_of_a_debounced_one_is_sent_to_its_re
     assert await shop.drain() == found
     answer = await waiting
 
-    assert (answer.status, answer.headers["location"]) == (303, f"/api/executions/{found[0]}")
+    assert (answer.status, answer.headers["location"]) == (303, f"/api/v1/executions/{found[0]}")
 
 
 async def test_a_debounced_execution_that_a_person_resumes_runs(shop: Shop) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
-from turnout.config import RetentionSettings
+from turnout.config import ApiSettings, Authentication, RetentionSettings, Settings
 from turnout.errors import NotFound
+from turnout.local.api import api_of
+from turnout.local.platform import Platform
 from turnout.local.retention import Retention
-from turnout.services.executions import Executions
+from turnout.plugins import load_plugins
+from turnout.services.api.service import Api
 from turnout.services.health import Health
 from turnout.services.ingress import CallbackUrls, Ingress
 from turnout.services.ingress.gate import KeyCheck
@@ -53,10 +59,16 @@ class TestRetention(ServiceContract):
         return Retention(yard.stores, yard.metadata, RetentionSettings())
 
 
-class TestExecutions(ServiceContract):
+class TestApi(ServiceContract):
+    """Asked without a key, which is not needed here."""
+
     @pytest.fixture
-    def service(self, yard: Yard) -> Executions:
-        return Executions(yard.stores.records, yard.stores.payloads, yard.operations, yard.metadata)
+    async def service(self, tmp_path: Path) -> AsyncIterator[Api]:
+        open_to_all = ApiSettings(authentication=Authentication.NONE, hosts=("",))
+        settings = Settings(root=tmp_path, api=open_to_all)
+        platform = await Platform.open(settings, load_plugins())
+        yield api_of(platform)
+        await platform.close()
 
 
 class TestIngress(ServiceContract):

@@ -1,5 +1,6 @@
 """Settings: `turnout.toml`, its environments layered over the default, read once into one frozen object."""
 
+from turnout.config.api import ApiSettings, Authentication
 from turnout.config.explaining import EffectiveSetting, default_text, effective_settings
 from turnout.config.logs import LOG_SOURCES, LogSettings
 from turnout.config.oauth import OAuthClientSettings, OAuthSettings
@@ -28,6 +29,8 @@ __all__ = [
     "LOG_SOURCES",
     "LONGEST_DRAIN_S",
     "SETTINGS",
+    "ApiSettings",
+    "Authentication",
     "EffectiveSetting",
     "JournalMode",
     "LimitSettings",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
+from turnout.config.api import API
 from turnout.config.logs import LOG
 from turnout.config.oauth import OAUTH
 from turnout.config.placement import SERVICE
@@ -184,6 +185,7 @@ SCHEMA = Section(
             "kind's own `options`.",
         ),
         "oauth": OAUTH,
+        "api": API,
         "telemetry": Section(
             make=TelemetrySettings,
             keys={

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from turnout.config.api import ApiSettings
 from turnout.config.logs import LogSettings
 from turnout.config.oauth import OAuthSettings
 from turnout.config.placement import ServiceSettings
@@ -174,6 +175,7 @@ class Settings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     logs: Mapping[str, LogSettings] = field(default_factory=dict)
     oauth: OAuthSettings = field(default_factory=OAuthSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     plugins: PluginSettings = field(default_factory=PluginSettings)
 

@@ -47,7 +47,7 @@ M = TypeVar("M", bound=BaseModel)
 class Request:
     """An HTTP request without a server. Header names are lower case; `query` and `path` values are decoded.
 
-    `body` streams; read it once.
+    `body` streams; read it once. `client` is the address that it came from, empty where that is not known.
     """
 
     method: str
@@ -57,6 +57,7 @@ class Request:
     parameters: Mapping[str, str] = field(default_factory=dict)
     body: AsyncIterator[bytes]
     url: str = ""
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

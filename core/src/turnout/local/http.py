@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as StarletteRequest
+from starlette.responses import JSONResponse, StreamingResponse
 from starlette.responses import Response as StarletteResponse
-from starlette.responses import StreamingResponse
 from starlette.routing import Route as StarletteRoute
 
 from turnout.errors import BackendError
@@ -31,12 +32,37 @@ def url_of(host: str, port: int) -> str:
 
 def application(routes: Sequence[Route], *, request_bytes: int) -> Starlette:
     """The routes as an ASGI application; a body above `request_bytes` is answered with 413."""
+    # All methods of a path are one route there: what it says of a method that there is not, `Allow`, is then of all of them.
+    paths: dict[str, dict[str, Callable[[StarletteRequest], Awaitable[StarletteResponse]]]] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method] = _endpoint(route.handle, request_bytes)
     return Starlette(
         routes=[
-            StarletteRoute(route.path, _endpoint(route.handle, request_bytes), methods=[route.method])
-            for route in routes
-        ]
+            StarletteRoute(path, _by_method(endpoints), methods=list(endpoints)) for path, endpoints in paths.items()
+        ],
+        exception_handlers={404: _refused, 405: _refused},
     )
+
+
+def _by_method(
+    endpoints: Mapping[str, Callable[[StarletteRequest], Awaitable[StarletteResponse]]],
+) -> Callable[[StarletteRequest], Awaitable[StarletteResponse]]:
+    async def endpoint(incoming: StarletteRequest) -> StarletteResponse:
+        return await endpoints["GET" if incoming.method == "HEAD" else incoming.method](incoming)
+
+    return endpoint
+
+
+async def _refused(_: StarletteRequest, error: Exception) -> StarletteResponse:
+    """No such path, or no such method of it, as a problem detail (RFC 9457)."""
+    assert isinstance(error, HTTPException)
+    problem = {
+        "type": "about:blank",
+        "title": error.detail,
+        "status": error.status_code,
+        "detail": "see the HTTP API's reference",
+    }
+    return JSONResponse(problem, error.status_code, error.headers, media_type="application/problem+json")
 
 
 class _TooLarge(Exception):
@@ -59,6 +85,7 @@ def _endpoint(
             parameters={name: str(value) for name, value in incoming.path_params.items()},
             body=_capped(incoming, request_bytes),
             url=str(incoming.url),
+            client=incoming.client.host if incoming.client else "",
         )
         try:
             return _outgoing(await handle(request))

@@ -12,7 +12,7 @@ from turnout.config import Settings, StoresSettings, TelemetrySettings
 from turnout.deploy.fit import ServiceShape
 from turnout.errors import NotFound, SettingsError
 from turnout.interfaces.service import Service, ServiceOpening
-from turnout.services.executions import Executions
+from turnout.local.api import api_of
 from turnout.values import Value
 
 if TYPE_CHECKING:
@@ -29,15 +29,14 @@ WORKER_SERVICES: Final = ("recovery", "runner")
 
 def services_of(platform: Platform) -> tuple[Service, ...]:
     """All of them, in the order of their start."""
-    stores = platform.stores
     return (
         platform.metadata,
         platform.retention,
         platform.recovery,
         platform.runner,
         platform.ingress,
-        Executions(stores.records, stores.payloads, platform.operations, platform.metadata),
         platform.logs,
+        api_of(platform),
     )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +20,11 @@ from turnout.cli.options import environment_option, json_option, unsafe_sandbox_
 from turnout.cli.project import load_project
 from turnout.cli.serving import serve, tell
 from turnout.cli.session import platform_of, run_async
-from turnout.config import Settings
+from turnout.config import Authentication, Settings
 from turnout.local.platform import Platform
 from turnout.local.services import every_service
 from turnout.model.events import Ended, Event
+from turnout.services.api.access import is_loopback
 
 __all__ = ["command"]
 
@@ -58,6 +60,13 @@ def command(
     return run_async(serving.run(host, port))
 
 
+def _open_here(settings: Settings, host: str) -> Settings:
+    """What listens on this machine alone asks for no API key, unless the project says so."""
+    if settings.api.authentication is not Authentication.OUTSIDE_DEV or not is_loopback(host):
+        return settings
+    return replace(settings, api=replace(settings.api, authentication=Authentication.NONE))
+
+
 class _Dev:
     def __init__(self, settings: Settings, path: Path, inputs: RunInputs, *, as_json: bool) -> None:
         self._settings = settings
@@ -65,7 +74,8 @@ class _Dev:
         self._instances = ProjectInstances(path, inputs, self._tell)
 
     async def run(self, host: str, port: int) -> int:
-        async with platform_of(self._settings, observers=(self._watch,)) as platform:
+        settings = _open_here(self._settings, host)
+        async with platform_of(settings, observers=(self._watch,)) as platform:
             await self._instances.deploy_all(platform)
             sandbox = await platform.start_sandbox()
             recovered = await platform.recover()

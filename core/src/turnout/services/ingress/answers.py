@@ -38,7 +38,7 @@ def json_answer(status: int, data: Any, headers: Mapping[str, str] | None = None
 
 def follow(id: str) -> str:
     """Where an execution's record is."""
-    return f"/api/executions/{id}"
+    return f"/api/v1/executions/{id}"
 
 
 def accepted(id: str, *, duplicate: bool = False) -> Response:

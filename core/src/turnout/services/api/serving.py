@@ -1,0 +1,123 @@
+"""From an endpoint to a route: let in, read, call, answer. Every refusal is a problem detail, and none is a traceback."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from turnout.errors import TurnoutError
+from turnout.interfaces.catalog import LONGEST_NAME
+from turnout.interfaces.service import Request, Response, Route
+from turnout.services.api.access import Access
+from turnout.services.api.endpoint import PREFIX, Answer, Call, Endpoint, Nothing
+from turnout.services.api.parts import Parts
+from turnout.services.api.problems import ProblemError, problem_of
+from turnout.services.api_keys import Principal, Role
+
+__all__ = ["BODY_BYTES", "route_of"]
+
+BODY_BYTES: Final = 1000 * 1000
+"""What a request's body may have: values are small here; what is large goes through webhooks."""
+
+_ANYBODY: Final = Principal(id="", role=Role.READ)
+_ETAG: Final = re.compile(r'(?:W/)?"([0-9]{1,18})"')
+
+T = TypeVar("T")
+
+
+def route_of(endpoint: Endpoint[Any, Any], parts: Parts, access: Access) -> Route:
+    """The endpoint's route. Its handler raises nothing that is ours."""
+
+    async def handle(request: Request) -> Response:
+        try:
+            return await _answer(endpoint, parts, access, request)
+        except (ProblemError, TurnoutError) as error:
+            return problem_of(error)
+
+    return Route(method=endpoint.method, path=f"{PREFIX}{endpoint.path}", handle=handle)
+
+
+async def _answer(endpoint: Endpoint[Any, Any], parts: Parts, access: Access, request: Request) -> Response:
+    principal = _ANYBODY if endpoint.public else await access.principal(request)
+    _require_names(request.parameters)
+    _require_right(endpoint, principal)
+    call = Call(
+        principal=principal,
+        path=request.parameters,
+        query=_query(endpoint.query, request.query),
+        body=await _body(endpoint.body, request),
+        expected=_expected(request) if endpoint.conditional else None,
+    )
+    return _encoded(await endpoint.handle(parts, call), request)
+
+
+def _require_names(parameters: Mapping[str, str]) -> None:
+    """What no store can have as a name is the name of nothing."""
+    for name in parameters.values():
+        if len(name) > LONGEST_NAME or not name.isprintable():
+            raise ProblemError(404, "there is nothing of that name")
+
+
+def _require_right(endpoint: Endpoint[Any, Any], principal: Principal) -> None:
+    if not principal.role.allows(endpoint.role):
+        raise ProblemError(403, f"this needs a key of role {endpoint.role.value}, yours has {principal.role.value}")
+    if endpoint.organisation and principal.customer is not None:
+        raise ProblemError(403, "this needs a key of the organisation, yours is of one customer")
+
+
+def _query(model: type[T], given: Mapping[str, str]) -> T:
+    if any("\0" in value for value in given.values()):
+        raise ProblemError(400, "the query has a NUL in it")
+    try:
+        return msgspec.convert(dict(given), model, strict=False)
+    except msgspec.ValidationError as error:
+        raise ProblemError(400, f"query: {error}") from None
+
+
+async def _body(model: type[T], request: Request) -> T:
+    """JSON alone: a browser sends no other type to a strange origin without asking first, which nobody here answers."""
+    if model is Nothing:
+        return model()
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    data = bytearray()
+    async for chunk in request.body:
+        data += chunk
+        if len(data) > BODY_BYTES:
+            raise ProblemError(413, f"a body may have {BODY_BYTES} bytes here")
+    if (data or kind) and kind != "application/json":
+        raise ProblemError(415, "send the body as JSON, with `Content-Type: application/json`")
+    try:
+        return msgspec.json.decode(bytes(data) or b"{}", type=model)
+    except (msgspec.DecodeError, RecursionError) as error:
+        # Which members there are and what they should be, never what was sent: it may be a secret.
+        raise ProblemError(400, f"body: {error}") from None
+
+
+def _expected(request: Request) -> int | None:
+    """The revision in `If-Match`; what is no tag of ours matches nothing."""
+    given = request.headers.get("if-match", "*").strip()
+    if given == "*":
+        return None
+    match = _ETAG.fullmatch(given)
+    return -2 if match is None or given.startswith("W/") else int(match[1])
+
+
+def _encoded(answer: Answer, request: Request) -> Response:
+    # What one key is shown must not be kept by anything in between and shown to another.
+    headers = {"cache-control": "no-store", **answer.headers}
+    if answer.revision is not None:
+        headers["etag"] = f'"{answer.revision}"'
+        if request.method == "GET" and _is_known(request, answer.revision):
+            return Response(status=304, headers=headers)
+    if answer.body is None:
+        return Response(status=answer.status, headers=headers)
+    headers["content-type"] = "application/json"
+    return Response(status=answer.status, headers=headers, body=msgspec.json.encode(answer.body))
+
+
+def _is_known(request: Request, revision: int) -> bool:
+    given = request.headers.get("if-none-match", "")
+    return given.strip() == "*" or str(revision) in _ETAG.findall(given)
