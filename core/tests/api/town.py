@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +56,11 @@ class Town:
 
     async def settle(self) -> None:
         """Deploy to each customer and make the keys."""
-        deployed = await self.platform.deploy(load_yaml_text(FLOWS), config={}, connections={})
+        integration = load_yaml_text(FLOWS)
         for customer in CUSTOMERS:
-            self.instances[customer] = replace(deployed, name=f"shop-{customer}", tenant=customer)
-            self.platform.instances.deploy(self.instances[customer])
+            self.instances[customer] = await self.platform.deploy(
+                integration, config={}, connections={}, name=f"shop-{customer}", tenant=customer
+            )
         keys = ApiKeys(self.platform.stores.catalog, self.clock)
         for customer in ("", *CUSTOMERS):
             for role in Role:
