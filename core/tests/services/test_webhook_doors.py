@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
+from turnout.interfaces.service import Request
 from turnout.services.api_keys import ApiKeys, Role
 from turnout.services.ingress import may_start
 
@@ -80,8 +81,6 @@ async def test_a_sender_that_is_cut_off_leaves_nothing(yard: Yard) -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield b"x" * 500_000
         raise Cut
-
-    from turnout.interfaces.service import Request
 
     headers = {"content-type": "application/octet-stream", **github(b"x" * 500_000)}
     request = Request(
