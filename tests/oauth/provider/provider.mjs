@@ -90,6 +90,7 @@ async function api (request, response) {
 function control (what, given, response) {
   if (what === 'faults') faults = JSON.parse(given.get('faults'))
   if (what === 'hold') hold = given.get('when')
+  if (what === 'drop') { held = []; hold = '' }
   if (what === 'release') { const all = held; held = []; hold = ''; for (const go of all) go() }
   response.writeHead(200, { 'content-type': 'application/json' })
   response.end(JSON.stringify({ counts, held: held.length, seen }))

@@ -15,7 +15,7 @@ from turnout.connectors import ActionContext, AfterCrash, Connector, Effect, Eff
 from typing_extensions import TypedDict
 
 from turnout_connectors import transport
-from turnout_connectors.dropbox.api import Dropbox, Token, path_missing
+from turnout_connectors.dropbox.api import Account, Dropbox, Token, path_missing
 
 __all__ = ["connector"]
 
@@ -26,6 +26,7 @@ connector = Connector(
     docs="https://www.dropbox.com/developers/documentation/http/documentation",
 )
 connector.connection("token", Token)
+connector.connection("oauth2", Account)
 
 _WHOLE_BYTES: Final = 256 * 1024
 _REQUEST_BYTES: Final = 150 * 1024 * 1024

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import httpx
 from pydantic import Field, SecretStr, field_validator
-from turnout.connectors import ActionContext, ConnectionType, StepError
+from turnout.connectors import ActionContext, ConnectionType, OAuth2, OAuth2Provider, StepError
 
 from turnout_connectors import transport
 
-__all__ = ["Dropbox", "Token", "path_missing"]
+__all__ = ["Account", "Dropbox", "Token", "path_missing"]
 
 _API: Final = "https://api.dropboxapi.com"
 _CONTENT: Final = "https://content.dropboxapi.com"
@@ -24,23 +24,13 @@ _ANSWER_BYTES: Final = 32 * 1024 * 1024
 _TRANSIENT: Final = ("too_many_write_operations", "internal_error")
 
 
-class Token(ConnectionType):
-    """An OAuth 2.0 access token of a Dropbox app."""
-
-    access_token: SecretStr = Field(description="Access token")
+class _Account(ConnectionType):
     base_url: str | None = Field(
         default=None, description="Takes the place of Dropbox's two hosts: a proxy's, or a stand-in's for tests"
     )
 
     def hosts(self) -> tuple[str, ...]:
         return super().hosts() or tuple(url.removeprefix("https://") for url in (_API, _CONTENT))
-
-    @field_validator("access_token")
-    @classmethod
-    def _is_token(cls, token: SecretStr) -> SecretStr:
-        if not token.get_secret_value().isascii() or not token.get_secret_value().isprintable() or not token:
-            raise ValueError("must be visible ASCII characters, without line breaks")
-        return token
 
     @field_validator("base_url")
     @classmethod
@@ -50,13 +40,40 @@ class Token(ConnectionType):
         return url.rstrip("/") if url is not None else None
 
 
+class Token(_Account):
+    """An access token of a Dropbox app that somebody has made."""
+
+    access_token: SecretStr = Field(description="Access token")
+
+    @field_validator("access_token")
+    @classmethod
+    def _is_token(cls, token: SecretStr) -> SecretStr:
+        if not token.get_secret_value().isascii() or not token.get_secret_value().isprintable() or not token:
+            raise ValueError("must be visible ASCII characters, without line breaks")
+        return token
+
+
+class Account(_Account, OAuth2):
+    """A Dropbox account that its owner connects in a browser; its access token is renewed every few hours.
+
+    Source: https://developers.dropbox.com/oauth-guide
+    """
+
+    provider = OAuth2Provider(
+        authorization_url="https://www.dropbox.com/oauth2/authorize",
+        token_url="https://api.dropboxapi.com/oauth2/token",  # noqa: S106 - an address
+        scopes=("files.metadata.read", "files.content.read", "files.content.write"),
+        authorize={"token_access_type": "offline"},
+    )
+
+
 class Dropbox:
     """One connection's calls."""
 
     def __init__(self, context: ActionContext, pool: httpx.AsyncBaseTransport) -> None:
         self._context = context
         self._pool = pool
-        connection: Token = context.connection
+        connection: Token | Account = context.connection
         self._authorization = f"Bearer {connection.access_token.get_secret_value()}"
         self._api = f"{connection.base_url or _API}/2/files/"
         self._content = f"{connection.base_url or _CONTENT}/2/files/"
