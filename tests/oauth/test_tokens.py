@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from turnout.errors import BackendError, StepError
+from turnout.interfaces.secrets import Secret
 from turnout.services.oauth.renewal import LEASE_S
 from turnout.services.oauth.tokens import TokenSet
 
@@ -208,9 +210,7 @@ async def test_what_the_provider_refuses_for_good_breaks_the_connection_until_so
 async def test_a_client_that_is_refused_is_tried_again_once_it_may_be_right(bench: Bench) -> None:
     await bench.connected()
     right = bench.book.connections["acme", "erp"]
-    bench.book.connections["acme", "erp"] = registration(
-        bench.provider, "public", authentication=right.provider.authentication
-    )
+    bench.book.connections["acme", "erp"] = replace(right, secret=Secret("of yesterday"))
     bench.clock.advance(601)
 
     with pytest.raises(StepError, match="invalid_"):
@@ -221,6 +221,25 @@ async def test_a_client_that_is_refused_is_tried_again_once_it_may_be_right(benc
     bench.clock.advance(61)
     assert bench.provider.api(await bench.token()) == 200
     assert bench.book.marks[-1][2] == "ok"
+
+
+async def test_a_refresh_token_goes_to_nobody_but_the_provider_that_gave_it(bench: Bench) -> None:
+    await bench.connected()
+    bench.book.connections["acme", "erp"] = registration(bench.provider, token_url="https://mallory.example/token")
+    bench.clock.advance(601)
+
+    with pytest.raises(StepError, match="its provider or client was changed: the customer must connect it again"):
+        await bench.token()
+
+
+async def test_what_a_connection_had_is_revoked_when_it_is_gone(bench: Bench) -> None:
+    await bench.connected()
+    token = await bench.token()
+
+    await bench.renewals.forget("acme", "erp", bench.book.connections["acme", "erp"])
+
+    assert bench.provider.api(token) == 401
+    assert await bench.tokens.get("acme", "erp") is None
 
 
 async def test_what_nobody_has_connected_says_so(bench: Bench) -> None:

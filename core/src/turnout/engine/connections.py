@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from turnout.definition.nearest import hint_for
 from turnout.errors import NotFound, SettingsError, StepError
 from turnout.interfaces.connector import ConnectionType, Connector
+from turnout.interfaces.oauth import OAuth2
 from turnout.interfaces.secrets import Secret
 from turnout.masking import Mask
 from turnout.model.definition import ActionStep, CallStep, CodeStep, Integration, walk
@@ -106,13 +107,16 @@ async def resolved_connection(
     except (NotFound, SettingsError) as error:
         raise _broken(name, str(error)) from error
     try:
-        return fields.model_validate(resolved)
+        made = fields.model_validate(resolved)
     except ValidationError as error:
         # The values of a connection are secret: neither pydantic's text nor its inputs may be shown, nor what a
         # connector's own check says of them.
         faults = "; ".join(_fault(fault, fields) for fault in error.errors())
         shown = Mask(tuple(value for value in resolved.values() if isinstance(value, str) and value)).text(faults)
         raise _broken(name, shown) from None
+    if isinstance(made, OAuth2) and not made.access_token.get_secret_value():
+        raise _broken(name, "OAuth 2.0 has no token for values in a file: keep it with `turnout connections create`")
+    return made
 
 
 def _fault(fault: Mapping[str, Any], fields: type[ConnectionType]) -> str:

@@ -26,6 +26,7 @@ from turnout.interfaces.service import Service
 from turnout.local.bundles import Bundle
 from turnout.local.dead_letters import DeadLetters
 from turnout.local.instances import LocalInstances
+from turnout.local.oauth import oauth_of
 from turnout.local.operations import Operations
 from turnout.local.retention import Retention
 from turnout.local.services import consumer_names, services_of
@@ -105,6 +106,7 @@ class Platform:
             schemes=stores.references.schemes,
             secret=stores.references.resolve,
         )
+        self.oauth = oauth_of(settings, stores, self.connections, public_url)
         self.instance_settings = SettingsStore(
             stores.catalog, stores.vault, self.connections, stores.keys.derive("instances")
         )
@@ -415,6 +417,7 @@ class Platform:
             stack.callback(self._lock.release)
             stack.push_async_callback(self.logs.stop)  # its sinks may be open without its having been started
             stack.push_async_callback(self._sandbox.close)
+            stack.push_async_callback(self.oauth.close)
             if self._traces is not None:
                 stack.push_async_callback(asyncio.to_thread, self._traces.close)
             stack.push_async_callback(self.engine.close)

@@ -37,6 +37,7 @@ def services_of(platform: Platform) -> tuple[Service, ...]:
         platform.ingress,
         platform.logs,
         api_of(platform),
+        platform.oauth,
     )
 
 

@@ -75,3 +75,8 @@ class TokenSource(Protocol):
         """The fields of the connection with an access token that does not expire at once; the same object as before where
         nothing has changed. `StepError` of kind `connection` says what is wrong. Text that came from outside is a `Secret`
         where it could be mistaken for a reference."""
+
+    async def forget(
+        self, tenant: str, name: str, connector: str, kind: type[ConnectionType], fields: Mapping[str, Any]
+    ) -> None:
+        """The connection, of these fields, is gone: nothing is kept for it, and whatever token it had ends."""

@@ -124,6 +124,11 @@ class Connections:
         """`NotFound` names the nearest."""
         return (await self._document(tenant, name)).value
 
+    async def written(self, tenant: str, name: str) -> tuple[Connection, type[ConnectionType], Mapping[str, Any]]:
+        """A connection, its type, and its fields as they were written, without a token. `NotFound`, `StepError`."""
+        connection = await self.get(tenant, name)
+        return connection, self._kind(connection), await self._opened(tenant, name, connection)
+
     async def all(self, tenant: str) -> AsyncIterator[tuple[str, Connection]]:
         """The customer's, by name."""
         async for document in self.documents.all(tenant=tenant):
@@ -155,9 +160,15 @@ class Connections:
             raise UserError(
                 f"connection {name!r} is used by {', '.join(used)}: give these another one, or delete them, first"
             )
+        connection = document.value
+        values = await self._opened_or_lost(tenant, name, connection)
         if not await self.documents.remove(name, tenant=tenant, expected=document.revision):
             raise UserError(f"connection {name!r} was changed by somebody else just now: look at it and try again")
         self._read.pop((tenant, name), None)
+        connector = self._connectors.get(connection.connector)
+        kind = None if connector is None else connector.connections.get(connection.type)
+        if self.tokens is not None and kind is not None:
+            await self.tokens.forget(tenant, name, connection.connector, kind, values)
 
     async def test(self, tenant: str, name: str) -> Connection:
         """Make it as a step would, references looked up and a token fetched where it has one, and say in its state how that
@@ -305,6 +316,13 @@ class Connections:
             raise StepError(f"connection {name!r} cannot be used: {error}", kind="connection") from error
         values: Mapping[str, Any] = json.loads(plain)
         return values
+
+    async def _opened_or_lost(self, tenant: str, name: str, connection: Connection) -> Mapping[str, Any]:
+        """Also what does not open any more can be removed."""
+        try:
+            return await self._opened(tenant, name, connection)
+        except StepError:
+            return {}
 
     async def _document(self, tenant: str, name: str) -> Document[Connection]:
         document = await self.documents.get(name, tenant=tenant)

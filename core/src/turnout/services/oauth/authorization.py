@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from turnout.errors import NotFound, SettingsError
+from turnout.errors import NotFound, SettingsError, StepError
 from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.oauth import Grant, OAuth2Provider
@@ -93,7 +93,7 @@ class Authorizations:
             registration = await self._parts.book.registration(link.tenant, link.connection)
         except NotFound:
             raise NotConnected("There is nothing to connect any more", _NEW_LINK, status=410) from None
-        except SettingsError as error:
+        except (SettingsError, StepError) as error:
             _log.warning("connection %r of customer %r: %s", link.connection, link.tenant, error)
             raise NotConnected("This cannot be connected yet", _OURS, status=503) from None
         if registration.provider.grant is not Grant.AUTHORIZATION_CODE:
@@ -114,7 +114,7 @@ class Authorizations:
         pending = _Pending(
             link=text,
             browser=_hash(browser),
-            registration=_fingerprint(registration),
+            registration=registration.fingerprint,
             redirect_uri=self.redirect_uri,
             verifier=await self._parts.vault.seal(link.tenant, f"oauth-state/{name}", verifier.encode()),
             expires_at=now + _PENDING_S,
@@ -160,7 +160,7 @@ class Authorizations:
             raise NotConnected(
                 "The provider gave no access", f"{what} {_AGAIN}", status=502, link=pending.link
             ) from None
-        await self._parts.renewals.stored(link.tenant, link.connection, tokens)
+        await self._parts.renewals.stored(link.tenant, link.connection, registration, tokens)
         used = _UsedLink(at=self._clock.now())
         await self._used.put(link.id, used, tenant=link.tenant, due=link.expires_at)
 
@@ -179,7 +179,7 @@ _OURS: Final = "Something is missing on our side. Tell whoever sent you the link
 
 
 def _check_answer(given: Mapping[str, str], pending: _Pending, registration: Registration) -> None:
-    if pending.registration != _fingerprint(registration):
+    if pending.registration != registration.fingerprint:
         raise NotConnected("The connection was changed meanwhile", _AGAIN, link=pending.link)
     if not _names_issuer(given.get("iss"), registration.provider):
         _log.warning("an authorization was answered by another issuer than was asked: it is refused (RFC 9207)")
@@ -200,12 +200,6 @@ def _names_issuer(named: str | None, provider: OAuth2Provider) -> bool:
         return urlsplit(named).netloc == urlsplit(provider.authorization_url).netloc
     except ValueError:
         return False
-
-
-def _fingerprint(registration: Registration) -> str:
-    """Of whom the browser was sent to and who redeems its code: a connection may be changed in between."""
-    provider = registration.provider
-    return _hash("\0".join((provider.authorization_url, provider.token_url, provider.issuer, registration.client_id)))
 
 
 def _hash(text: str) -> str:

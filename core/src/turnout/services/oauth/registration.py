@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final
 
 from pydantic import SecretStr
@@ -26,6 +27,13 @@ class Registration:
     provider: OAuth2Provider
     client_id: str
     secret: Secret
+
+    @property
+    def fingerprint(self) -> str:
+        """Of whom a browser is sent to, and who gets codes and refresh tokens: a connection may be changed in between."""
+        provider = self.provider
+        text = "\0".join((provider.authorization_url, provider.token_url, provider.issuer, self.client_id))
+        return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Registrations:

@@ -20,8 +20,7 @@ from pydantic import SecretStr
 from turnout.errors import BackendError, NotFound, SettingsError, StepError
 from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.clock import Clock
-from turnout.interfaces.connector import ConnectionType
-from turnout.interfaces.oauth import Grant, OAuth2
+from turnout.interfaces.oauth import Grant
 from turnout.services.documents import Document
 from turnout.services.oauth.endpoint import Refused, TokenEndpoint, Unavailable
 from turnout.services.oauth.pauses import Pauses
@@ -82,10 +81,6 @@ class Renewals:
         self._flights: dict[_Key, asyncio.Task[_Found]] = {}
         self._known: dict[_Key, _Remembered] = {}
 
-    def renews(self, kind: type[ConnectionType]) -> bool:
-        """Whether connections of this type have tokens here."""
-        return issubclass(kind, OAuth2)
-
     async def fresh(self, tenant: str, name: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         """A connection's fields with an `access_token` that does not expire at once, and without the client's secret. The same
         object as before where nothing has changed. `StepError` of kind `connection` says what is wrong."""
@@ -112,14 +107,28 @@ class Renewals:
                 group.create_task(renew(found))
         return renewed
 
-    async def stored(self, tenant: str, name: str, tokens: TokenSet) -> None:
+    async def stored(self, tenant: str, name: str, registration: Registration, tokens: TokenSet) -> None:
         """Keep the tokens of a connection that a person has connected just now; whatever was there is over."""
         for _ in range(20):
             found = await self._tokens.get(tenant, name)
-            if await self._write(tenant, name, found, tokens):
+            if await self._write(tenant, name, found, registration, tokens):
                 await self._book.mark(tenant, name, "ok", "")
                 return
         raise BackendError(f"the tokens of connection {name!r} are written by others again and again: try again")
+
+    async def forget(self, tenant: str, name: str, registration: Registration | None) -> None:
+        """A connection is gone: so are its tokens, and at the provider they are revoked, if it can be reached."""
+        found = await self._tokens.get(tenant, name)
+        if found is None:
+            return
+        tokens = await self._tokens.open(found) if found.value.sealed and registration is not None else None
+        await self._tokens.documents.remove(name, tenant=tenant)
+        if tokens is None or registration is None or found.value.registration != registration.fingerprint:
+            return
+        try:
+            await self._endpoint.revoke(registration, tokens.refresh_token or tokens.access_token, within_s=_REQUEST_S)
+        except BackendError as error:
+            _log.warning("the token of connection %r of customer %r is not revoked: %s", name, tenant, error)
 
     async def stop(self) -> None:
         """Wait for renewals that are under way: what a provider answers now must be kept."""
@@ -212,6 +221,8 @@ class Renewals:
             if found is None:
                 raise _Reconnect(tenant, name, "nobody has connected it yet")
             await self._lapsed(found)
+        if found is not None and value.registration != registration.fingerprint:
+            await self._changed_hands(found, registration)
         await self._pauses.check(registration)
         now = self._clock.now()
         leased = msgspec.structs.replace(
@@ -231,6 +242,11 @@ class Renewals:
         if not is_valid(found.value, self._clock.now()):
             await self._break(found, "its access token has expired, and the provider gave no refresh token")
         raise Unavailable("it has no refresh token")
+
+    async def _changed_hands(self, found: _Found, registration: Registration) -> None:
+        """A refresh token is shown to nobody but the provider that gave it."""
+        if registration.provider.grant is Grant.AUTHORIZATION_CODE:
+            await self._break(found, "its provider or client was changed")
 
     async def _ask(self, found: _Found, registration: Registration) -> _Found:
         lease = found.value.lease
@@ -255,11 +271,10 @@ class Renewals:
 
     async def _keep(self, found: _Found, registration: Registration, new: TokenSet) -> _Found:
         """Write the new tokens, whatever it takes: with a refresh token that rotates, the old one is worth nothing any more."""
-        lone = registration.provider.grant is Grant.CLIENT_CREDENTIALS
         until, generation, current = self._clock.now() + _KEEP_TRYING_S, found.value.generation, found
         while True:
             try:
-                written = await self._write(found.tenant, found.name, current, new, lone=lone)
+                written = await self._write(found.tenant, found.name, current, registration, new)
                 after = await self._tokens.get(found.tenant, found.name)
                 if after is None:
                     raise NotFound("connection", found.name, hint="it was removed while its token was renewed")
@@ -276,15 +291,16 @@ class Renewals:
         return after
 
     async def _write(
-        self, tenant: str, name: str, found: _Found | None, tokens: TokenSet, *, lone: bool = False
+        self, tenant: str, name: str, found: _Found | None, registration: Registration, tokens: TokenSet
     ) -> bool:
-        """A new generation; False if somebody has written meanwhile. `lone` tokens are renewed without a refresh token."""
+        """A new generation; False if somebody has written meanwhile."""
         value = TokenDocument(
             generation=_generation(found) + 1,
             sealed=await self._tokens.seal(tenant, name, tokens),
             obtained_at=tokens.obtained_at,
             expires_at=tokens.expires_at,
-            renewable=lone or bool(tokens.refresh_token),
+            registration=registration.fingerprint,
+            renewable=bool(tokens.refresh_token) or registration.provider.grant is Grant.CLIENT_CREDENTIALS,
         )
         revision = 0 if found is None else found.revision
         change = self._tokens.documents.change(name, value, tenant=tenant, due=due(value, name), expected=revision)

@@ -79,6 +79,11 @@ class OAuth(Service):
     async def stop(self) -> None:
         await self._parts.renewals.stop()
 
+    async def close(self) -> None:
+        """Wait for renewals that are under way, and let go of connections to providers."""
+        await self._parts.renewals.stop()
+        await self._parts.endpoint.close()
+
     async def _renew(self, invocation: Invocation) -> None:
         await self._authorizations.sweep()
         await self._parts.renewals.renew_due(invocation.remaining_s())

@@ -11,7 +11,7 @@ from turnout.connectors import ActionContext, AfterCrash, Connector, Effect, Eff
 
 from turnout_connectors import transport
 from turnout_connectors.http.answers import Answer, answer_of, refusal
-from turnout_connectors.http.connections import Account, ApiKey, Basic, Bearer, NoCredentials
+from turnout_connectors.http.connections import Account, ApiKey, Basic, Bearer, ClientAccount, NoCredentials
 from turnout_connectors.http.exchange import Call, Exchange
 from turnout_connectors.http.inputs import RequestInputs
 from turnout_connectors.http.pages import Pages
@@ -30,6 +30,7 @@ connector.connection("bearer", Bearer)
 connector.connection("basic", Basic)
 connector.connection("api_key", ApiKey)
 connector.connection("oauth2", Account)
+connector.connection("oauth2_client", ClientAccount)
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _IDEMPOTENT = frozenset({"PUT", "DELETE"})

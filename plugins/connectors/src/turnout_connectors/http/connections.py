@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from turnout.connectors import ClientAuthentication, ConnectionType, Grant, OAuth2, OAuth2Provider
 
-__all__ = ["Account", "ApiKey", "Basic", "Bearer", "HttpConnection", "NoCredentials"]
+__all__ = ["Account", "ApiKey", "Basic", "Bearer", "ClientAccount", "HttpConnection", "NoCredentials"]
 
 
 class HttpConnection(ConnectionType):
@@ -107,57 +107,72 @@ class ApiKey(HttpConnection):
         return _header_text(key)
 
 
-class Account(HttpConnection, OAuth2):
-    """An access token of OAuth 2.0, which is renewed before it expires, in the header `Authorization: Bearer …`."""
-
-    token_url: str = Field(description="The provider's token endpoint")
-    authorization_url: str = Field(
-        default="", description="The provider's authorization endpoint, where a customer signs in"
+class _OAuth2(HttpConnection, OAuth2):
+    token_url: str = Field(
+        description="The provider's token endpoint", examples=["https://login.example.com/oauth2/token"]
     )
     revocation_url: str = Field(default="", description="The provider's revocation endpoint (RFC 7009)")
-    issuer: str = Field(
-        default="", description="The provider's issuer identifier; answers that name another are refused"
-    )
     scopes: str = Field(default="", description="What is asked for, with spaces between")
-    grant: Grant = Field(
-        default=Grant.AUTHORIZATION_CODE,
-        description="`authorization_code`: a customer connects in a browser; `client_credentials`: nobody has to",
-    )
     authentication: ClientAuthentication = Field(
         default=ClientAuthentication.BASIC, description="How the client proves who it is at the token endpoint"
+    )
+    token_parameters: dict[str, str] = Field(default_factory=dict, description="Further parameters of token requests")
+
+    @model_validator(mode="after")
+    def _has_a_provider(self) -> Self:
+        self.provider_of(self.model_dump())
+        return self
+
+    def hosts(self) -> tuple[str, ...]:
+        """The token is for the API; the provider does not see it again."""
+        return NoCredentials(base_url=self.base_url).hosts()
+
+    def header(self) -> tuple[str, str]:
+        return "Authorization", f"Bearer {self.access_token.get_secret_value()}"
+
+
+class Account(_OAuth2):
+    """An account that a customer connects in a browser (OAuth 2.0, authorization code); its token is renewed in time."""
+
+    authorization_url: str = Field(
+        description="The provider's page where a customer signs in",
+        examples=["https://login.example.com/oauth2/authorize"],
+    )
+    issuer: str = Field(
+        default="", description="The provider's issuer identifier; answers that name another are refused"
     )
     pkce: bool = Field(default=True, description="False for providers that refuse a code challenge")
     authorize_parameters: dict[str, str] = Field(
         default_factory=dict, description="Further parameters of the authorization request"
     )
-    token_parameters: dict[str, str] = Field(default_factory=dict, description="Further parameters of token requests")
 
     @classmethod
     def provider_of(cls, fields: Mapping[str, Any]) -> OAuth2Provider:
         return OAuth2Provider(
-            token_url=str(fields.get("token_url", "")),
+            **_shared(fields),
             authorization_url=str(fields.get("authorization_url", "")),
-            revocation_url=str(fields.get("revocation_url", "")),
             issuer=str(fields.get("issuer", "")),
-            scopes=tuple(str(fields.get("scopes", "")).split()),
-            grant=Grant(fields.get("grant", Grant.AUTHORIZATION_CODE)),
-            authentication=ClientAuthentication(fields.get("authentication", ClientAuthentication.BASIC)),
             pkce=fields.get("pkce", True) in (True, "true"),
             authorize=dict(fields.get("authorize_parameters", {})),
-            token=dict(fields.get("token_parameters", {})),
         )
 
-    @model_validator(mode="after")
-    def _has_a_provider(self) -> Account:
-        self.provider_of(self.model_dump())
-        return self
 
-    def hosts(self) -> tuple[str, ...]:
-        """The token is for the API; the provider never sees it again."""
-        return NoCredentials(base_url=self.base_url).hosts()
+class ClientAccount(_OAuth2):
+    """A client that stands for itself (OAuth 2.0, client credentials); its token is renewed in time."""
 
-    def header(self) -> tuple[str, str]:
-        return "Authorization", f"Bearer {self.access_token.get_secret_value()}"
+    @classmethod
+    def provider_of(cls, fields: Mapping[str, Any]) -> OAuth2Provider:
+        return OAuth2Provider(**_shared(fields), grant=Grant.CLIENT_CREDENTIALS)
+
+
+def _shared(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "token_url": str(fields.get("token_url", "")),
+        "revocation_url": str(fields.get("revocation_url", "")),
+        "scopes": tuple(str(fields.get("scopes", "")).split()),
+        "authentication": ClientAuthentication(fields.get("authentication", ClientAuthentication.BASIC)),
+        "token": dict(fields.get("token_parameters", {})),
+    }
 
 
 def _header_text(secret: SecretStr) -> SecretStr:
