@@ -67,6 +67,7 @@ class Renewing:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
+        self.forgotten: list[tuple[object, ...]] = []
 
     def renews(self, kind: type[ConnectionType]) -> bool:
         return kind is Token
@@ -74,3 +75,8 @@ class Renewing:
     async def fresh(self, tenant: str, name: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         self.asked.append((tenant, name))
         return {**fields, "token": Secret("env:ERP_TOKEN")}
+
+    async def forget(
+        self, tenant: str, name: str, connector: str, kind: type[ConnectionType], fields: Mapping[str, Any]
+    ) -> None:
+        self.forgotten.append((tenant, name, connector, kind, fields))

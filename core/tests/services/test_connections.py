@@ -175,6 +175,16 @@ async def test_a_token_source_is_asked_for_its_own_types_and_what_it_brings_is_n
     assert KNOWN["env:ERP_TOKEN"] not in token.secrets()
 
 
+async def test_a_token_source_hears_of_a_connection_that_is_gone(yard: CustomersYard) -> None:
+    source = Renewing()
+    connections = yard.another(source)
+    await connections.create("acme", "oauth", NewConnection(connector="erp", fields={"token": "t"}))
+
+    await connections.remove("acme", "oauth")
+
+    assert source.forgotten == [("acme", "oauth", "erp", Token, {"token": "t"})]
+
+
 async def test_marking_says_how_a_connection_is_and_a_missing_one_is_nobodys(yard: CustomersYard) -> None:
     await yard.connections.create("acme", "erp", basic())
 
