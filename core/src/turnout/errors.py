@@ -11,7 +11,8 @@
     ├── BackendError              a queue, store or sandbox cannot do its work (disk full, connection lost)
     │   ├── Fenced                somebody with a newer token owns the execution: stop, write nothing
     │   ├── Overloaded            the sender must slow down: a cap of the backend is reached
-    │   └── PayloadMissing        the payload store does not hold that content
+    │   ├── PayloadMissing        the payload store does not hold that content
+    │   └── Undeliverable         a channel refuses a message, and would again
     └── StepError                 a step failed: kind, message, and the customer's own stack where there is one
         ├── StepTimeout           its time-out, or its flow's, passed
         ├── StepParked            after a crash it is not known whether the effect happened: a person decides
@@ -42,6 +43,7 @@ __all__ = [
     "StepTimeout",
     "TurnoutError",
     "Unauthenticated",
+    "Undeliverable",
     "Unsupported",
     "UserError",
 ]
@@ -143,6 +145,10 @@ class PayloadMissing(BackendError):
     def __init__(self, sha256: str) -> None:
         self.sha256 = sha256
         super().__init__(f"no payload with content hash {sha256}: it was removed by retention or never written")
+
+
+class Undeliverable(BackendError):
+    """The other side refuses this message, and would again: there is no use in trying once more."""
 
 
 class StepError(TurnoutError):

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from turnout.config import (
     SETTINGS,
+    AlertKind,
     ApiSettings,
     Authentication,
     JournalMode,
     LogSettings,
     OAuthClientSettings,
+    QuietPeriod,
     Settings,
     find_project,
     load_settings,
@@ -116,6 +118,15 @@ weight = 8
 [api]
 authentication = "keys"
 hosts = ["api.internal"]
+[alerts.channels.ops]
+kind = "smtp"
+host = "mail.example"
+[alerts.rules.orders]
+kind = "failed"
+at_least = 3
+of = 5
+channels = ["ops"]
+quiet = {from = "22:00", to = "06:30", timezone = "Europe/Berlin", days = ["sat"]}
 [telemetry]
 otlp = "https://collector.example:4318"
 headers = {authorization = "env:OTLP_TOKEN"}
@@ -164,6 +175,10 @@ sample = 0.1
     telemetry = settings.telemetry
     assert (telemetry.otlp, telemetry.service_name) == ("https://collector.example:4318", "shop")
     assert (telemetry.headers, telemetry.sample) == ({"authorization": "env:OTLP_TOKEN"}, 0.1)
+    assert settings.alerts.channels == {"ops": {"kind": "smtp", "host": "mail.example"}}
+    rule = settings.alerts.rules["orders"]
+    assert (rule.kind, rule.at_least, rule.of, rule.channels) == (AlertKind.FAILED, 3, 5, ("ops",))
+    assert rule.quiet == QuietPeriod(start=22 * 60, end=6 * 60 + 30, timezone="Europe/Berlin", days=(5,))
     unchanged = {setting.name for setting in SETTINGS if str(_get(settings, setting.name)) == str(setting.default)}
     assert unchanged == set(), "a setting of the schema is not set in this test"
 

@@ -21,8 +21,8 @@ from turnout.local.target import LocalTarget
 __all__ = ["Served"]
 
 
-_ACCEPTING = frozenset({"ingress", "scheduler"})
-"""Services that start executions: they know the instances of the project's own files."""
+_ACCEPTING = frozenset({"alerts", "ingress", "scheduler"})
+"""Services that start executions, or notice that none is started: they know the instances of the project's own files."""
 
 
 class Served:

@@ -10,12 +10,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from turnout.config.alerts import alert_faults
 from turnout.config.schema import SCHEMA
 from turnout.config.settings import Settings
 from turnout.config.shapes import Leaf, Named, Section
 from turnout.errors import SettingsError
 
-__all__ = ["ENVIRONMENTS", "FILE_NAME", "find_project", "key_lines", "load_settings", "parse_toml", "read_toml"]
+__all__ = [
+    "ENVIRONMENTS",
+    "FILE_NAME",
+    "find_project",
+    "key_lines",
+    "line_of",
+    "load_settings",
+    "parse_toml",
+    "read_toml",
+]
 
 FILE_NAME = "turnout.toml"
 ENVIRONMENTS = "environments"
@@ -97,7 +107,12 @@ class _Reader:
             self._problems.append(((ENVIRONMENTS,), f"no environment {environment!r}: {near or f'there are {known}'}"))
         self._refuse()
         merged = _layered(default, environments.get(environment, {}))
-        return Settings(root=root, file=self._file, environment=environment, **_made(SCHEMA, merged))
+        settings = Settings(root=root, file=self._file, environment=environment, **_made(SCHEMA, merged))
+        for path, message in alert_faults(settings.alerts, merged.get("alerts", {})):
+            here = (ENVIRONMENTS, environment, "alerts", *path)
+            self._problems.append((here if here in self._lines else ("alerts", *path), message))
+        self._refuse()
+        return settings
 
     def _environments(self, document: _Table) -> Mapping[str, _Table]:
         given = document.get(ENVIRONMENTS, {})
@@ -197,6 +212,14 @@ def _shown(value: object) -> str:
 
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(#.*)?$")
 _KEY = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
+
+
+def line_of(file: Path, setting: str) -> int:
+    """The line of a dotted setting, or of the nearest table around it; 1 where neither can be found."""
+    path, lines = _parts(setting), dict(key_lines(read_toml(file)))
+    while path and path not in lines:
+        path = path[:-1]
+    return lines.get(path, 1)
 
 
 def key_lines(text: str) -> Iterator[tuple[_Path, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
+from turnout.config.alerts import ALERTS
 from turnout.config.api import API
 from turnout.config.logs import LOG
 from turnout.config.oauth import OAUTH
@@ -204,6 +205,7 @@ SCHEMA = Section(
                 ),
             },
         ),
+        "alerts": ALERTS,
         "plugins": Section(
             make=PluginSettings,
             keys={"blocked": leaf("blocked", texts, "Installed plugins that are not loaded, by name.")},

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from turnout.config.alerts import AlertSettings
 from turnout.config.api import ApiSettings
 from turnout.config.logs import LogSettings
 from turnout.config.oauth import OAuthSettings
@@ -177,6 +178,7 @@ class Settings:
     oauth: OAuthSettings = field(default_factory=OAuthSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
     plugins: PluginSettings = field(default_factory=PluginSettings)
 
     @property

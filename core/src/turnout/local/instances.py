@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 from turnout.errors import NotFound
 from turnout.services.submission import Instance
@@ -30,6 +30,11 @@ class LocalInstances:
 
     def all(self) -> tuple[Instance, ...]:
         return tuple(self._instances[name] for name in sorted(self._instances))
+
+    async def active(self) -> AsyncIterator[Instance]:
+        """Those that accept executions now."""
+        for instance in self.all():
+            yield instance
 
     async def get(self, name: str) -> Instance:
         """`NotFound` names what there is."""

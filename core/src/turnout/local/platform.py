@@ -23,6 +23,7 @@ from turnout.interfaces.connector import Connector
 from turnout.interfaces.queue import QueueCapability
 from turnout.interfaces.sandbox import Limits, Sandbox
 from turnout.interfaces.service import Service
+from turnout.local.alerting import Alerting
 from turnout.local.bundles import Bundle
 from turnout.local.dead_letters import DeadLetters
 from turnout.local.instances import LocalInstances
@@ -168,6 +169,14 @@ class Platform:
         )
         self.logs = Logs(settings.logs, stores.log_sink, LogCounts(stores.catalog), stores.clock)
         self.retention = Retention(stores, self.metadata, settings.storage.retention)
+        self.alerting = Alerting(
+            settings,
+            registry,
+            stores,
+            instances=self.instances.active,
+            connections=self.connections,
+            catch_up=self.metadata.catch_up,
+        )
         self._started: list[Service] = []
         self._consumer_names: tuple[str, ...] | None = None
 

@@ -43,11 +43,19 @@ def turnout_stores() -> Mapping[str, type]:
     from turnout.local.sqlite_journal import SQLiteJournal
     from turnout.local.sqlite_records import SQLiteRecords
     from turnout.local.sqlite_state import SQLiteState
+    from turnout.services.alerts.pagerduty import PagerDutyNotifier
+    from turnout.services.alerts.slack import SlackNotifier
+    from turnout.services.alerts.smtp import SmtpNotifier
+    from turnout.services.alerts.webhook import WebhookNotifier
     from turnout.services.logs.datadog import DatadogLogs
     from turnout.services.logs.file_sink import FileLogs
     from turnout.services.logs.otlp_logs import OtlpLogs
 
     return {
+        "alerts:pagerduty": PagerDutyNotifier,
+        "alerts:slack": SlackNotifier,
+        "alerts:smtp": SmtpNotifier,
+        "alerts:webhook": WebhookNotifier,
         "catalog:sqlite": SQLiteCatalog,
         "journal:sqlite": SQLiteJournal,
         "keys:local": LocalKeyWrapper,

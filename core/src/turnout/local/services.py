@@ -35,6 +35,7 @@ def services_of(platform: Platform) -> tuple[Service, ...]:
         platform.recovery,
         platform.runner,
         platform.ingress,
+        platform.alerting.service,
         platform.logs,
         api_of(platform),
         platform.oauth,

@@ -104,6 +104,7 @@ def _store_interfaces() -> Mapping[str, type]:
     from turnout.interfaces.journal import Journal
     from turnout.interfaces.keys import KeyWrapper
     from turnout.interfaces.log_sink import LogSink
+    from turnout.interfaces.notifier import Notifier
     from turnout.interfaces.payloads import PayloadStore
     from turnout.interfaces.records import RecordStore
     from turnout.interfaces.secrets import SecretStore
@@ -117,6 +118,7 @@ def _store_interfaces() -> Mapping[str, type]:
         "secrets": SecretStore,
         "state": StateStore,
         "keys": KeyWrapper,
+        "alerts": Notifier,
         "logs": LogSink,
     }
 

@@ -1,0 +1,160 @@
+"""What is said of an incident: templates over harmless text. Names of customers and texts of errors are anybody's words."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from turnout.config import AlertKind, AlertRule
+from turnout.interfaces.notifier import LONGEST_SUBJECT, LONGEST_TEXT, Notification, Phase
+from turnout.services.alerts.incidents import Scope
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+__all__ = ["Message", "harmless", "notification_of"]
+
+_LONGEST_WORD: Final = 600
+_SUBJECT: Final = (
+    "{% if phase == 'resolved' %}Resolved: {% elif phase == 'repeated' %}Again: {% endif %}"
+    "{{ what }}{% if flow %}: {{ flow }}{% endif %}{% if connection %}: {{ connection }}{% endif %}"
+    "{% if customer %} ({{ customer }}){% endif %}"
+)
+_TEXT: Final = """\
+{{ what }}{% if phase == 'resolved' %}: this is over{% elif count > 1 %}, {{ count }} times{% endif %}.
+
+{% if error %}{{ error }}
+
+{% endif %}customer: {{ customer }}
+{% if integration %}integration: {{ integration }}
+{% endif %}{% if instance %}instance: {{ instance }}
+{% endif %}{% if flow %}flow: {{ flow }}
+{% endif %}{% if connection %}connection: {{ connection }}
+{% endif %}since: {{ opened_at }}
+rule: {{ rule }}
+{% if execution %}turnout executions show {{ execution }}
+{% endif %}"""
+_WHAT: Final[Mapping[AlertKind, str]] = {
+    AlertKind.FAILED: "Executions fail",
+    AlertKind.DURATION: "An execution takes too long",
+    AlertKind.OVERDUE: "A flow did not run when it should",
+    AlertKind.LOG: "A flow logs what should not be",
+    AlertKind.DEAD_LETTER: "An execution was given up",
+    AlertKind.CONNECTION: "A connection is broken",
+}
+_INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode's categories: control characters, those that direct text or join it unseen, halves of pairs, separators of lines."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message as it waits to be sent: what is known, and no text yet. `tries` counts those that failed; `error` is the last's,
+    `given_up` says that there will be none more."""
+
+    id: str
+    channel: str
+    rule: str
+    scope: Scope
+    incident: str
+    phase: Phase
+    at: float
+    opened_at: float
+    written_at: float
+    count: int = 1
+    note: str = ""
+    execution: str = ""
+    tries: int = 0
+    error: str = ""
+    given_up: bool = False
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+def harmless(text: str, most: int = _LONGEST_WORD, *, lines: bool = False) -> str:
+    """The text without what is not seen or leads elsewhere: one line, or with `lines` its lines; at most `most` characters."""
+    kept = "\n" if lines else ""
+    clean = "".join(one if one in kept or unicodedata.category(one) not in _INVISIBLE else " " for one in text)
+    clean = "\n".join(" ".join(line.split()) for line in clean.split("\n")) if lines else " ".join(clean.split())
+    return clean if len(clean) <= most else clean[: most - 1] + "…"
+
+
+def notification_of(message: Message, rule: AlertRule, project: str) -> Notification:
+    """What leaves. A template that fails leaves Turnout's own text in its place: a message must not be lost to it."""
+    words = _words(message, rule, project)
+    subject = _rendered(rule.subject, _SUBJECT, words)
+    text = _rendered(rule.message, _TEXT, words)
+    names = (
+        "project",
+        "rule",
+        "kind",
+        "customer",
+        "integration",
+        "instance",
+        "flow",
+        "connection",
+        "error",
+        "execution",
+    )
+    return Notification(
+        id=message.id,
+        incident=message.incident,
+        phase=message.phase,
+        severity=rule.severity.value,
+        at=message.at,
+        opened_at=message.opened_at,
+        subject=harmless(subject, LONGEST_SUBJECT),
+        text=harmless(text, LONGEST_TEXT, lines=True).strip(),
+        details={name: str(words[name]) for name in names if words[name]},
+    )
+
+
+def _words(message: Message, rule: AlertRule, project: str) -> Mapping[str, str | int]:
+    scope = message.scope
+    given = {
+        "project": project,
+        "rule": message.rule,
+        "kind": rule.kind.value,
+        "severity": rule.severity.value,
+        "phase": message.phase.value,
+        "customer": scope.customer,
+        "integration": scope.integration,
+        "instance": scope.instance,
+        "flow": scope.flow,
+        "connection": scope.connection,
+        "opened_at": _time(message.opened_at),
+        "at": _time(message.at),
+        "error": message.note,
+        "execution": message.execution,
+        "incident": message.incident,
+        "what": "A test: this channel works" if message.phase is Phase.TEST else _WHAT[rule.kind],
+        "channel": message.channel,
+    }
+    return {**{name: harmless(text) for name, text in given.items()}, "count": message.count}
+
+
+def _rendered(template: str, own: str, words: Mapping[str, str | int]) -> str:
+    from jinja2 import TemplateError
+
+    if template:
+        try:
+            return _template(template).render(words)
+        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, MemoryError):
+            pass
+    return _template(own).render(words)
+
+
+@lru_cache(maxsize=200)
+def _template(text: str) -> Template:
+    """In a sandbox: a template reaches nothing but the words that it is given. What it renders is plain text; each channel
+    escapes it for what it sends."""
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(autoescape=False)
+    return environment.from_string(text)
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
