@@ -41,6 +41,8 @@ from turnout.interfaces.connector import Action, AfterCrash, Connector, Effect
 from turnout.interfaces.schemes import SCHEMES, Scheme
 from turnout.interfaces.signatures import Basic, Signature, Token
 
+from tools.generate_api_reference import operations
+
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 INTERFACES: Mapping[str, type] = {
     "Queue": queue.Queue,
@@ -432,6 +434,7 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
     "effects": effect_classes,
     "after-crash": after_crash_classes,
     "connectors": connector_list,
+    "api": lambda: operations(table),
 }
 
 

@@ -11,12 +11,18 @@ from turnout.cli.program import COMMANDS
 from turnout.config import SETTINGS
 from turnout.definition import grammar
 from turnout.expressions.functions import FUNCTIONS
+from turnout.services.api.endpoint import PREFIX
+from turnout.services.api.service import ENDPOINTS
 
 from tools.generate_reference import INTERFACES, connectors, pages
 
 ROOT = Path(__file__).parent.parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 _KIND = re.compile(r"""kind(?:: str)? ?= ?"([a-z][a-z0-9_]+)\"""")
+
+
+def _shown(path: str) -> str:
+    return PREFIX + path.replace("{", "<").replace("}", ">")
 
 
 def text(name: str) -> str:
@@ -34,6 +40,7 @@ def test_a_page_is_current(page: Path) -> None:
         ("hooks.md", [name for name in vars(hookspecs) if name.startswith("turnout_")]),
         ("settings.md", [setting.name for setting in SETTINGS]),
         ("cli.md", [f"## turnout {name}" for name in COMMANDS]),
+        ("api.md", [f"### {one.method} {_shown(one.path)}\n" for one in ENDPOINTS]),
         ("expressions.md", [f"`{function.signature}`" for function in FUNCTIONS.values()]),
         ("interfaces.md", [f"## {name}" for name in INTERFACES]),
         ("definition.md", [f"`{name}`" for name in (*grammar.KINDS, *grammar.TRIGGERS)]),

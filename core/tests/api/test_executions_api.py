@@ -62,6 +62,7 @@ async def test_pages_follow_each_other_to_the_end(town: Town) -> None:
         "cursor=AAAA",
         "flwo=main",
         "flow=%00",
+        "until=null",
     ],
 )
 async def test_a_query_that_cannot_be_read_says_what_is_wrong(town: Town, query: str) -> None:

@@ -19,6 +19,7 @@ from turnout.services.api_keys import ApiKeys, Role
 from turnout.services.submission import Instance
 from turnout.values import Value
 
+from core.tests.api.described import require_described
 from core.tests.engine.laboratory import SteppingClock
 
 __all__ = ["CUSTOMERS", "Town", "town_in"]
@@ -68,10 +69,12 @@ class Town:
                 self.keys[f"{customer}/{role}"] = made.text
 
     async def ask(self, method: str, path: str, key: str | None = "/admin", **options: Any) -> httpx.Response:
-        """With the key of that name; None: without one."""
+        """With the key of that name; None: without one. Every answer is held to its description."""
         headers = {} if key is None else {"authorization": f"Bearer {self.keys[key]}"}
         headers |= options.pop("headers", {})
-        return await self.client.request(method, f"/api/v1{path}", headers=headers, **options)
+        answer = await self.client.request(method, f"/api/v1{path}", headers=headers, **options)
+        require_described(answer)
+        return answer
 
     async def run(self, customer: str, flow: str = "main", body: Any = "x") -> str:
         """Run a flow of the customer's instance to where it ends or waits; the execution's id. Each is a millisecond later."""

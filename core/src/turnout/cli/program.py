@@ -42,6 +42,10 @@ COMMANDS: Mapping[str, _Entry] = {
     ),
     "executions": _Entry("executions", "List, show, cancel, resume and replay executions."),
     "new": _Entry("new", "Make a project, an integration or a connector."),
+    "openapi": _Entry(
+        "openapi",
+        "Print the OpenAPI document of the HTTP API, as `/api/v1/openapi.json` serves it: for generators of clients.",
+    ),
     "plugins": _Entry("plugins", "List what is installed and what it provides."),
     "queue": _Entry("queue", "Show how the queue stands, wait until it is empty, retry dead letters."),
     "resume": _Entry("resume", "Go on with everything that a process left behind when it died or was interrupted."),

@@ -22,7 +22,13 @@ from turnout.values import Value
 __all__ = ["ENDPOINTS"]
 
 Filter = Annotated[str, msgspec.Meta(max_length=500)]
-Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+Moment = Annotated[
+    str,
+    msgspec.Meta(
+        description="ISO 8601 with an offset.",
+        extra_json_schema={"format": "date-time", "example": "2026-12-01T08:00:00Z"},
+    ),
+]
 Text = Annotated[str, msgspec.Meta(max_length=2000, pattern=r"^[^\x00]*$")]
 
 
@@ -34,8 +40,8 @@ class Search(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     integration: Filter = ""
     flow: Filter = ""
     status: Annotated[str, msgspec.Meta(description="One or several of them, with commas between.")] = ""
-    since: Moment | None = None
-    until: Moment | None = None
+    since: Moment | msgspec.UnsetType = msgspec.UNSET
+    until: Moment | msgspec.UnsetType = msgspec.UNSET
     text: Annotated[str, msgspec.Meta(max_length=500, description="What the error's message contains.")] = ""
     limit: Limit = 50
     cursor: Cursor = ""
@@ -96,8 +102,8 @@ async def search(parts: Parts, call: Call[Search, Nothing]) -> Answer:
             flow=query.flow,
             text=query.text,
             statuses=_statuses(query.status),
-            since=None if query.since is None else query.since.timestamp(),
-            until=None if query.until is None else query.until.timestamp(),
+            since=_seconds("since", query.since),
+            until=_seconds("until", query.until),
             before=await _before(parts, call, query.cursor),
             limit=query.limit,
         )
@@ -114,6 +120,16 @@ async def _before(parts: Parts, call: Call[Search, Nothing], cursor: str) -> str
     if id and await _found(parts, call, id) is None:
         raise wrong_cursor()
     return id
+
+
+def _seconds(name: str, written: str | msgspec.UnsetType) -> float | None:
+    if isinstance(written, msgspec.UnsetType):
+        return None
+    try:
+        moment: datetime = msgspec.convert(written, Annotated[datetime, msgspec.Meta(tz=True)])
+    except msgspec.ValidationError:
+        raise ProblemError(400, f"query: `{name}` is a time such as 2026-12-01T08:00:00Z") from None
+    return moment.timestamp()
 
 
 def _statuses(written: str) -> tuple[Status, ...]:

@@ -95,8 +95,6 @@ def _query_parameters(endpoint: Endpoint[Any, Any], components: Mapping[str, Any
 
 
 def _query_parameter(name: str, schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
-    if "anyOf" in schema and schema.get("default", ...) is None:  # what is not given is null, and null cannot be given
-        [schema] = [one for one in schema["anyOf"] if one != {"type": "null"}]
     if schema.get("default") == "":
         del schema["default"]
     parameter = {"name": name, "in": "query", "required": required, "schema": schema}
