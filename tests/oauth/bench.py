@@ -82,6 +82,7 @@ class Bench:
         catalog: CatalogStore | None = None,
         clock: ManualClock | None = None,
         book: Book | None = None,
+        public_url: str = PUBLIC_URL,
     ) -> None:
         self.provider = provider
         self.catalog = catalog or MemoryCatalog()
@@ -100,7 +101,7 @@ class Bench:
                 catalog=self.catalog,
                 clock=self.clock,
                 key=b"k" * 32,
-                public_url=PUBLIC_URL,
+                public_url=public_url,
                 return_urls=("https://app.example/settings",),
                 project="shop",
             )
