@@ -46,9 +46,14 @@ class Shop:
     instance: Instance
     provider: Provider
 
-    async def connect(self) -> None:
+    async def keep(self, name: str, kind: str, **fields: str) -> None:
+        """A connection of the customer."""
+        new = NewConnection(connector="http", type=kind, fields=fields)
+        await self.platform.connections.create("acme", name, new)
+
+    async def connect(self, link: str = "") -> None:
         browser = Browser(self.platform.oauth)
-        url = await browser.leave(self.platform.oauth.link("acme", "erp"))
+        url = await browser.leave(link or self.platform.oauth.link("acme", "erp"))
         page = await browser.callback(await self.provider.authorize(url))
         assert page.status == 303, page.body
 
@@ -87,11 +92,12 @@ async def shop_in(directory: Path, provider: Provider) -> AsyncIterator[Shop]:
             "client_secret": "shop-secret-of-the-client",
             "base_url": f"{provider.issuer}/api",
         }
-        await platform.connections.create("acme", "erp", NewConnection(connector="http", type="oauth2", fields=fields))
         integration = load_integration(directory / "integration.yaml")
         deployed = await platform.deploy(integration, config={}, connections={}, tenant="acme")
         kept = await platform.instance_settings.save("acme", {}, {"erp": "erp"})
-        yield Shop(platform, replace(deployed, settings=kept), provider)
+        shop = Shop(platform, replace(deployed, settings=kept), provider)
+        await shop.keep("erp", "oauth2", **fields)
+        yield shop
     finally:
         await platform.close()
 

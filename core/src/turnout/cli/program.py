@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, _Entry] = {
     "api-keys": _Entry("api_keys", "Make, list and revoke keys of the HTTP API."),
     "completion": _Entry("completion", "Print the script that makes a shell complete commands."),
     "config": _Entry("config", "Show what the project's settings come to."),
+    "connections": _Entry("connections", "Connect customers' accounts."),
     "connectors": _Entry("connectors", "List connectors, show what an action takes and returns."),
     "dev": _Entry(
         "dev",

@@ -12,8 +12,10 @@ from hashlib import sha256
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from turnout.errors import UserError
 from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.clock import Clock
+from turnout.interfaces.oauth import Grant
 from turnout.interfaces.service import Invocation, Request, Response, Route, Service, Timer
 from turnout.services.oauth.authorization import CALLBACK, Authorizations, NotConnected
 from turnout.services.oauth.endpoint import TokenEndpoint
@@ -57,6 +59,13 @@ class OAuth(Service):
         self._links = Links(parts.key, parts.clock, parts.return_urls)
         self._authorizations = Authorizations(parts, self._links, parts.catalog, parts.clock, parts.public_url)
         self._secure = urlsplit(parts.public_url).scheme == "https"
+
+    async def invite(self, tenant: str, connection: str, *, return_to: str = "", valid_s: float = LINK_S) -> str:
+        """As `link`, for a connection that somebody can connect: `NotFound`, `SettingsError` and `UserError` say why not."""
+        registration = await self._parts.book.registration(tenant, connection)
+        if registration.provider.grant is not Grant.AUTHORIZATION_CODE:
+            raise UserError(f"connection {connection!r} needs nobody to connect it: its client stands for itself")
+        return self.link(tenant, connection, return_to=return_to, valid_s=valid_s)
 
     def link(self, tenant: str, connection: str, *, return_to: str = "", valid_s: float = LINK_S) -> str:
         """An address by which somebody of the customer connects."""
