@@ -10,11 +10,14 @@ from turnout.engine.content import Content
 from turnout.errors import StepError
 from turnout.interfaces.service import Request
 from turnout.model.payload import INLINE_BYTES
-from turnout.values import Value
+from turnout.values import MAX_DEPTH, Value
 
 __all__ = ["body_value", "request_value"]
 
 _JSON_BYTES = 100 * 1024 * 1024
+_NEAR_BYTES: Final = 64 * 1024
+"""Larger JSON is never built here: it is kept as text, however deep."""
+_AROUND: Final = 3
 _PRIVATE_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key", "x-gitlab-token"})
 _PRIVATE_QUERY: Final = frozenset(
     {"access_token", "api_key", "apikey", "client_secret", "password", "secret", "token", "hub.verify_token"}
@@ -63,7 +66,10 @@ def _parsed(data: bytes) -> Value:
     if not data.strip():
         return Value(None)
     try:
-        return Value.parse(data)
+        value = Value.parse(data)
+        if len(data) <= _NEAR_BYTES and data.count(b"[") + data.count(b"{") >= MAX_DEPTH - _AROUND:
+            Value({"trigger": {"body": value}}).encode()  # it may be too deep for what it will stand in
+        return value
     except StepError:
         return Value(data.decode(errors="replace"))
 
