@@ -20,6 +20,7 @@ from starlette.routing import Route as StarletteRoute
 
 from turnout.errors import BackendError
 from turnout.interfaces.service import Request, Response, Route
+from turnout.local.http_heads import BoundedHeads
 
 __all__ = ["HttpServer", "application", "url_of"]
 
@@ -152,7 +153,9 @@ class HttpServer:
 
     def __init__(self, app: Any, *, host: str, port: int) -> None:
         self._listener = _listen(host, port)
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5)
+        config = uvicorn.Config(
+            app, http=BoundedHeads, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5
+        )
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
 
