@@ -3,7 +3,6 @@ goes on serving with the memory it had."""
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hmac
 import socket
@@ -150,11 +149,15 @@ def exchange(desk: Desk, sent: bytes) -> bytes:
     """What is answered to raw bytes, until the server ends the connection or answers whole."""
     with socket.create_connection(("127.0.0.1", httpx.URL(desk.ready["url"]).port), timeout=30) as connection:
         answer = b""
-        with contextlib.suppress(ConnectionError):  # it may be cut off in the middle of what is too large
+        try:
             connection.sendall(sent)
             connection.shutdown(socket.SHUT_WR)
             while chunk := connection.recv(65536):
                 answer += chunk
+        except TimeoutError:
+            raise
+        except OSError:
+            pass  # cut off in the middle of what is too large
         return answer
 
 
