@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import SecretStr
 from turnout.connectors import ClientAuthentication, Grant, OAuth2Provider
-from turnout.errors import NotFound
+from turnout.errors import BackendError, NotFound
 from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.secrets import Secret
 from turnout.interfaces.service import Invocation, Request, Response
@@ -62,6 +62,7 @@ class Book:
 
     connections: dict[tuple[str, str], Registration] = field(default_factory=dict)
     marks: list[tuple[str, str, str, str]] = field(default_factory=list)
+    failing: bool = False
 
     async def registration(self, tenant: str, name: str) -> Registration:
         if (tenant, name) not in self.connections:
@@ -69,6 +70,8 @@ class Book:
         return self.connections[tenant, name]
 
     async def mark(self, tenant: str, name: str, state: str, reason: str) -> None:
+        if self.failing:
+            raise BackendError("the catalog does not answer")
         self.marks.append((tenant, name, state, reason))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -34,7 +35,12 @@ flows:
   fetch:
     steps:
       - {id: get, action: http.request, connection: erp, with: {url: /orders}}
-      - {id: done, stop: {output: "${{ steps.get.body.who }}"}}
+      - {id: done, stop: {output: "${{ steps.get.json.who }}"}}
+  twice:
+    steps:
+      - {id: before, action: http.request, connection: erp, with: {url: /orders}}
+      - {id: after, action: http.request, connection: erp, with: {url: /orders}}
+      - {id: done, stop: {output: ["${{ steps.before.json.sent }}", "${{ steps.after.json.sent }}"]}}
 """
 
 
@@ -171,6 +177,28 @@ async def test_a_connection_that_is_broken_says_so_to_people_and_is_mended_by_co
         assert "the customer must connect it again" in failed.error.message
         assert broken.state is ConnectionState.BROKEN
         assert "invalid_grant" in broken.reason
+
+
+async def test_tokens_are_masked_in_records_also_those_that_came_by_a_renewal(
+    tmp_path: Path, provider: Provider
+) -> None:
+    """The API repeats the token, in a step before the renewal and in one after it."""
+    async with shop_in(tmp_path, provider) as shop:
+        await shop.connect()
+        await shop.platform.start(shop.platform.runner)
+        provider.control("hold", when="api")
+        accepted = await shop.platform.submission.accept(shop.instance, "twice", Value({}))
+        await provider.held()
+        await shop.expire()
+        await asyncio.to_thread(provider.control, "release")
+        [record] = await shop.records([accepted.id])
+
+        assert record.status is Status.SUCCEEDED
+        assert record.output is not None
+        assert record.output.json.decode() == '["Bearer ***","Bearer ***"]'
+        assert len(set(provider.control()["seen"])) == 2
+        for token in provider.control()["seen"]:
+            assert token not in repr(record)
 
 
 @pytest.mark.parametrize("where", ["error", "error_description"])

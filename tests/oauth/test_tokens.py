@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from turnout.errors import BackendError, StepError
+from turnout.interfaces.catalog import CatalogChange
 from turnout.interfaces.secrets import Secret
+from turnout.local.memory_catalog import MemoryCatalog
 from turnout.services.oauth.renewal import LEASE_S
 from turnout.services.oauth.tokens import TokenSet
 
@@ -276,6 +278,62 @@ async def test_a_process_that_is_slow_does_not_undo_what_another_has_renewed(ben
     assert await slow
     assert await bench.other().token() == await bench.token()
     assert bench.provider.counts["refused"] == 0
+
+
+class FailingCatalog(MemoryCatalog):
+    """Cannot write for a while."""
+
+    failures = 0
+
+    async def write(self, *changes: CatalogChange) -> bool:
+        if self.failures and any(b'"generation":2' in (change.body or b"") for change in changes):
+            self.failures -= 1
+            raise BackendError("the disk is full")
+        return await super().write(*changes)
+
+
+async def test_a_new_token_that_cannot_be_written_is_held_on_to_and_given_to_nobody_before(provider: Provider) -> None:
+    catalog = FailingCatalog()
+    bench = Bench(provider, catalog=catalog)
+    await bench.connected()
+    bench.clock.advance(601)
+    catalog.failures = 5
+
+    asked = asyncio.create_task(bench.token())
+    while not asked.done():
+        await bench.clock.run(0.5)
+        await asyncio.sleep(0.001)
+    token = await asked
+
+    assert catalog.failures == 0
+    assert await bench.other().token() == token
+    assert provider.counts["refresh_token"] == 1
+    await bench.close()
+
+
+async def test_that_a_connection_works_is_said_again_where_it_could_not_be_written(bench: Bench) -> None:
+    bench.book.failing = True
+    await bench.connected()
+    assert bench.book.marks == []
+
+    bench.book.failing = False
+    await bench.token()
+    await bench.token()
+
+    assert bench.book.marks == [("acme", "erp", "ok", "")]
+
+
+async def test_a_connection_that_is_made_again_has_nothing_of_the_one_before(bench: Bench) -> None:
+    await bench.connected()
+    before = await bench.token()
+    other = bench.other()
+    assert await other.token() == before
+
+    await bench.renewals.forget("acme", "erp", bench.book.connections["acme", "erp"])
+    await bench.connected()
+
+    assert await other.token() == await bench.token() != before
+    await other.close()
 
 
 async def test_tokens_are_kept_encrypted_and_open_for_their_connection_alone(bench: Bench) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -70,6 +70,7 @@ class Recording(SandboxHandle):
         self.sandbox.jobs.append(job)
         for exchange in self.sandbox.exchanges:
             job.egress.observe(exchange)
+        self.sandbox.after()
         return Success(output=Encoded(json=b"1"), cpu_ms=0, network=True)
 
     def receipt(self) -> SandboxReceipt:
@@ -85,6 +86,7 @@ class Brokering:
     def __init__(self) -> None:
         self.jobs: list[Job] = []
         self.exchanges: list[Exchange] = []
+        self.after: Callable[[], None] = lambda: None
 
     async def acquire(self, tenant: str, bundle: CodeBundle, limits: Limits) -> SandboxHandle:
         return Recording(self)
@@ -191,6 +193,24 @@ async def test_placeholders_stay_the_same_within_an_execution_and_differ_between
     assert first == later != other
     assert first.startswith("turnout-secret-")
     assert len(first) == len("turnout-secret-") + 32
+
+
+async def test_a_token_that_is_renewed_between_two_steps_keeps_its_placeholder(
+    lab: Laboratory, brokering: Brokering
+) -> None:
+    """The code has seen the placeholder; what the broker puts in its place is the token as it is then."""
+    url = "https://api.acme.example"
+    lab.connections = {"erp": {"base_url": url, "token": SecretStr("of-yesterday")}}
+
+    def renew() -> None:
+        lab.connections["erp"] = {"base_url": url, "token": SecretStr("of-today")}
+
+    brokering.after = renew
+    assert (await lab.run(text(GO, GO.replace("go,", "later,")))).status is Status.SUCCEEDED
+
+    first, later = (job.egress.credentials[0] for job in brokering.jobs)
+    assert first.placeholder == later.placeholder
+    assert (first.secret, later.secret) == ("of-yesterday", "of-today")
 
 
 def test_a_placeholder_depends_on_key_customer_execution_connection_and_field() -> None:

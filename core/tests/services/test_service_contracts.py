@@ -18,6 +18,7 @@ from turnout.services.ingress import CallbackUrls, Ingress
 from turnout.services.ingress.gate import KeyCheck
 from turnout.services.metadata import Metadata
 from turnout.services.metrics import Metrics
+from turnout.services.oauth.service import OAuth
 from turnout.services.recovery import Recovery
 from turnout.services.runner import Runner
 from turnout.services.submission import Instance, Submission
@@ -68,6 +69,14 @@ class TestApi(ServiceContract):
         settings = Settings(root=tmp_path, api=open_to_all)
         platform = await Platform.open(settings, load_plugins())
         yield api_of(platform)
+        await platform.close()
+
+
+class TestOAuth(ServiceContract):
+    @pytest.fixture
+    async def service(self, tmp_path: Path) -> AsyncIterator[OAuth]:
+        platform = await Platform.open(Settings(root=tmp_path), load_plugins())
+        yield platform.oauth
         await platform.close()
 
 

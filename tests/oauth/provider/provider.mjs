@@ -67,7 +67,10 @@ const serve = provider.callback()
 async function answer (request, response) {
   const { pathname, searchParams } = new URL(request.url, issuer)
   if (pathname.startsWith('/control/')) return control(pathname.slice(9), searchParams, response)
-  if (pathname.startsWith('/api/')) return api(request, response)
+  if (pathname.startsWith('/api/')) {
+    if (hold === 'api') return held.push(() => api(request, response))
+    return api(request, response)
+  }
   if (pathname !== '/token') return serve(request, response)
   const fault = faults.shift()
   if (fault) return response.writeHead(fault.status, fault.headers).end(fault.body ?? '')
@@ -84,7 +87,7 @@ async function api (request, response) {
   const found = await provider.AccessToken.find(token) ?? await provider.ClientCredentials.find(token)
   seen.push(token)
   response.writeHead(found ? 200 : 401, { 'content-type': 'application/json' })
-  response.end(JSON.stringify(found ? { who: found.accountId ?? found.clientId } : { error: 'invalid_token' }))
+  response.end(JSON.stringify(found ? { who: found.accountId ?? found.clientId, sent: request.headers.authorization } : { error: 'invalid_token' }))
 }
 
 function control (what, given, response) {

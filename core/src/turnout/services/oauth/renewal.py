@@ -61,7 +61,7 @@ class ConnectionBook(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Remembered:
-    generation: int
+    sealed: bytes
     fields: Mapping[str, Any]
     merged: Mapping[str, Any]
 
@@ -111,8 +111,8 @@ class Renewals:
         """Keep the tokens of a connection that a person has connected just now; whatever was there is over."""
         for _ in range(20):
             found = await self._tokens.get(tenant, name)
-            if await self._write(tenant, name, found, registration, tokens):
-                await self._book.mark(tenant, name, "ok", "")
+            if await self._write(tenant, name, found, registration, tokens, marked=True):
+                await self._say_ok(tenant, name)
                 return
         raise BackendError(f"the tokens of connection {name!r} are written by others again and again: try again")
 
@@ -143,20 +143,26 @@ class Renewals:
     async def _merged(self, found: _Found, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         key = (found.tenant, found.name)
         known = self._known.get(key)
-        if known is not None and known.generation == found.value.generation and known.fields == fields:
+        if known is not None and known.sealed == found.value.sealed and known.fields == fields:
             return known.merged
-        if not found.value.used:
-            used = msgspec.structs.replace(found.value, used=True)
-            when = due(used, found.name) if used.lease is None else found.due
-            await self._tokens.documents.replace(found, used, due=when)  # somebody else's writing goes first
+        if not found.value.used or found.value.marked:
+            await self._noted(found)
         tokens = await self._tokens.open(found)
         own = {field: value for field, value in fields.items() if field not in PLATFORMS_OWN}
         # A `SecretStr`: what a provider gave us is no reference, whatever it looks like.
         merged = {**own, "access_token": SecretStr(tokens.access_token)}
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
-        self._known[key] = _Remembered(found.value.generation, dict(fields), merged)
+        self._known[key] = _Remembered(found.value.sealed, dict(fields), merged)
         return merged
+
+    async def _noted(self, found: _Found) -> None:
+        """Note that a step has these tokens, which work as far as is known. Somebody else's writing goes first."""
+        if found.value.marked and not found.value.failures:
+            await self._book.mark(found.tenant, found.name, "ok", "")
+        used = msgspec.structs.replace(found.value, used=True, marked=bool(found.value.failures and found.value.marked))
+        when = due(used, found.name) if used.lease is None and not used.failures else found.due
+        await self._tokens.documents.replace(found, used, due=when)
 
     # One renewal in a process
 
@@ -272,9 +278,10 @@ class Renewals:
     async def _keep(self, found: _Found, registration: Registration, new: TokenSet) -> _Found:
         """Write the new tokens, whatever it takes: with a refresh token that rotates, the old one is worth nothing any more."""
         until, generation, current = self._clock.now() + _KEEP_TRYING_S, found.value.generation, found
+        marked = found.value.marked or generation == 0
         while True:
             try:
-                written = await self._write(found.tenant, found.name, current, registration, new)
+                written = await self._write(found.tenant, found.name, current, registration, new, marked=marked)
                 after = await self._tokens.get(found.tenant, found.name)
                 if after is None:
                     raise NotFound("connection", found.name, hint="it was removed while its token was renewed")
@@ -286,12 +293,30 @@ class Renewals:
                     raise
                 _log.warning("connection %r: its new tokens are not written yet: %s", found.name, error)
                 await self._clock.sleep(1.0)
-        if found.value.marked or generation == 0:
-            await self._book.mark(found.tenant, found.name, "ok", "")
+        if marked:
+            await self._say_ok(found.tenant, found.name)
         return after
 
+    async def _say_ok(self, tenant: str, name: str) -> None:
+        """Say that the connection works. It is said again at its next use if it cannot be said now."""
+        try:
+            await self._book.mark(tenant, name, "ok", "")
+            found = await self._tokens.get(tenant, name)
+            if found is not None and found.value.marked and not found.value.failures and not found.value.broken:
+                value = msgspec.structs.replace(found.value, marked=False)
+                await self._tokens.documents.replace(found, value, due=found.due)
+        except BackendError as error:
+            _log.warning("connection %r of customer %r works again, which cannot be written: %s", name, tenant, error)
+
     async def _write(
-        self, tenant: str, name: str, found: _Found | None, registration: Registration, tokens: TokenSet
+        self,
+        tenant: str,
+        name: str,
+        found: _Found | None,
+        registration: Registration,
+        tokens: TokenSet,
+        *,
+        marked: bool,
     ) -> bool:
         """A new generation; False if somebody has written meanwhile."""
         value = TokenDocument(
@@ -300,6 +325,7 @@ class Renewals:
             obtained_at=tokens.obtained_at,
             expires_at=tokens.expires_at,
             registration=registration.fingerprint,
+            marked=marked,
             renewable=bool(tokens.refresh_token) or registration.provider.grant is Grant.CLIENT_CREDENTIALS,
         )
         revision = 0 if found is None else found.revision

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,7 +13,7 @@ from hashlib import sha256
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from turnout.errors import UserError
+from turnout.errors import BackendError, UserError
 from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.oauth import Grant
@@ -30,6 +31,7 @@ __all__ = ["OAuth", "OAuthParts"]
 _EVERY_S: Final = 15.0
 _FORM_BYTES: Final = 4096
 _COOKIE_S: Final = 3600
+_log = logging.getLogger("turnout.oauth")
 _COOKIE: Final = "turnout-connect"
 
 
@@ -167,6 +169,10 @@ async def _told(handle: Callable[[Request], Awaitable[Response]], request: Reque
     except NotConnected as error:
         link = _path(error.link) if error.link else ""
         return trouble_page(error.title, error.what, status=error.status, link=link)
+    except BackendError as error:
+        _log.warning("%s of a page of OAuth 2.0 is answered with 503: %s", request.method, error)
+        what = "Something of ours does not answer. Open the link that you were sent again in a minute."
+        return trouble_page("This does not work at the moment", what, status=503, link="")
     except ValueError:
         return trouble_page("This cannot be read", "Open the link that you were sent again.", status=400, link="")
 

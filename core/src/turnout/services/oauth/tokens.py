@@ -42,7 +42,7 @@ class TokenDocument(msgspec.Struct, frozen=True, kw_only=True):
     """`generation` counts the token sets, so that they can be told apart without opening them; `registration` is the
     fingerprint of the provider and client that they are from, the only ones who get a refresh token back. `interrupted` is a renewal that
     nobody saw the end of. `broken` says why a person must connect again; `retry_at` and `trouble` what a renewal waits for, and
-    since `failures` times. `marked`: the connection's state says that it does not work. `used`: a step had these tokens."""
+    since `failures` times. `marked`: the connection's state says, or may say, that it does not work. `used`: a step had these tokens."""
 
     generation: int = 0
     registration: str = ""
