@@ -110,9 +110,9 @@ def hooks(instance: Instance, url: str) -> list[str]:
 
 def instance_lines(instance: Instance, url: str) -> list[str]:
     """For people: its name and version, and what starts each of its flows."""
-    waiting = [flow.name for flow in instance.integration.flows.values() if flow.trigger.type == "schedule"]
+    scheduled = [flow.name for flow in instance.integration.flows.values() if flow.trigger.type == "schedule"]
     return [
         f"{instance.name} {instance.integration.version}",
         *(f"  POST {hook}" for hook in hooks(instance, url)),
-        *(f"  flow {name} has a schedule: it is not started by itself, no scheduler runs yet" for name in waiting),
+        *(f"  flow {name} is started by its schedule" for name in scheduled),
     ]

@@ -51,6 +51,7 @@ COMMANDS: Mapping[str, _Entry] = {
     "queue": _Entry("queue", "Show how the queue stands, wait until it is empty, retry dead letters."),
     "resume": _Entry("resume", "Go on with everything that a process left behind when it died or was interrupted."),
     "run": _Entry("run", "Run a flow here and now, and print its record."),
+    "schedules": _Entry("schedules", "Show when flows are started by the clock, and when they were."),
     "schema": _Entry("schema", "Print the JSON Schema of integration.yaml, for editors."),
     "secrets": _Entry("secrets", "Keep secrets in the project's encrypted file."),
     "serve": _Entry("serve", "Serve everything but the runner on this machine; workers run the executions."),

@@ -229,11 +229,27 @@ def webhook(
     return Trigger(type="webhook", hook=hook, connection=connection)
 
 
-def schedule(cron: str = "", *, every: Duration | None = None, timezone: str = "") -> Trigger:
-    """Started by the clock: five fields of cron, or `every` so often."""
-    options: dict[str, Any] = {"cron": cron} if cron else {}
-    options |= {} if every is None else {"every": _seconds(every, "every")}
-    return Trigger(type="schedule", options={**options, "timezone": timezone} if timezone else options)
+def schedule(
+    cron: str = "",
+    *,
+    every: Duration | None = None,
+    at: str = "",
+    timezone: str = "",
+    missed: str = "",
+    overlap: str = "",
+    jitter: Duration | None = None,
+) -> Trigger:
+    """Started by the clock: five fields of cron, `every` so often, or once, `at` a moment. The rest is as in YAML."""
+    given = {"cron": cron, "at": at, "timezone": timezone, "missed": missed, "overlap": overlap}
+    options: dict[str, Any] = {key: value for key, value in given.items() if value}
+    options |= {} if every is None else {"every": _interval(every)}
+    options |= {} if jitter is None else {"jitter": _seconds(jitter, "jitter")}
+    return Trigger(type="schedule", options=options)
+
+
+def _interval(every: Duration) -> float | str:
+    """Seconds, or an expression over the config as it stands."""
+    return every if isinstance(every, str) and "${{" in every else _seconds(every, "every")
 
 
 def on(

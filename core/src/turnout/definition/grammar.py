@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from turnout.definition import webhook_grammar as webhooks
+from turnout.definition.schedule_grammar import SCHEDULE
 from turnout.definition.shapes import (
     Choice,
     Condition,
@@ -227,14 +228,6 @@ INTEGRATION: Final = Shape(
     extensions=True,
 )
 
-_SCHEDULE: Final = Shape(
-    "`schedule`",
-    (
-        Key(name="cron", type=Text(), doc="Five fields: minute, hour, day of month, month, day of week."),
-        Key(name="every", type=Duration(), doc="The time from one start to the next."),
-        Key(name="timezone", type=Text(), doc="An IANA name such as `Europe/Berlin`, for `cron`; UTC unless said."),
-    ),
-)
 _CONNECTION_NAME: Final = Key(name="connection", type=Text(), doc="The name of a connection.")
 
 CONNECTOR_TRIGGER: Final = Shape(
@@ -242,7 +235,7 @@ CONNECTOR_TRIGGER: Final = Shape(
 )
 TRIGGERS: Final[Mapping[str, Type]] = {
     "webhook": webhooks.WEBHOOK,
-    "schedule": _SCHEDULE,
+    "schedule": SCHEDULE,
     "call": Shape("`call`", (), empty=True),
 }
 

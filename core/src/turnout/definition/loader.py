@@ -137,8 +137,10 @@ class _DefinitionReading(Reading):
         if name == "schedule" and isinstance(node, ScalarNode) and node.value is not None:
             return {"every": parse_duration(node.text)} if _is_duration(node.text) else {"cron": node.text}
         options = self.read(node, TRIGGERS[name], f"`{name}`")
-        if name == "schedule" and isinstance(options, dict) and ("cron" in options) == ("every" in options):
-            return self.problem(node.position, "a schedule needs `cron` or `every`, one of them")
+        if name == "schedule" and isinstance(options, dict) and len(options.keys() & {"cron", "every", "at"}) != 1:
+            return self.problem(node.position, "a schedule needs `cron`, `every` or `at`, one of them")
+        if name == "schedule" and isinstance(options, dict) and _is_duration(every := str(options.get("every", ""))):
+            return {**options, "every": parse_duration(every)}
         return options
 
     def _steps(self, node: Node) -> Any:

@@ -155,7 +155,10 @@ def _trigger() -> Schema:
         "properties": {
             "schedule": {
                 "anyOf": [
-                    {**_of(TRIGGERS["schedule"]), "oneOf": [{"required": ["cron"]}, {"required": ["every"]}]},
+                    {
+                        **_of(TRIGGERS["schedule"]),
+                        "oneOf": [{"required": ["cron"]}, {"required": ["every"]}, {"required": ["at"]}],
+                    },
                     {"type": ["string", "number"], "pattern": r"\S"},
                 ]
             }

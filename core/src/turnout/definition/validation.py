@@ -44,7 +44,7 @@ def validate(integration: Integration, connectors: Mapping[str, Connector]) -> l
     read_whole = True
     for flow in integration.flows.values():
         problems += structure.check(flow)
-        problems += schedule_faults(flow, places)
+        problems += schedule_faults(flow, places, references.config_fault)
         problems += limits.check(flow)
         problems += hooks.check(flow)
         problems += actions.check(flow)

@@ -10,6 +10,7 @@ from typing import Any
 
 from turnout.config import JournalMode, Settings
 from turnout.definition import resolve_config
+from turnout.definition.schedules import schedules_of
 from turnout.engine.backends import Backends, EngineSettings
 from turnout.engine.connections import connect, connection_type, slots_used
 from turnout.engine.egress import hosts_of, no_broker
@@ -30,6 +31,7 @@ from turnout.local.instances import LocalInstances
 from turnout.local.oauth import oauth_of
 from turnout.local.operations import Operations
 from turnout.local.retention import Retention
+from turnout.local.scheduling import scheduler_of
 from turnout.local.services import consumer_names, services_of
 from turnout.local.stores import Stores
 from turnout.local.stream import EventStream
@@ -177,6 +179,7 @@ class Platform:
             connections=self.connections,
             catch_up=self.metadata.catch_up,
         )
+        self.scheduler = scheduler_of(self, LOCAL_TENANT)
         self._started: list[Service] = []
         self._consumer_names: tuple[str, ...] | None = None
 
@@ -283,6 +286,7 @@ class Platform:
             connection_type(integration, self.backends.connectors, slot, connections.get(slot))
         resolved = resolve_config(integration, config)
         hosts_of(integration, resolved)
+        schedules_of(integration, resolved)
         bundle = await self.stores.bundles.build(integration)
         self._require_native(bundle)
         instance = Instance(

@@ -39,6 +39,7 @@ def services_of(platform: Platform) -> tuple[Service, ...]:
         platform.logs,
         api_of(platform),
         platform.oauth,
+        platform.scheduler,
     )
 
 
