@@ -97,6 +97,7 @@ async def test_a_project_refers_to_it_without_a_table_where_boto3_finds_region_a
     texts = [(await stores.references.resolve(text)).reveal() for text in ("file:///x", "https://host/x", "a:b", "x")]
 
     assert found.reveal() == "from-aws"
+    assert stores.references.schemes == ("aws-secretsmanager", "env", "secret")
     assert texts == ["file:///x", "https://host/x", "a:b", "x"]
     with pytest.raises(SettingsError, match="names nothing"):
         await stores.references.resolve("aws-secretsmanager:")

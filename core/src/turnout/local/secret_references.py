@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeAlias
 
 from turnout.errors import SettingsError
@@ -29,17 +29,24 @@ class SecretReferences:
     def __init__(self, secrets: FileSecrets, open_store: OpenStore = _no_other) -> None:
         self._environment = EnvironmentSecrets()
         self._stores: dict[str, SecretStore] = {store.scheme: store for store in (self._environment, secrets)}
-        self.open_store = open_store
+        self._open_store = open_store
+        self._others = frozenset(_ELSEWHERE)
+
+    def provide(self, schemes: Iterable[str], open_store: OpenStore) -> None:
+        """The stores that plugins provide."""
+        self._others |= frozenset(schemes)
+        self._open_store = open_store
 
     @property
     def schemes(self) -> tuple[str, ...]:
-        return tuple(self._stores)
+        """What references begin with."""
+        return tuple(sorted({*self._stores, *self._others}))
 
     async def resolve(self, written: str) -> Secret:
         """A reference (`env:NAME`, `secret:NAME`, `aws-secretsmanager:NAME`) is looked up; other text is itself.
         `SettingsError`, `NotFound`."""
         scheme, colon, name = written.partition(":")
-        store = (self._stores.get(scheme) or await self.open_store(scheme)) if colon else None
+        store = (self._stores.get(scheme) or await self._open_store(scheme)) if colon else None
         if store is None:
             if colon and scheme in _ELSEWHERE:
                 message = f"nothing here looks up `{scheme}:`: install the distribution {_ELSEWHERE[scheme]}"

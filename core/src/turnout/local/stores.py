@@ -77,7 +77,7 @@ class Stores:
         openings = _Openings(settings, registry, opening)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(opening.shared.aclose)
-            references.open_store = openings.secret_stores(stack)
+            references.provide(*openings.secret_stores(stack))
             stack.push_async_callback(secrets.close)
             stack.push_async_callback(references.close)
             queue = await openings.queue(opening.shared, stack)
@@ -155,17 +155,16 @@ class _Openings:
             clock=self.opening.clock,
         )
 
-    def secret_stores(self, stack: AsyncExitStack) -> OpenStore:
-        """Those of plugins, by their scheme."""
+    def secret_stores(self, stack: AsyncExitStack) -> tuple[frozenset[str], OpenStore]:
+        """Those of plugins: their schemes, each also the name of its store, and what opens one."""
         opened = self._on_demand("secrets", "stores", stack)
+        kinds = [kind for kind in self.registry.stores.values() if issubclass(kind, SecretStore)]
+        schemes = frozenset(kind.scheme for kind in kinds if f"secrets:{kind.scheme}" in self.registry.stores)
 
         async def open_store(scheme: str) -> SecretStore | None:
-            found = self.registry.stores.get(f"secrets:{scheme}")
-            if found is None or cast("type[SecretStore]", found).scheme != scheme:
-                return None
-            return cast("SecretStore", await opened(scheme))
+            return cast("SecretStore", await opened(scheme)) if scheme in schemes else None
 
-        return open_store
+        return schemes, open_store
 
     def _on_demand(self, kind: str, setting: str, stack: AsyncExitStack) -> Callable[[str], Awaitable[Openable]]:
         """Opens stores of a kind by their names when they are asked for, each once; closed with the rest."""
