@@ -100,6 +100,11 @@ class Tokens:
         self.given += 1
         return {**fields, "token": Secret(token)}
 
+    async def forget(
+        self, tenant: str, name: str, connector: str, kind: type[ConnectionType], fields: Mapping[str, Any]
+    ) -> None:
+        """Nothing is kept."""
+
 
 @dataclass
 class Places:
