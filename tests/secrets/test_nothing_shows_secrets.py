@@ -141,6 +141,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEAKY_PASSWORD", SECRETS["of the environment"])
 
 
+@pytest.mark.timeout(300)  # two servers and forty commands, each a process of its own
 def test_secrets_are_found_nowhere_and_what_is_none_is_found_everywhere(tmp_path: Path, environment: None) -> None:
     with telling(MARKER) as site, collecting() as collector:
         (tmp_path / "turnout.toml").write_text(settings(site, collector.url))
@@ -164,7 +165,7 @@ def test_secrets_are_found_nowhere_and_what_is_none_is_found_everywhere(tmp_path
         "file .turnout/logs/",
         "command executions show",
         "command executions logs",
-        "http ",
+        "http /api/v1/executions",
         "trace",
     ):
         assert [name for name in seen if name.startswith(kind)], f"the search does not look through {kind}"
@@ -225,16 +226,30 @@ def served(root: Path, site: str, places: Places) -> None:
             dev.client.post(f"/hooks/leaky/{flow}").json()["execution"]
             for flow in ("main", "refused", "thrown", "poison")
         ]
-        for id in ids[:3]:
-            until(lambda id=id: dev.client.get(f"/api/executions/{id}").json().get("status") in ("succeeded", "failed"))  # type: ignore[misc]
-        until(lambda: "step" in dev.client.get(f"/api/executions/{ids[3]}").text)
+        until(lambda: all(status(dev, id) in ("succeeded", "failed") for id in ids[:3]))
+        until(lambda: "step" in dev.client.get(f"/api/v1/executions/{ids[3]}").text)
         dev.process.send_signal(signal.SIGKILL)
         dev.process.wait()
     with Dev(root, arguments) as dev:
-        until(lambda: dev.client.get(f"/api/executions/{ids[3]}").json().get("status") == "failed")
-        for path in ("/api/executions", *(f"/api/executions/{id}{part}" for id in ids for part in ("", "/logs"))):
+        until(lambda: status(dev, ids[3]) == "failed")
+        for path in everything(dev.client.get("/api/v1/openapi.json").json()["paths"], ids):
             places.add(f"http {path}", dev.client.get(path).content)
     places.add("what turnout dev printed", (root / "dev.log").read_bytes())
+
+
+def status(dev: Dev, id: str) -> str:
+    return str(dev.client.get(f"/api/v1/executions/{id}").json().get("status"))
+
+
+def everything(described: Mapping[str, Any], ids: list[str]) -> list[str]:
+    """Every path of the API that can be read, for each execution and for the customer."""
+    paths = []
+    for path, methods in described.items():
+        if "get" in methods:
+            named = path.replace("{customer}", "acme").replace("{name}", "erp")
+            paths += [named.replace("{id}", id) for id in ids] if "{id}" in named else [named]
+    assert f"/api/v1/dead-letters/{ids[3]}" in paths
+    return paths
 
 
 def commands(root: Path, ids: list[str], places: Places) -> None:
@@ -252,7 +267,8 @@ def commands(root: Path, ids: list[str], places: Places) -> None:
         ("config", "show", "--json"),
         ("secrets", "list"),
         ("services",),
-        *(("executions", *what, id) for id in ids for what in (("show",), ("show", "--json"), ("logs",))),
+        *(("executions", *what, id) for id in ids for what in (("show", "--json"), ("logs",))),
+        *(("executions", "show", id) for id in ids[:4]),
     ]
     for arguments in asked:
         done = run(*arguments, cwd=root)
