@@ -39,7 +39,7 @@ from turnout.interfaces import (
 )
 from turnout.interfaces.connector import Action, AfterCrash, Connector, Effect
 from turnout.interfaces.schemes import SCHEMES, Scheme
-from turnout.interfaces.signatures import Basic, Signature, Token
+from turnout.interfaces.signatures import Basic, Certificate, Signature, Token
 
 from tools.generate_api_reference import operations
 
@@ -223,6 +223,8 @@ def _proof(scheme: Scheme) -> str:
             return f"the secret in `{proof.header}`"
         case Basic():
             return "`Authorization`"
+        case Certificate():
+            return "the certificate that the message names, one of AWS's, and the topic"
         case None:
             return "`clientState` of each notification"
 

@@ -17,7 +17,7 @@ from turnout.interfaces.connector import (
 from turnout.interfaces.oauth import ClientAuthentication, Grant, OAuth2, OAuth2Provider
 from turnout.interfaces.schemes import SCHEMES, Scheme
 from turnout.interfaces.service import Request, Response
-from turnout.interfaces.signatures import Basic, Signature, Token
+from turnout.interfaces.signatures import Basic, Certificate, Signature, Token
 from turnout.model.payload import File
 from turnout.values import Value
 
@@ -28,6 +28,7 @@ __all__ = [
     "ActionContext",
     "AfterCrash",
     "Basic",
+    "Certificate",
     "ClientAuthentication",
     "ConnectionType",
     "Connector",

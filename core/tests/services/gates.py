@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from turnout.connectors import ConnectionType, Connector, Inputs, Request, Response, TriggerEvent, Value
 from turnout.services.ingress import Ingress
 from turnout.services.ingress.gate import KeyCheck
+from turnout.services.ingress.sns import Fetch, fetch
 
 from core.tests.services.test_service_contracts import make_ingress
 from core.tests.services.yard import Yard
@@ -22,6 +23,7 @@ class Secrets(ConnectionType):
     secret: SecretStr | None = None
     previous: SecretStr | None = None
     verify_token: SecretStr | None = None
+    topic_arn: str = ""
     username: str = ""
     password: SecretStr | None = None
     signing_secret: SecretStr | None = None
@@ -97,6 +99,7 @@ async def door(
     steps: str = '- {id: done, stop: {output: "${{ trigger }}"}}',
     extra: str = "",
     keys: KeyCheck | None = None,
+    fetch: Fetch = fetch,
 ) -> Door:
     """A flow `main` of an instance `i` with this trigger (in YAML's flow style), whose connection `hook` has these values."""
     yard.lab.connectors["hooks"] = hooks()
@@ -105,4 +108,4 @@ async def door(
         "integration: i\nversion: 1.0.0\nconnections: {hook: {connector: hooks}}\nflows:\n  main:\n"
         f"    trigger: {trigger}\n{extra}    steps:\n      {steps}\n"
     )
-    return Door(yard, make_ingress(yard, await yard.lab.deploy(text), keys=keys))
+    return Door(yard, make_ingress(yard, await yard.lab.deploy(text), keys=keys, fetch=fetch))

@@ -16,6 +16,7 @@ from turnout.services.api.service import Api
 from turnout.services.health import Health
 from turnout.services.ingress import CallbackUrls, Ingress
 from turnout.services.ingress.gate import KeyCheck
+from turnout.services.ingress.sns import Fetch, fetch
 from turnout.services.metadata import Metadata
 from turnout.services.metrics import Metrics
 from turnout.services.oauth.service import OAuth
@@ -86,7 +87,7 @@ class TestIngress(ServiceContract):
         return make_ingress(yard)
 
 
-def make_ingress(yard: Yard, *instances: Instance, keys: KeyCheck | None = None) -> Ingress:
+def make_ingress(yard: Yard, *instances: Instance, keys: KeyCheck | None = None, fetch: Fetch = fetch) -> Ingress:
     known = {instance.name: instance for instance in instances}
     backends = yard.lab.backends
     submission = Submission(backends=backends, queue=yard.stores.queue)
@@ -97,4 +98,4 @@ def make_ingress(yard: Yard, *instances: Instance, keys: KeyCheck | None = None)
         return known[name]
 
     callbacks, records = CallbackUrls("http://x", b"k"), yard.stores.records
-    return Ingress(backends, submission, yard.stores.queue, Endings(), callbacks, instance, records.get, keys)
+    return Ingress(backends, submission, yard.stores.queue, Endings(), callbacks, instance, records.get, keys, fetch)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from turnout.errors import Unauthenticated
 from turnout.interfaces.service import Request, Response
-from turnout.interfaces.signatures import Basic, Signature, Token
+from turnout.interfaces.signatures import Basic, Certificate, Signature, Token
 from turnout.values import Value
 
 __all__ = ["SCHEMES", "Scheme"]
@@ -43,7 +43,7 @@ class Scheme:
 
     title: str
     docs: str = ""
-    proof: Signature | Token | Basic | None = None
+    proof: Signature | Token | Basic | Certificate | None = None
     fields: tuple[str, ...] = ("secret", "previous")
     asked: Callable[[Request, Fields], Response | None] | None = None
     seen: Callable[[Value, Fields], Response | None] | None = None
@@ -265,6 +265,13 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
         docs="https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks",
         asked=_graph_validation,
         seen=_graph_state,
+    ),
+    "aws-sns": Scheme(
+        title="AWS SNS",
+        docs="https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html",
+        proof=Certificate(),
+        fields=("topic_arn",),
+        delivery="body:MessageId",
     ),
     "api_key": Scheme(title="A key in a header", proof=Token()),
     "bearer": Scheme(title="A bearer token", proof=Token(header="Authorization", prefix="Bearer ")),

@@ -19,7 +19,17 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from turnout.errors import Unauthenticated
 from turnout.interfaces.service import Request
 
-__all__ = ["ALGORITHMS", "ENCODINGS", "PIECES", "Basic", "Checking", "Signature", "Token", "signature_fault"]
+__all__ = [
+    "ALGORITHMS",
+    "ENCODINGS",
+    "PIECES",
+    "Basic",
+    "Certificate",
+    "Checking",
+    "Signature",
+    "Token",
+    "signature_fault",
+]
 
 ALGORITHMS: Final = ("sha256", "sha1", "sha512")
 ENCODINGS: Final = ("hex", "base64")
@@ -293,6 +303,12 @@ class Basic:
         pairs = [f"{secrets[0]}:{password}" for password in secrets[1:]]
         if not _is_one_of(text.decode(errors="replace"), pairs):
             raise Unauthenticated("name or password are missing or wrong")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """A message of AWS SNS: JSON that names the certificate that it is signed with. The ingress checks it, since it asks AWS
+    for the certificate; the connection's field says of which topic messages are taken."""
 
 
 def _is_one_of(given: str, secrets: Sequence[str]) -> bool:

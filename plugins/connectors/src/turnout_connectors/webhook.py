@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, SecretStr
 from turnout.connectors import ConnectionType, Connector
 
-__all__ = ["Login", "Secret", "connector"]
+__all__ = ["Login", "Secret", "Topic", "connector"]
 
 connector = Connector(
     "webhook",
@@ -42,5 +42,12 @@ class Login(_Secrets):
     previous: SecretStr | None = Field(default=None, description="The password before: both are good")
 
 
+class Topic(_Secrets):
+    """A topic of AWS SNS, whose messages are signed with a certificate of AWS's."""
+
+    topic_arn: str = Field(pattern=r"^arn:aws[\w-]*:sns:[\w-]+:[0-9]{12}:[\w.-]+$", description="The topic's ARN")
+
+
 connector.connection("secret", Secret)
 connector.connection("login", Login)
+connector.connection("topic", Topic)

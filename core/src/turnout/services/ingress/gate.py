@@ -17,9 +17,10 @@ from turnout.errors import StepError, Unauthenticated
 from turnout.interfaces.connector import ConnectionType
 from turnout.interfaces.schemes import Scheme
 from turnout.interfaces.service import Request, Response
-from turnout.interfaces.signatures import Basic, Checking, Signature, Token
+from turnout.interfaces.signatures import Basic, Certificate, Checking, Signature, Token
 from turnout.model.definition import Trigger
 from turnout.services.api_keys import ApiKeys, Role
+from turnout.services.ingress.sns import Sns
 from turnout.services.submission import Instance
 from turnout.values import Value
 
@@ -29,6 +30,7 @@ KeyCheck = Callable[[str, str], Awaitable[bool]]
 """Whether a text is one of the platform's API keys that may start executions of a customer."""
 
 _MOST_CHARACTERS: Final = 200
+_SEEN_BYTES: Final = 1024 * 1024
 _BEARER: Final = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 
 
@@ -61,6 +63,7 @@ class Gate:
     fields: Mapping[str, str]
     url: str
     now: Callable[[], float]
+    sns: Sns
     keys: Callable[[str], Awaitable[bool]] | None = None
     """Asks for one of the platform's API keys, where the scheme is `bearer` without a connection."""
 
@@ -74,8 +77,10 @@ class Gate:
         """The answer to a handshake that needs no body."""
         return None if self.scheme is None or self.scheme.asked is None else self.scheme.asked(request, self.fields)
 
-    def seen(self, body: Value) -> Response | None:
-        """The answer to a proved request that starts no execution."""
+    async def seen(self, body: Value) -> Response | None:
+        """The answer to a proved request that starts no execution. `Unauthenticated` if the proof is in the body, and is none."""
+        if self.scheme is not None and isinstance(self.scheme.proof, Certificate):
+            return await self.sns.check(body, self.fields.get(self.scheme.fields[0], ""))
         return None if self.scheme is None or self.scheme.seen is None else self.scheme.seen(body, self.fields)
 
     async def enter(self, request: Request) -> Passage:
@@ -98,6 +103,10 @@ class Gate:
                     proof.check(request, [name, *filter(None, passwords)])
                 case Token():
                     proof.check(request, self._secrets())
+                case Certificate():
+                    return Passage(request=_to_be_seen(request))
+                case None if self.scheme is not None and self.scheme.seen is not None:
+                    return Passage(request=_to_be_seen(request))
                 case None:
                     pass
         except ValueError as error:
@@ -146,7 +155,25 @@ def _checked(request: Request, checking: Checking, *, timed: bool) -> Passage:
     return passage
 
 
-async def open_gate(backends: Backends, instance: Instance, trigger: Trigger, url: str, keys: KeyCheck | None) -> Gate:
+def _to_be_seen(request: Request) -> Request:
+    """A request whose proof is in its body: that is JSON, whatever it says, and no more of it than such messages have is read
+    of a stranger."""
+
+    async def body() -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in request.body:
+            size += len(chunk)
+            if size > _SEEN_BYTES:
+                raise StepError(f"a body with its proof in it may have {_SEEN_BYTES:,} bytes", kind="too_large")
+            yield chunk
+
+    headers = {name: value for name, value in request.headers.items() if name != "content-encoding"}
+    return replace(request, headers={**headers, "content-type": "application/json"}, body=body())
+
+
+async def open_gate(
+    backends: Backends, instance: Instance, trigger: Trigger, url: str, keys: KeyCheck | None, sns: Sns
+) -> Gate:
     """The gate of a flow. `StepError` of kind `connection` says what is missing of its connection and never what is there."""
     scheme = scheme_of(trigger, backends.connectors)
     connection = None
@@ -160,8 +187,10 @@ async def open_gate(backends: Backends, instance: Instance, trigger: Trigger, ur
         async def check(text: str) -> bool:
             return await keys(text, instance.tenant)
 
-        return Gate(scheme=scheme, connection=None, fields={}, url=url, now=backends.clock.now, keys=check)
-    return Gate(scheme=scheme, connection=connection, fields=_texts(connection), url=url, now=backends.clock.now)
+        return Gate(scheme=scheme, connection=None, fields={}, url=url, now=backends.clock.now, sns=sns, keys=check)
+    return Gate(
+        scheme=scheme, connection=connection, fields=_texts(connection), url=url, now=backends.clock.now, sns=sns
+    )
 
 
 def _texts(connection: ConnectionType | None) -> dict[str, str]:

@@ -30,6 +30,7 @@ from turnout.services.ingress.browsers import METHODS, allowed, opened, prefligh
 from turnout.services.ingress.callbacks import CallbackUrls
 from turnout.services.ingress.endings import Waiting
 from turnout.services.ingress.gate import Gate, KeyCheck, open_gate
+from turnout.services.ingress.sns import Fetch, Sns, fetch
 from turnout.services.roots import root_of
 from turnout.services.submission import Acceptance, Instance, Submission
 from turnout.services.waiting import Endings
@@ -72,6 +73,7 @@ class Ingress(Service):
         instance: Callable[[str], Awaitable[Instance]],
         recorded: Callable[[str], Awaitable[ExecutionRecord | None]],
         keys: KeyCheck | None = None,
+        fetch: Fetch = fetch,
     ) -> None:
         self._backends = backends
         self._submission = submission
@@ -82,6 +84,7 @@ class Ingress(Service):
         self._waiting = Waiting(backends, recorded)
         self._answers = Answers(backends)
         self._keys = keys
+        self._sns = Sns(backends.clock.now, fetch)
 
     def routes(self) -> Sequence[Route]:
         # HEAD and OPTIONS first: a server may take HEAD for GET, and that would start an execution.
@@ -135,7 +138,7 @@ class Ingress(Service):
     async def _take(self, instance: Instance, flow: Flow, request: Request, *, wait: bool) -> _Taken | Response:
         """Prove it, write it. A `Response` where it starts no execution."""
         trigger = flow.trigger
-        gate = await open_gate(self._backends, instance, trigger, self._callbacks.base_url, self._keys)
+        gate = await open_gate(self._backends, instance, trigger, self._callbacks.base_url, self._keys, self._sns)
         if (answer := gate.asked(request)) is not None:
             return answer
         if request.method not in allowed(trigger.hook):
@@ -203,7 +206,7 @@ class Ingress(Service):
         connector, _, name = flow.trigger.type.partition(".")
         if not name:
             body = await body_value(passage.request, content)
-            if (answer := gate.seen(body)) is not None:
+            if (answer := await gate.seen(body)) is not None:
                 return answer
             value = request_value(request, body, gate.private)
             return TriggerEvent(value=value, deduplication_id=gate.delivery(passage, body))
@@ -214,7 +217,7 @@ class Ingress(Service):
         # The connector gets what was proved, so the body is read to its end before.
         file = await content.create(passage.request.body)
         body = await body_value(replace(request, body=content.open(file)), content)
-        if (answer := gate.seen(body)) is not None:
+        if (answer := await gate.seen(body)) is not None:
             return answer
         event = await found.receive(replace(request, body=content.open(file)), gate.connection, inputs)
         if isinstance(event, Response) or event.deduplication_id:
