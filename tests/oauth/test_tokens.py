@@ -311,6 +311,56 @@ async def test_a_new_token_that_cannot_be_written_is_held_on_to_and_given_to_nob
     await bench.close()
 
 
+async def test_that_a_connection_is_broken_is_said_by_the_timer_where_it_could_not_be_written(bench: Bench) -> None:
+    await bench.connected()
+    await bench.revoke()
+    bench.clock.advance(601)
+    bench.book.failing = True
+    with pytest.raises(StepError):
+        await bench.token()
+
+    bench.book.failing = False
+    await bench.tick()
+    await bench.tick()
+
+    assert [state for *_, state, _ in bench.book.marks] == ["ok", "broken"]
+
+
+async def test_a_token_that_nothing_can_renew_is_used_until_it_expires_and_then_said_to_be_over(bench: Bench) -> None:
+    now = bench.clock.now()
+    tokens = TokenSet(access_token="lone", obtained_at=now, expires_at=now + 600)
+    await bench.renewals.stored("acme", "erp", bench.book.connections["acme", "erp"], tokens)
+
+    bench.clock.advance(599)
+    assert await bench.token() == "lone"
+    bench.clock.advance(2)
+    await bench.tick()
+
+    assert bench.book.marks[-1][2] == "broken"
+    with pytest.raises(StepError, match="the provider gave no refresh token: the customer must connect it again"):
+        await bench.token()
+    assert bench.provider.counts["refresh_token"] == bench.provider.counts["refused"] == 0
+
+
+async def test_a_token_without_an_end_is_never_renewed(bench: Bench) -> None:
+    tokens = TokenSet(access_token="eternal", obtained_at=bench.clock.now())
+    await bench.renewals.stored("acme", "erp", bench.book.connections["acme", "erp"], tokens)
+
+    bench.clock.advance(10 * 365 * 86400)
+    await bench.tick()
+
+    assert await bench.token() == "eternal"
+
+
+async def test_what_a_provider_gave_is_no_reference_whatever_it_looks_like(bench: Bench) -> None:
+    tokens = TokenSet(access_token="env:ERP_TOKEN", obtained_at=bench.clock.now())
+    await bench.renewals.stored("acme", "erp", bench.book.connections["acme", "erp"], tokens)
+
+    given = await bench.renewals.fresh("acme", "erp", {})
+
+    assert not isinstance(given["access_token"], str)
+
+
 async def test_that_a_connection_works_is_said_again_where_it_could_not_be_written(bench: Bench) -> None:
     bench.book.failing = True
     await bench.connected()
