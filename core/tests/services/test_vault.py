@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,6 +118,69 @@ async def test_neither_a_moved_row_nor_a_moved_key_decrypts(tmp_path: Path, wrap
     with pytest.raises(BackendError, match="moved"):
         await Vault(catalog, wrapper).open("globex", PURPOSE, moved.value)
     assert await Vault(catalog, wrapper).open("acme", PURPOSE, moved.value) == b"acme"
+    await database.aclose()
+
+
+async def test_a_row_moved_to_another_connection_of_the_same_customer_does_not_decrypt(
+    tmp_path: Path, wrapper: CountingWrapper
+) -> None:
+    database = Database(tmp_path / "turnout.db")
+    rows: Documents[bytes] = Documents(SQLiteCatalog(database), "connection", bytes)
+    vault = Vault(SQLiteCatalog(database), wrapper)
+    for name in ("erp", "crm"):
+        await rows.put(name, await vault.seal("acme", f"connection/{name}", name.encode()), tenant="acme")
+
+    await database.write(
+        lambda sql: sql.execute(
+            "UPDATE catalog SET body = (SELECT body FROM catalog WHERE kind = ? AND name = ?) WHERE kind = ? AND name = ?",
+            (b"connection", b"erp", b"connection", b"crm"),
+        )
+    )
+
+    moved = await rows.get("crm", tenant="acme")
+    assert moved is not None
+    with pytest.raises(BackendError, match="not what was sealed for it"):
+        await vault.open("acme", "connection/crm", moved.value)
+    await database.aclose()
+
+
+SEALING = """
+import asyncio, sys
+from pathlib import Path
+from turnout.local.database import Database
+from turnout.local.keys import Keys
+from turnout.local.local_key_wrapper import LocalKeyWrapper
+from turnout.local.sqlite_catalog import SQLiteCatalog
+from turnout.services.vault import Vault
+
+async def main(directory):
+    catalog = SQLiteCatalog(Database(Path(directory) / "turnout.db"))
+    vault = Vault(catalog, LocalKeyWrapper(Keys(directory, environment={})))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for number in range(100):
+        print((await vault.seal(f"customer-{number}", "connection/erp", b"text")).hex(), flush=True)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_processes_make_one_first_key_for_each_customer(tmp_path: Path) -> None:
+    """All at once, each customer's first value, and the wrapping key's file before it."""
+    command = [sys.executable, "-c", SEALING, str(tmp_path)]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    for process in processes:
+        assert process.stdout is not None
+        assert await asyncio.to_thread(process.stdout.readline) == "ready\n"
+    sealed = await asyncio.gather(*(asyncio.to_thread(process.communicate, "go\n") for process in processes))
+
+    assert [process.returncode for process in processes] == [0] * 3
+    database = Database(tmp_path / "turnout.db")
+    vault = Vault(SQLiteCatalog(database), LocalKeyWrapper(Keys(tmp_path, environment={})))
+    for number, texts in enumerate(zip(*(printed.split() for printed, _ in sealed), strict=True)):
+        values = [bytes.fromhex(text) for text in texts]
+        assert len({value[len(MAGIC) : len(MAGIC) + 8] for value in values}) == 1
+        assert [await vault.open(f"customer-{number}", PURPOSE, value) for value in values] == [b"text"] * 3
     await database.aclose()
 
 
