@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -90,6 +92,41 @@ async def test_a_body_that_is_too_large_is_refused_as_such(yard: Yard, monkeypat
 
     assert answer.status == 413
     assert list(await yard.stores.journal.unfinished()) == []
+
+
+async def test_many_who_send_large_json_slowly_hold_no_memory_and_are_all_taken(yard: Yard) -> None:
+    """What has come of it waits on the disk. Control: a body that is held takes its size."""
+    ingress = await ingress_of(yard)
+    going_on, sent = asyncio.Event(), 0
+
+    async def slowly() -> AsyncIterator[bytes]:
+        nonlocal sent
+        yield b'"'
+        for _ in range(80):
+            yield b"x" * 100_000
+        sent += 1
+        await going_on.wait()
+        yield b'"'
+
+    def asked() -> asyncio.Task[Response]:
+        return asyncio.ensure_future(ingress.hook(replace(request(), body=slowly())))
+
+    tracemalloc.start()
+    try:
+        waiting = [asked() for _ in range(20)]
+        while sent < len(waiting):
+            await asyncio.sleep(0)
+        held = tracemalloc.get_traced_memory()[0]
+        control = [b"x" * 8_000_000 for _ in range(20)]
+        by_control = tracemalloc.get_traced_memory()[0] - held
+        going_on.set()
+        answers = await asyncio.gather(*waiting)
+    finally:
+        tracemalloc.stop()
+
+    assert [answer.status for answer in answers] == [202] * 20
+    assert (held < 40_000_000, by_control > 150_000_000) == (True, True), (held, by_control, len(control))
+    assert len(await output(yard, answers[0])) == 4
 
 
 async def test_credentials_of_the_sender_are_not_kept(yard: Yard) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+import asyncio
+from collections.abc import AsyncIterator, Container
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -12,9 +14,11 @@ from turnout.interfaces.service import Request
 from turnout.model.payload import INLINE_BYTES
 from turnout.values import MAX_DEPTH, Value
 
-__all__ = ["body_value", "request_value"]
+__all__ = ["Place", "Room", "body_value", "request_value"]
 
 _JSON_BYTES = 100 * 1024 * 1024
+_HELD_BYTES = 1024 * 1024
+"""JSON up to this size is held while it comes."""
 _NEAR_BYTES: Final = 64 * 1024
 """Larger JSON is never built here: it is kept as text, however deep."""
 _AROUND: Final = 3
@@ -37,17 +41,17 @@ def request_value(request: Request, body: Value, private: Container[str] = ()) -
     return Value({"body": body, "headers": headers, "query": query, "method": request.method})
 
 
-async def body_value(request: Request, content: Content) -> Value:
+async def body_value(request: Request, content: Content, place: Place) -> Value:
     """A request's body by its content type: JSON as it is, a form as an object, text as text, else a file.
 
     What says it is JSON and is not comes as text: refusing it would lose it. What is compressed stays as it came, as a file:
-    nothing from outside is unpacked here.
+    nothing from outside is unpacked here. Large JSON waits in the payload store until it has come whole, and then for its place.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         return Value(await content.create(request.body, content_type=kind or "application/octet-stream"))
     if kind == "application/json" or kind.endswith("+json"):
-        return _parsed(await _read(request, _JSON_BYTES))
+        return await _json(request, content, place)
     file = await content.create(request.body, content_type=kind or "application/octet-stream")
     if file.size == 0:
         return Value(None)
@@ -74,13 +78,63 @@ def _parsed(data: bytes) -> Value:
         return Value(data.decode(errors="replace"))
 
 
-async def _read(request: Request, limit: int) -> bytes:
+class Room:
+    """For large JSON, which is held whole while it is read and written again: as much memory as twice its size. So few are at
+    once; the others wait on the disk, and so does who sends slowly."""
+
+    def __init__(self, most: int = 2) -> None:
+        self._places = asyncio.Semaphore(most)
+
+    @asynccontextmanager
+    async def taking(self) -> AsyncIterator[Place]:
+        """What is entered of it meanwhile is left at the end."""
+        async with AsyncExitStack() as stack:
+            yield Place(self._places, stack)
+
+
+class Place:
+    """One request's place in the room, if it needs one."""
+
+    def __init__(self, places: asyncio.Semaphore, stack: AsyncExitStack) -> None:
+        self._places = places
+        self._stack = stack
+        self._entered = False
+
+    async def enter(self) -> None:
+        """Returns once there is room. Idempotent."""
+        if not self._entered:
+            await self._stack.enter_async_context(self._places)
+            self._entered = True
+
+
+async def _json(request: Request, content: Content, place: Place) -> Value:
     chunks, size = [], 0
-    async for chunk in request.body:
+    body = _capped(request.body, _JSON_BYTES)
+    async for chunk in body:
         chunks.append(chunk)
+        size += len(chunk)
+        if size > _HELD_BYTES:
+            break
+    else:
+        return _parsed(b"".join(chunks))
+    file = await content.create(_joined(chunks, body), content_type="application/json")
+    await place.enter()
+    return _parsed(await content.read(file, limit=_JSON_BYTES))
+
+
+async def _joined(start: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    while start:
+        yield start.pop(0)
+    async for chunk in rest:
+        yield chunk
+
+
+async def _capped(chunks: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in chunks:
         size += len(chunk)
         if size > limit:
             raise StepError(
                 f"a JSON body may have {limit:,} bytes; send larger content as a file (another type)", kind="too_large"
             )
-    return b"".join(chunks)
+        yield chunk

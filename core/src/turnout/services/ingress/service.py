@@ -25,7 +25,7 @@ from turnout.model.execution import ExecutionRecord
 from turnout.model.trace import TraceContext, trace_context
 from turnout.model.webhook import Answer, Respond
 from turnout.services.ingress.answers import Answers, accepted, follow, json_answer, refused
-from turnout.services.ingress.bodies import body_value, request_value
+from turnout.services.ingress.bodies import Place, Room, body_value, request_value
 from turnout.services.ingress.browsers import METHODS, allowed, opened, preflight
 from turnout.services.ingress.callbacks import CallbackUrls
 from turnout.services.ingress.endings import Waiting
@@ -34,6 +34,7 @@ from turnout.services.ingress.sns import Fetch, Sns, fetch
 from turnout.services.roots import root_of
 from turnout.services.submission import Acceptance, Instance, Submission
 from turnout.services.waiting import Endings
+from turnout.values import NULL, Value
 
 __all__ = ["Ingress"]
 
@@ -48,7 +49,7 @@ class _Taken:
     instance: Instance
     flow: Flow
     acceptance: Acceptance
-    trigger: TriggerEvent
+    trigger: Value
     ending: asyncio.Future[Ended] | None
 
 
@@ -84,6 +85,7 @@ class Ingress(Service):
         self._waiting = Waiting(backends, recorded)
         self._answers = Answers(backends)
         self._keys = keys
+        self._room = Room()
         self._sns = Sns(backends.clock.now, fetch)
 
     def routes(self) -> Sequence[Route]:
@@ -144,11 +146,14 @@ class Ingress(Service):
         if request.method not in allowed(trigger.hook):
             methods = ", ".join((*allowed(trigger.hook), "HEAD", "OPTIONS"))
             return json_answer(405, {"error": f"this webhook takes {methods}"}, {"allow": methods})
-        event = await self._trigger(instance, flow, gate, request)
-        if isinstance(event, Response):
-            return event
-        acceptance, ending = await self._accept(instance, flow.name, event, _span(request), wait=wait)
-        return _Taken(instance=instance, flow=flow, acceptance=acceptance, trigger=event, ending=ending)
+        async with self._room.taking() as place:
+            event = await self._trigger(instance, flow, gate, request, place)
+            if isinstance(event, Response):
+                return event
+            acceptance, ending = await self._accept(instance, flow.name, event, _span(request), wait=wait)
+        # What came is kept while its sender waits only where the answer is made of it.
+        value = NULL if trigger.hook.respond is None else event.value
+        return _Taken(instance=instance, flow=flow, acceptance=acceptance, trigger=value, ending=ending)
 
     async def _accept(
         self, instance: Instance, flow: str, event: TriggerEvent, span: TraceContext | None, *, wait: bool
@@ -196,16 +201,17 @@ class Ingress(Service):
             "status": "accepted" if ended is None else ended.status.value,
             "duplicate": taken.acceptance.duplicate,
         }
-        value = taken.trigger.value
-        return await self._answers.custom(answer, status, about, taken.instance, value, ended, otherwise)
+        return await self._answers.custom(answer, status, about, taken.instance, taken.trigger, ended, otherwise)
 
-    async def _trigger(self, instance: Instance, flow: Flow, gate: Gate, request: Request) -> TriggerEvent | Response:
+    async def _trigger(
+        self, instance: Instance, flow: Flow, gate: Gate, request: Request, place: Place
+    ) -> TriggerEvent | Response:
         """What the flow sees as `trigger`: made by the connector's trigger, or of the plain request."""
         passage = await gate.enter(request)
         content = Content(self._backends.payloads, instance.tenant)
         connector, _, name = flow.trigger.type.partition(".")
         if not name:
-            body = await body_value(passage.request, content)
+            body = await body_value(passage.request, content, place)
             if (answer := await gate.seen(body)) is not None:
                 return answer
             value = request_value(request, body, gate.private)
@@ -216,7 +222,7 @@ class Ingress(Service):
             return await found.receive(request, gate.connection, inputs)
         # The connector gets what was proved, so the body is read to its end before.
         file = await content.create(passage.request.body)
-        body = await body_value(replace(request, body=content.open(file)), content)
+        body = await body_value(replace(request, body=content.open(file)), content, place)
         if (answer := await gate.seen(body)) is not None:
             return answer
         event = await found.receive(replace(request, body=content.open(file)), gate.connection, inputs)
@@ -236,7 +242,8 @@ class Ingress(Service):
             return json_answer(410, {"error": f"execution {execution} has ended; nobody waits for this callback"})
         content = Content(self._backends.payloads, tenant)
         try:
-            value = await content.pack(request_value(request, await body_value(request, content)))
+            async with self._room.taking() as place:
+                value = await content.pack(request_value(request, await body_value(request, content, place)))
         except StepError as error:
             return refused(error)
         span = _span(request)
