@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urljoin, urlsplit
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 import httpx
 import pytest
@@ -34,7 +34,9 @@ class Provider:
 
     def control(self, what: str = "counts", **given: str) -> dict[str, Any]:
         """What it counted; `faults` are its next answers at the token endpoint, `hold` keeps requests or answers there."""
-        found: dict[str, Any] = httpx.get(f"{self.issuer}/control/{what}", params=given).raise_for_status().json()
+        found: dict[str, Any] = (
+            httpx.post(f"{self.issuer}/control/{what}", content=urlencode(given)).raise_for_status().json()
+        )
         return found
 
     def fail(self, *faults: Mapping[str, object]) -> None:

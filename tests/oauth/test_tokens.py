@@ -164,6 +164,32 @@ async def test_while_the_provider_has_trouble_a_token_that_is_valid_is_used(
     assert bench.provider.counts["refresh_token"] == 0
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "[]",
+        "not JSON",
+        '{"access_token": ""}',
+        '{"access_token": "a\\r\\nb"}',
+        '{"access_token": 7}',
+        "{" + " " * 300_000 + "}",
+    ],
+    ids=["nothing", "a list", "text", "an empty token", "a token of two lines", "a number", "too much"],
+)
+async def test_an_answer_that_is_none_is_asked_for_again(bench: Bench, body: str) -> None:
+    await bench.connected()
+    bench.clock.advance(601)
+    bench.provider.fail({"status": 200, "headers": {"content-type": "application/json"}, "body": body})
+
+    with pytest.raises(StepError, match=r"no OAuth 2\.0 answer") as error:
+        await bench.token()
+    assert error.value.retryable
+
+    bench.clock.advance(5)
+    assert bench.provider.api(await bench.token()) == 200
+
+
 async def test_a_provider_that_asks_for_fewer_requests_gets_none_for_so_long(bench: Bench) -> None:
     bench.book.connections["acme", "shop"] = registration(bench.provider)
     await bench.connected()

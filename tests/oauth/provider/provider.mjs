@@ -2,6 +2,7 @@
 // Its one argument is JSON: redirect_uris, access_s (how long an access token lives), grace_s (how long a used refresh token may
 // be used again; 0: its reuse ends the whole grant). It prints its address as its first line.
 import { createServer } from 'node:http'
+import { text } from 'node:stream/consumers'
 import Provider from 'oidc-provider'
 
 const options = { access_s: 600, grace_s: 0, redirect_uris: [], ...JSON.parse(process.argv[2] ?? '{}') }
@@ -65,8 +66,8 @@ provider.on('grant.revoked', () => { counts.revoked += 1 })
 const serve = provider.callback()
 
 async function answer (request, response) {
-  const { pathname, searchParams } = new URL(request.url, issuer)
-  if (pathname.startsWith('/control/')) return control(pathname.slice(9), searchParams, response)
+  const { pathname } = new URL(request.url, issuer)
+  if (pathname.startsWith('/control/')) return control(pathname.slice(9), new URLSearchParams(await text(request)), response)
   if (pathname.startsWith('/api/')) {
     if (hold === 'api') return held.push(() => api(request, response))
     return api(request, response)

@@ -34,6 +34,7 @@ _SHOWN: Final = 200
 _SILENCE_S: Final = 30.0
 _CODE: Final = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]{1,60}")
 """What an `error` may be made of (RFC 6749, 5.2)."""
+_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 _PASSING: Final = frozenset({"temporarily_unavailable", "slow_down", "server_error"})
 
 
@@ -112,7 +113,7 @@ class TokenEndpoint:
         answer = await self._post(registration, provider.token_url, body, within_s)
         found = _json(answer)
         secrets = tuple(given[name] for name in ("code", "code_verifier", "refresh_token") if name in given)
-        if answer.status != 200 or "error" in found or not isinstance(found.get("access_token"), str):
+        if answer.status != 200 or "error" in found or not _is_token(found.get("access_token")):
             raise self._fault(registration, answer, secrets)
         return _token_set(found, asked)
 
@@ -167,6 +168,11 @@ def _json(answer: _Answer) -> Mapping[str, Any]:
         return msgspec.json.decode(answer.body, type=dict[str, Any])
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
         return {}
+
+
+def _is_token(given: object) -> bool:
+    """Visible ASCII (RFC 6749, A.12): anything else could not be sent in a header."""
+    return isinstance(given, str) and _TOKEN.fullmatch(given) is not None
 
 
 def _token_set(found: Mapping[str, Any], asked: float) -> TokenSet:
