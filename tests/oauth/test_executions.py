@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from turnout.cli.project import load_project, load_registry
 from turnout.definition import load_integration
+from turnout.interfaces.service import Invocation
 from turnout.local.platform import Platform
 from turnout.model.execution import ExecutionRecord, Status
 from turnout.services.connections import ConnectionState, NewConnection
@@ -83,8 +84,8 @@ class Shop:
 
 
 @asynccontextmanager
-async def shop_in(directory: Path, provider: Provider) -> AsyncIterator[Shop]:
-    (directory / "turnout.toml").write_text('[api]\nauthentication = "none"\n[runner]\nconcurrency = 100\n')
+async def shop_in(directory: Path, provider: Provider, more: str = "") -> AsyncIterator[Shop]:
+    (directory / "turnout.toml").write_text(f'[api]\nauthentication = "none"\n[runner]\nconcurrency = 100\n{more}')
     (directory / "integration.yaml").write_text(FLOWS)
     settings = load_project(directory)
     platform = await Platform.open(settings, load_registry(settings))
@@ -199,6 +200,40 @@ async def test_tokens_are_masked_in_records_also_those_that_came_by_a_renewal(
         assert len(set(provider.control()["seen"])) == 2
         for token in provider.control()["seen"]:
             assert token not in repr(record)
+
+
+WATCHED = """
+[alerts.channels.hook]
+kind = "webhook"
+url = "https://alerts.example/hook"
+secret = "env:HOOK_SECRET"
+[alerts.rules.reconnect]
+kind = "connection"
+channels = ["hook"]
+"""
+
+
+async def test_somebody_hears_of_a_connection_that_has_to_be_connected_again_and_that_it_is(
+    tmp_path: Path, provider: Provider
+) -> None:
+    async with shop_in(tmp_path, provider, WATCHED) as shop:
+        alerting = shop.platform.alerting
+        await shop.connect()
+        await shop.expire()
+        provider.fail({"status": 400, "headers": {}, "body": '{"error":"invalid_grant"}'})
+        await shop.platform.start(shop.platform.runner)
+        await shop.records(await shop.send(1))
+
+        await alerting.service.watch(Invocation())
+        [alert] = [document.value async for document in alerting.book.every()]
+        assert (alert.scope.customer, alert.scope.connection) == ("acme", "erp")
+        assert alert.incident is not None
+        assert [message.channel async for message in alerting.outbox.waiting()] == ["hook"]
+
+        await shop.connect()
+        await alerting.service.watch(Invocation())
+        [alert] = [document.value async for document in alerting.book.every()]
+        assert alert.incident is None
 
 
 @pytest.mark.parametrize("where", ["error", "error_description"])
