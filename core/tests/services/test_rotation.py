@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from turnout.config import Settings
-from turnout.errors import NotFound
+from turnout.errors import BackendError, NotFound
 from turnout.interfaces.catalog import Address, CatalogChange, CatalogStore
 from turnout.interfaces.secrets import Secret
 from turnout.local.database import Database
@@ -188,6 +188,48 @@ async def test_a_value_that_does_not_open_is_named_and_left_and_the_rest_is_done
     assert (done.customers, done.values) == (len(TENANTS), 3 * len(TENANTS) - 1)
     assert found is not None
     assert found.body == foreign
+
+
+async def test_a_customers_value_that_the_organisation_keeps_for_a_moment_is_left_alone(stores: Stores) -> None:
+    own = await stores.vault.seal("", "channel", b"of the organisation")
+    pending = await stores.vault.seal("acme", "oauth-state/1", b"of a customer")
+    for name, sealed in (("own", own), ("pending", pending)):
+        await stores.catalog.write(CatalogChange(address=Address(kind="note", name=name), body=sealed))
+
+    done = await Rotation(stores.catalog, stores.vault).renew(nobody)
+
+    kept = await stores.catalog.get(Address(kind="note", name="pending"))
+    assert (done.customers, done.values, done.unreadable) == (2, 1, ())
+    assert kept is not None
+    assert await stores.vault.open("acme", "oauth-state/1", kept.body) == b"of a customer"
+
+
+async def test_a_key_service_that_fails_in_the_middle_leaves_the_rest_for_the_next_call(
+    stores: Stores, tmp_path: Path
+) -> None:
+    """It is not taken for values that do not decrypt."""
+
+    class Failing(LocalKeyWrapper):
+        left = 20
+
+        async def unwrap(self, wrapped: bytes, context: str) -> bytes:
+            self.left -= 1
+            if self.left < 0:
+                raise BackendError("it cannot be reached")
+            return await super().unwrap(wrapped, context)
+
+    await entrust(stores)
+    failing = Vault(stores.catalog, Failing(stores.keys))
+    with pytest.raises(BackendError, match=r"of customer 'customer-\d+': it cannot be reached"):
+        await Rotation(stores.catalog, failing).renew(nobody)
+
+    done = await Rotation(stores.catalog, stores.vault).renew(nobody)
+
+    assert (done.resumed, done.unreadable) == (True, ())
+    assert 0 < done.customers < len(TENANTS)
+    rings = [json.loads(entry.body)["keys"] for entry in await stores.catalog.entries(KIND)]
+    assert {len(keys) for keys in rings} == {2}
+    assert len(await all_open(stores.catalog, stores.vault)) == len(TENANTS)
 
 
 async def test_keys_move_to_another_backend_while_both_are_there(stores: Stores, tmp_path: Path) -> None:

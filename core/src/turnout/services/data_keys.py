@@ -16,7 +16,7 @@ from turnout.interfaces.clock import Clock
 from turnout.interfaces.keys import KeyWrapper
 from turnout.services.documents import Document, Documents
 
-__all__ = ["CACHED_S", "KIND", "DataKey", "DataKeys", "KeyRing", "OpenWrapper", "ring_name"]
+__all__ = ["CACHED_S", "KIND", "DataKey", "DataKeys", "DoesNotOpen", "KeyRing", "OpenWrapper", "ring_name"]
 
 KIND: Final = "data-key"
 CACHED_S: Final = 300.0
@@ -28,6 +28,10 @@ _KEY_BYTES: Final = 32
 _Place: TypeAlias = tuple[str, bytes]
 OpenWrapper: TypeAlias = Callable[[str], Awaitable[KeyWrapper]]
 """Gives the key wrapper of that name, opened once."""
+
+
+class DoesNotOpen(BackendError):
+    """A value was not sealed for where it is, or was changed; not that a key is out of reach."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +121,7 @@ class DataKeys:
         found = await self.rings.get(ring_name(tenant), tenant=tenant)
         key = None if found is None else found.value.find(key_id.hex())
         if key is None:
-            raise BackendError(
+            raise DoesNotOpen(
                 f"customer {tenant!r} has no data key {key_id.hex()}: it was removed, or the value is another customer's"
             )
         return await self._unwrapped(tenant, key)
@@ -129,7 +133,10 @@ class DataKeys:
 
     async def _unwrapped(self, tenant: str, key: DataKey) -> bytes:
         wrapper = self._wrapper if key.by == self.name else await self._open_wrapper(key.by)
-        return await wrapper.unwrap(key.wrapped, _context(tenant, key.id))
+        try:
+            return await wrapper.unwrap(key.wrapped, _context(tenant, key.id))
+        except BackendError as error:
+            raise BackendError(f"data key {key.id} of customer {tenant!r}: {error}") from error
 
     async def _wrap(self, tenant: str, key_id: str, plain: bytes) -> tuple[str, bytes]:
         wrapping = (

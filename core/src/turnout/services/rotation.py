@@ -16,7 +16,7 @@ from typing import Final
 
 from turnout.errors import BackendError, NotFound
 from turnout.interfaces.catalog import CatalogChange, CatalogEntry, CatalogStore
-from turnout.services.data_keys import KIND, DataKeys, KeyRing, ring_name
+from turnout.services.data_keys import KIND, DataKeys, DoesNotOpen, KeyRing, ring_name
 from turnout.services.documents import Document, Documents
 from turnout.services.vault import MAGIC, Vault, key_and_purpose
 
@@ -28,6 +28,7 @@ _PASSES: Final = 5
 _ATTEMPTS: Final = 20
 _SEALED: Final = re.compile(re.escape(base64.b64encode(MAGIC)) + rb"[A-Za-z0-9+/]*={0,2}")
 
+_IsOld = Callable[[bytes], bool]
 Progress = Callable[[str, int], None]
 """Told after each customer: its name, and how many customers are done."""
 
@@ -145,33 +146,38 @@ class Rotation:
         raise BackendError(f"the data keys of customer {tenant!r} are written by others again and again: try later")
 
     async def _reseal(self, tenant: str, sealed: _Resealed) -> None:
-        newest, _ = await self._keys.newest(tenant)
+        newest, *old = [bytes.fromhex(key.id) for key in (await self._keys.ring(tenant)).value.keys]
+
+        def is_old(key_id: bytes) -> bool:
+            """Among what belongs to the whole organisation may stand what is a customer's for a moment: that is left alone."""
+            return key_id != newest if tenant else key_id in old
+
         for _ in range(_PASSES):
             before = sealed.values
             for kind in await self._catalog.kinds():
                 if kind != KIND:
-                    await self._reseal_kind(kind, tenant, newest, sealed)
+                    await self._reseal_kind(kind, tenant, is_old, sealed)
             if sealed.values == before:
                 return
 
-    async def _reseal_kind(self, kind: str, tenant: str, newest: bytes, sealed: _Resealed) -> None:
+    async def _reseal_kind(self, kind: str, tenant: str, is_old: _IsOld, sealed: _Resealed) -> None:
         after = ""
         while page := await self._catalog.entries(kind, tenant=tenant, after=after, limit=_PAGE):
             for entry in page:
-                await self._reseal_entry(entry, newest, sealed)
+                await self._reseal_entry(entry, is_old, sealed)
             after = page[-1].address.name
 
-    async def _reseal_entry(self, found: CatalogEntry, newest: bytes, sealed: _Resealed) -> None:
+    async def _reseal_entry(self, found: CatalogEntry, is_old: _IsOld, sealed: _Resealed) -> None:
         """Where a document is written by somebody else meanwhile, it is read again."""
         entry: CatalogEntry | None = found
         address = found.address
         for _ in range(_ATTEMPTS):
-            old = [] if entry is None else [text for text in _sealed_in(entry.body) if _needs(text, newest)]
+            old = [] if entry is None else [text for text in _sealed_in(entry.body) if _needs(text, is_old)]
             if entry is None or not old:
                 return
             try:
                 body = await self._body(address.tenant, entry.body, old)
-            except BackendError:
+            except DoesNotOpen:
                 sealed.unreadable[f"{address.kind} {address.name!r} of customer {address.tenant!r}"] = None
                 return
             change = CatalogChange(address=address, body=body, due=entry.due, expected=entry.revision)
@@ -195,13 +201,13 @@ def _sealed_in(body: bytes) -> list[bytes]:
     return [body] if body.startswith(MAGIC) else list(dict.fromkeys(_SEALED.findall(body)))
 
 
-def _needs(text: bytes, newest: bytes) -> bool:
+def _needs(text: bytes, is_old: _IsOld) -> bool:
     """Whether it is a sealed value that needs an older key."""
     try:
         found = key_and_purpose(text if text.startswith(MAGIC) else base64.b64decode(text, validate=True))
     except binascii.Error:
         return False
-    return found is not None and found[0] != newest
+    return found is not None and is_old(found[0])
 
 
 def _name(tenant: str | None) -> str:

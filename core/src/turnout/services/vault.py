@@ -22,7 +22,7 @@ from turnout.errors import BackendError
 from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.keys import KeyWrapper
-from turnout.services.data_keys import DataKeys, OpenWrapper
+from turnout.services.data_keys import DataKeys, DoesNotOpen, OpenWrapper
 
 __all__ = ["MAGIC", "Vault", "key_and_purpose"]
 
@@ -71,16 +71,16 @@ class Vault:
         return head + nonce + AESGCM(key).encrypt(nonce, plain, _bound(head, tenant))
 
     async def open(self, tenant: str, purpose: str, sealed: bytes) -> bytes:
-        """What was sealed for this customer and purpose. `BackendError` for anything else, for what was changed, and if
-        the wrapping key is out of reach."""
+        """What was sealed for this customer and purpose. `DoesNotOpen` for anything else and for what was changed,
+        `BackendError` if the wrapping key is out of reach."""
         parts = _parts(sealed)
         if parts is None or parts.purpose != purpose:
-            raise BackendError(f"what is kept for {_whose(tenant, purpose)} is not what was sealed for it: {_HINT}")
+            raise DoesNotOpen(f"what is kept for {_whose(tenant, purpose)} is not what was sealed for it: {_HINT}")
         key = await self.keys.get(tenant, parts.key_id)
         try:
             return AESGCM(key).decrypt(parts.nonce, parts.text, _bound(parts.head, tenant))
         except (InvalidTag, ValueError) as error:
-            raise BackendError(f"what is kept for {_whose(tenant, purpose)} does not decrypt: {_HINT}") from error
+            raise DoesNotOpen(f"what is kept for {_whose(tenant, purpose)} does not decrypt: {_HINT}") from error
 
 
 _HINT: Final = "it was changed outside of Turnout, or moved from another place: enter it again"
