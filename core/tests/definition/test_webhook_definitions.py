@@ -250,6 +250,32 @@ def test_a_window_that_forgets_before_a_signature_ends_is_refused(
     assert found("slack", "10m") == found("github", "1m") == []
 
 
+@pytest.mark.parametrize(
+    ("scheme", "key", "warned"),
+    [
+        ("slack", 'trigger.headers."x-id"', True),
+        ("slack", "trigger.query.id", True),
+        ("slack", "trigger.body.id", False),
+        ("standard-webhooks", 'trigger.headers."webhook-id"', False),
+        ("standard-webhooks", 'trigger.headers."x-id"', True),
+        ("hubspot", "trigger.query.id", False),
+        ("github", 'trigger.headers."x-github-delivery"', False),
+    ],
+)
+def test_a_key_that_nobody_signed_is_warned_of_where_copies_are_refused(
+    tmp_path: Path, connectors: Mapping[str, Connector], scheme: str, key: str, warned: bool
+) -> None:
+    """Of a sender that signs no time, copies cannot be told anyway."""
+    limits = f"    limits:\n      deduplicate: '${{{{ {key} }}}}'\n    steps:"
+    whole = text(f"verify: {{scheme: {scheme}, connection: hook}}").replace("    steps:", limits)
+    (tmp_path / "integration.yaml").write_text(whole)
+
+    found = validate(load_integration(tmp_path), connectors)
+
+    told = [(one.severity, one.line) for one in found if "does not sign" in one.message]
+    assert told == ([("warning", 10)] if warned else [])
+
+
 def test_a_connectors_trigger_takes_its_answer_beside_its_connection() -> None:
     read = load_yaml_text(
         "integration: shop\nconnections: {hook: {connector: hooks}}\nflows:\n  take:\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
+from turnout.errors import BackendError
 from turnout.interfaces.service import Request
 from turnout.services.api_keys import ApiKeys, Role
 from turnout.services.ingress import may_start
@@ -314,3 +316,39 @@ async def test_a_page_of_an_allowed_origin_may_send_and_read_the_answer(yard: Ya
     assert await allowed(here, "POST", "null") is None
     assert await allowed(await door(yard, "{webhook: {}}"), "OPTIONS", "https://shop.example") is None
     assert await allowed(await door(yard, "{webhook: {cors: '*'}}"), "POST", "https://any.example") == "*"
+
+
+@pytest.mark.parametrize("written", [True, False])
+async def test_what_was_sent_again_after_an_outage_is_one_execution(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, written: bool
+) -> None:
+    """The store fails before it has written, or after: the sender is told 503 both times, and sends again, signed anew."""
+    here = await door(yard, STRIPE)
+    body, journal = b'{"id": "evt_1"}', yard.stores.journal
+    begin = journal.begin
+
+    async def failing(*given: Any, **named: Any) -> bool:
+        if written:
+            await begin(*given, **named)
+        raise BackendError("the store does not answer")
+
+    monkeypatch.setattr(journal, "begin", failing)
+    with pytest.raises(BackendError):  # which servers answer with 503
+        await here.send(body, stripe(body))
+    monkeypatch.setattr(journal, "begin", begin)
+    again = await here.send(body, stripe(body, NOW + 60))
+
+    assert again.status == 202
+    assert await here.executions() == [content(again)["execution"]]
+    assert (await here.trigger(again))["body"] == {"id": "evt_1"}
+
+
+async def test_two_copies_in_the_same_instant_are_one_execution(yard: Yard) -> None:
+    here = await door(yard, STRIPE)
+    body = b'{"no": "id"}'
+
+    answers = await asyncio.gather(*[here.send(body, stripe(body)) for _ in range(10)])
+
+    assert {answer.status for answer in answers} == {202}
+    assert sum("duplicate" not in content(answer) for answer in answers) == 1
+    assert len(await here.executions()) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 from typing import Any
 
 import pytest
@@ -123,7 +124,12 @@ async def test_microsoft_graph_validates_an_endpoint_and_proves_itself_by_the_cl
     assert [await notified(right, '"guess"'), await notified("null"), await notified(), await notified("1")] == [
         401
     ] * 4
-    assert len(await here.executions()) == 1
+    [id] = await here.executions()
+    await yard.run(id)
+    record = await yard.record(id)
+    assert record.output is not None
+    assert SECRET not in record.output.json.decode()
+    assert json.loads(record.output.json)["body"]["value"][0] == {"subscriptionId": "7f10", "clientState": "***"}
 
 
 async def test_x_asks_for_a_response_token(yard: Yard) -> None:

@@ -124,6 +124,7 @@ class WebhookChecks:
             return
         if deduplicate is None or not (isinstance(proof, Signature) and proof.is_timed):
             return
+        yield from self._unsigned(flow, deduplicate.key, proof)
         if deduplicate.window_s < 2 * proof.tolerance_s:
             message = (
                 f"`deduplicate` forgets after {deduplicate.window_s:g} s, and a signature is good for up to "
@@ -133,6 +134,25 @@ class WebhookChecks:
             yield self._places.problem(
                 f"flow {flow.name!r}: {message}", below=flow, ways=ways, hint="make `window` longer"
             )
+
+    def _unsigned(self, flow: Flow, key: Any, proof: Signature) -> Iterator[Problem]:
+        """Who sends a copy can change what is not signed, and then it is no copy any more."""
+        signed = {"headers": proof.id.lower() or None, "query": "*" if "url}" in proof.signed else None}
+        for written in texts(key, (("limits", "deduplicate", "key"), ("limits", "deduplicate"))):
+            try:
+                references = compile_template(written.text).references
+            except ExpressionError:
+                return  # told by the checks of limits
+            for root, *rest in sorted(references):
+                if root != "trigger" or not rest or rest[0] not in signed or signed[rest[0]] in ("*", *rest[1:2]):
+                    continue
+                message = (
+                    f"`deduplicate` goes by trigger.{rest[0]}, which the sender does not sign: a copy may have another"
+                )
+                hint = "take something of the body, or leave `deduplicate` to the signature"
+                yield self._places.problem(
+                    f"flow {flow.name!r}: {message}", below=flow, ways=written.ways, hint=hint, severity="warning"
+                )
 
     def _origins(self, flow: Flow, hook: Hook) -> Iterator[Problem]:
         for number, origin in enumerate(hook.cors):

@@ -18,6 +18,7 @@ from turnout.interfaces.connector import ConnectionType
 from turnout.interfaces.schemes import Scheme
 from turnout.interfaces.service import Request, Response
 from turnout.interfaces.signatures import Basic, Certificate, Checking, Signature, Token
+from turnout.masking import Mask
 from turnout.model.definition import Trigger
 from turnout.services.api_keys import ApiKeys, Role
 from turnout.services.ingress.sns import Sns
@@ -82,6 +83,12 @@ class Gate:
         if self.scheme is not None and isinstance(self.scheme.proof, Certificate):
             return await self.sns.check(body, self.fields.get(self.scheme.fields[0], ""))
         return None if self.scheme is None or self.scheme.seen is None else self.scheme.seen(body, self.fields)
+
+    def kept(self, body: Value) -> Value:
+        """The body without the secret, where that is what it proves itself by."""
+        if self.scheme is None or self.scheme.proof is not None or not (secrets := self._secrets()):
+            return body
+        return Value.from_json(Mask(secrets).json(body.json))
 
     async def enter(self, request: Request) -> Passage:
         """Check what can be checked before the body is read. `Unauthenticated`, or `StepError` of kind `connection` if the

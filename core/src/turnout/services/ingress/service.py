@@ -214,7 +214,7 @@ class Ingress(Service):
             body = await body_value(passage.request, content, place)
             if (answer := await gate.seen(body)) is not None:
                 return answer
-            value = request_value(request, body, gate.private)
+            value = request_value(request, gate.kept(body), gate.private)
             return TriggerEvent(value=value, deduplication_id=gate.delivery(passage, body))
         found = self._backends.connectors[connector].triggers[name]
         inputs = found.inputs.model_validate(dict(flow.trigger.options))
