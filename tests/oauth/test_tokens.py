@@ -337,6 +337,24 @@ async def test_a_new_token_that_cannot_be_written_is_held_on_to_and_given_to_nob
     await bench.close()
 
 
+async def test_what_cannot_be_renewed_now_is_not_in_the_way_of_others(bench: Bench) -> None:
+    bench.book.connections["acme", "shop"] = registration(bench.provider)
+    await bench.connected()
+    await bench.connected("shop")
+    await bench.token()
+    bench.clock.advance(601)
+    bench.provider.fail({"status": 429, "headers": {"retry-after": "120"}})
+    with pytest.raises(StepError):
+        await bench.token("shop")
+
+    await bench.tick()
+
+    assert await bench.tokens.documents.due(bench.clock.now() + 100) == []
+    bench.clock.advance(121)
+    await bench.tick()
+    assert bench.provider.counts["refresh_token"] == 2
+
+
 async def test_that_a_connection_is_broken_is_said_by_the_timer_where_it_could_not_be_written(bench: Bench) -> None:
     await bench.connected()
     await bench.revoke()

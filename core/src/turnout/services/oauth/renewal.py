@@ -401,6 +401,9 @@ class Renewals:
             await self._tokens.documents.remove(name, tenant=tenant, expected=found.revision)
         except (BackendError, SettingsError, StepError) as error:
             _log.info("connection %r of customer %r is not renewed: %s", name, tenant, error)
+            # Unless the attempt has said when to look again: others must not wait behind what cannot be renewed.
+            later = error.retry_after_s if isinstance(error, Unavailable) else None
+            await self._tokens.documents.replace(found, value, due=self._clock.now() + (later or _REFUSED_S))
         return False
 
 
