@@ -37,7 +37,8 @@ from turnout.interfaces import (
     state,
     target,
 )
-from turnout.interfaces.connector import Action, AfterCrash, Connector, Effect
+from turnout.interfaces.connector import Action, AfterCrash, Connector, Effect, Trigger
+from turnout.interfaces.polling import PollingTrigger
 from turnout.interfaces.schemes import SCHEMES, Scheme
 from turnout.interfaces.signatures import Basic, Certificate, Signature, Token
 
@@ -356,8 +357,13 @@ def connector_page(one: Connector) -> str:
                 "",
                 _fields(input_schema(fields), "field"),
             ]
-    lines += ["## Actions", ""]
-    lines += [_action(one, one.actions[name]) for name in sorted(one.actions)]
+    if one.actions:
+        lines += ["## Actions", ""]
+        lines += [_action(one, one.actions[name]) for name in sorted(one.actions)]
+    triggers: dict[str, Trigger | PollingTrigger] = {**one.triggers, **one.polls}
+    if triggers:
+        lines += ["## Triggers", ""]
+        lines += [_trigger(one, triggers[name]) for name in sorted(triggers)]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
 
@@ -369,6 +375,12 @@ def _action(one: Connector, action: Action) -> str:
     lines = [f"### {one.name}.{action.name}", "", f"{action.title}.", "", action.description, "", effect, ""]
     lines += [_fields(input_schema(action.inputs), "input"), _fields(output_schema(action.output), "output")]
     return "\n".join(lines)
+
+
+def _trigger(one: Connector, trigger: Trigger | PollingTrigger) -> str:
+    how = "It is polled: say `every`." if isinstance(trigger, PollingTrigger) else "It is started by requests."
+    lines = [f"### {one.name}.{trigger.name}", "", f"{trigger.title}.", "", trigger.description, "", how, ""]
+    return "\n".join([*lines, _fields(input_schema(trigger.inputs), "input")])
 
 
 def _fixed(action: Action) -> bool:

@@ -15,6 +15,7 @@ from turnout.interfaces.connector import (
     TriggerEvent,
 )
 from turnout.interfaces.oauth import ClientAuthentication, Grant, OAuth2, OAuth2Provider
+from turnout.interfaces.polling import Found, Poll, PollingTrigger
 from turnout.interfaces.schemes import SCHEMES, Scheme
 from turnout.interfaces.service import Request, Response
 from turnout.interfaces.signatures import Basic, Certificate, Signature, Token
@@ -35,10 +36,13 @@ __all__ = [
     "Effect",
     "Effects",
     "File",
+    "Found",
     "Grant",
     "Inputs",
     "OAuth2",
     "OAuth2Provider",
+    "Poll",
+    "PollingTrigger",
     "Request",
     "Response",
     "Scheme",

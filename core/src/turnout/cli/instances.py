@@ -103,16 +103,16 @@ class ProjectInstances:
 def hooks(instance: Instance, url: str) -> list[str]:
     """Where each flow that a request starts takes it."""
     flows = instance.integration.flows.values()
-    return [
-        f"{url}/hooks/{instance.name}/{flow.name}" for flow in flows if flow.trigger.type not in ("call", "schedule")
-    ]
+    return [f"{url}/hooks/{instance.name}/{flow.name}" for flow in flows if flow.trigger.by_request]
 
 
 def instance_lines(instance: Instance, url: str) -> list[str]:
     """For people: its name and version, and what starts each of its flows."""
     scheduled = [flow.name for flow in instance.integration.flows.values() if flow.trigger.type == "schedule"]
+    polled = [flow.name for flow in instance.integration.flows.values() if flow.trigger.every_s is not None]
     return [
         f"{instance.name} {instance.integration.version}",
         *(f"  POST {hook}" for hook in hooks(instance, url)),
         *(f"  flow {name} is started by its schedule" for name in scheduled),
+        *(f"  flow {name} is started by what its polls find" for name in polled),
     ]

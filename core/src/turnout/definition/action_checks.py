@@ -12,7 +12,8 @@ from turnout.definition.expressions_in import texts
 from turnout.definition.nearest import hint_for
 from turnout.definition.places import Places, Way
 from turnout.errors import Problem
-from turnout.interfaces.connector import Connector
+from turnout.interfaces.connector import Connector, Trigger
+from turnout.interfaces.polling import PollingTrigger
 from turnout.model.definition import ActionStep, CodeStep, ConnectionSlot, Flow, Integration, Position, walk
 
 __all__ = ["ActionChecks"]
@@ -99,15 +100,27 @@ class ActionChecks:
         if connector is None:
             yield self._no_connector(name, place)
             return
-        found = connector.triggers.get(short)
+        triggers: dict[str, Trigger | PollingTrigger] = {**connector.triggers, **connector.polls}
+        found = triggers.get(short)
         if found is None:
-            hint = hint_for(short, connector.triggers) or f"{name} has no triggers"
+            hint = hint_for(short, triggers) or f"{name} has no triggers"
             yield self._problem(place, f"{name} has no trigger {short!r}", hint)
             return
+        yield from self._polled(flow, short in connector.polls, place)
         connection = place.at(("trigger", trigger.type, "connection"), ("trigger", "connection"), ("trigger",))
         yield from self._connection(trigger.connection, connector, connection)
         inputs = place.at(("trigger", trigger.type, "with"), ("trigger", "with"), ("trigger",))
         yield from self._inputs(found.inputs, trigger.options, trigger.type, inputs)
+
+    def _polled(self, flow: Flow, polled: bool, place: _Place) -> Iterator[Problem]:
+        trigger = flow.trigger
+        at = place.at(("trigger", trigger.type, "every"), ("trigger", "every"), ("trigger",))
+        if polled and trigger.every_s is None:
+            yield self._problem(at, f"{trigger.type} is polled: say how often", "`every: 5m`")
+        elif polled and trigger.every_s is not None and trigger.every_s < 1:
+            yield self._problem(at, "`every` must be a second or longer")
+        elif not polled and trigger.every_s is not None:
+            yield self._problem(at, f"{trigger.type} is started by requests: it has no `every`")
 
     def _action(self, step: ActionStep) -> Iterator[Problem]:
         place = _Place(f"step {step.id!r}", step.position, (("action",),))

@@ -259,12 +259,15 @@ def on(
     inputs: Mapping[str, Any] | None = None,
     respond: Mapping[str, Any] | None = None,
     cors: str | Sequence[str] = (),
+    every: Duration | None = None,
     **named: Any,
 ) -> Trigger:
-    """Started by a connector's trigger, `connector.trigger`; inputs as for `action`, answered as `webhook` is."""
+    """Started by a connector's trigger, `connector.trigger`; inputs as for `action`, answered as `webhook` is. A polling trigger
+    looks `every` so often."""
     options = _data({**(inputs or {}), **named}, trigger)
     hook, _ = hook_of(_read(CONNECTOR_TRIGGER, {"respond": respond, "cors": cors}, trigger))
-    return Trigger(type=trigger, connection=connection, options=options, hook=hook)
+    every_s = None if every is None else _seconds(every, "every")
+    return Trigger(type=trigger, connection=connection, options=options, hook=hook, every_s=every_s)
 
 
 def limits(

@@ -230,8 +230,10 @@ INTEGRATION: Final = Shape(
 
 _CONNECTION_NAME: Final = Key(name="connection", type=Text(), doc="The name of a connection.")
 
+_POLLED: Final = Key(name="every", type=Duration(), doc="How often it is polled, where it is a polling trigger.")
+
 CONNECTOR_TRIGGER: Final = Shape(
-    "a connector's trigger", (_CONNECTION_NAME, _INPUTS, webhooks.RESPOND_KEY, webhooks.CORS_KEY), empty=True
+    "a connector's trigger", (_CONNECTION_NAME, _INPUTS, _POLLED, webhooks.RESPOND_KEY, webhooks.CORS_KEY), empty=True
 )
 TRIGGERS: Final[Mapping[str, Type]] = {
     "webhook": webhooks.WEBHOOK,

@@ -131,7 +131,13 @@ class _DefinitionReading(Reading):
         values = {**outer, **({} if inner is INVALID else inner)}
         hook, _ = hook_of(values)
         options = values.get("with") or {}
-        return Trigger(type=name, connection=values.get("connection", ""), options=options, hook=hook)
+        return Trigger(
+            type=name,
+            connection=values.get("connection", ""),
+            options=options,
+            hook=hook,
+            every_s=values.get("every"),
+        )
 
     def _trigger_options(self, name: str, node: Node) -> Any:
         if name == "schedule" and isinstance(node, ScalarNode) and node.value is not None:

@@ -62,10 +62,14 @@ def schedule_faults(flow: Flow, places: Places, config_fault: ConfigFault) -> It
 
 
 def schedules_of(integration: Integration, config: Mapping[str, Any]) -> dict[str, Schedule]:
-    """The schedules of an instance, by flow. `SettingsError` names what its config makes wrong."""
-    return {
-        flow.name: schedule_of(flow, config) for flow in integration.flows.values() if flow.trigger.type == "schedule"
-    }
+    """The schedules of an instance, those of its polling triggers among them, by flow. `SettingsError` names what its config makes wrong."""
+    found = {}
+    for flow in integration.flows.values():
+        if flow.trigger.type == "schedule":
+            found[flow.name] = schedule_of(flow, config)
+        elif flow.trigger.every_s is not None:
+            found[flow.name] = Schedule(every_s=flow.trigger.every_s)
+    return found
 
 
 def schedule_of(flow: Flow, config: Mapping[str, Any]) -> Schedule:

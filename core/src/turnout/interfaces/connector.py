@@ -32,6 +32,7 @@ from typing import Any, Protocol, TypeVar, get_type_hints
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from turnout.errors import PluginError
+from turnout.interfaces.polling import Poll, PollingTrigger
 from turnout.interfaces.schemes import SCHEMES, Scheme
 from turnout.interfaces.service import Request, Response
 from turnout.model.hosts import host_of
@@ -208,6 +209,7 @@ class ActionContext(ABC):
 
 
 ActionFunction = Callable[[ActionContext, Any], Any]
+PollFunction = Callable[[ActionContext, Any, Any], Awaitable[Poll]]
 EffectsFunction = Callable[[Any], Effects]
 
 
@@ -266,6 +268,7 @@ class Connector:
     connections: dict[str, type[ConnectionType]] = field(default_factory=dict)
     actions: dict[str, Action] = field(default_factory=dict)
     triggers: dict[str, Trigger] = field(default_factory=dict)
+    polls: dict[str, PollingTrigger] = field(default_factory=dict)
     connection_required: bool = True
     """False where actions may be used without a connection (http, data)."""
 
@@ -346,7 +349,7 @@ class Connector:
             function: Callable[[Request, Any, Any], Awaitable[TriggerEvent | Response]],
         ) -> Callable[[Request, Any, Any], Awaitable[TriggerEvent | Response]]:
             trigger = name or getattr(function, "__name__", "")
-            self._unique(self.triggers, "trigger", trigger)
+            self._unique({**self.polls, **self.triggers}, "trigger", trigger)
             title, _, description = inspect.cleandoc(function.__doc__ or trigger).partition("\n")
             self.triggers[trigger] = Trigger(
                 name=trigger,
@@ -355,6 +358,30 @@ class Connector:
                 receive=function,
                 inputs=inputs,
                 scheme=scheme,
+            )
+            return function
+
+        return add
+
+    def polling(self, *, name: str = "", timeout_s: float = 60.0) -> Callable[[PollFunction], PollFunction]:
+        """Add the function `(context, inputs, cursor) -> Poll` as a polling trigger. `PluginError` if its second parameter is
+        not annotated with a pydantic model."""
+
+        def add(function: PollFunction) -> PollFunction:
+            trigger = name or getattr(function, "__name__", "")
+            self._unique({**self.polls, **self.triggers}, "trigger", trigger)
+            parameters = list(inspect.signature(function).parameters)
+            inputs = get_type_hints(function).get(parameters[1]) if len(parameters) == 3 else None
+            if not (isinstance(inputs, type) and issubclass(inputs, BaseModel)):
+                raise PluginError(f"trigger {self.name}.{trigger}: it must take (context, inputs: a model, cursor)")
+            title, _, description = inspect.cleandoc(function.__doc__ or trigger).partition("\n")
+            self.polls[trigger] = PollingTrigger(
+                name=trigger,
+                title=title.rstrip("."),
+                description=description.strip(),
+                poll=function,
+                inputs=inputs,
+                timeout_s=timeout_s,
             )
             return function
 

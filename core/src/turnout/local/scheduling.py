@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from turnout.errors import NotFound
 from turnout.local.instances import LocalInstances
+from turnout.services.scheduler.polls import Polls
 from turnout.services.scheduler.service import Scheduler
 from turnout.services.scheduler.started import RecordedStarts
 from turnout.services.submission import Instance
@@ -48,5 +49,6 @@ def scheduler_of(platform: Platform, own: str) -> Scheduler:
         config,
         RecordedStarts(stores.records, stores.clock),
         stores.clock,
+        polls=Polls(platform.backends, platform.engine.resources),
         own=own,
     )

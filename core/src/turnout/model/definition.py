@@ -281,12 +281,18 @@ class Trigger:
     """What starts a flow: `webhook`, `schedule`, `call` (by other flows or by hand only), or `connector.trigger`.
 
     `connection` is the connector's, or the one whose secrets verify a `webhook`; `hook` says how requests are verified and
-    answered."""
+    answered. `every_s` is set where the connector is polled: how often."""
 
     type: str = "call"
     connection: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     hook: Hook = field(default_factory=Hook)
+    every_s: float | None = None
+
+    @property
+    def by_request(self) -> bool:
+        """Whether a request to its address starts the flow."""
+        return self.type not in ("schedule", "call") and self.every_s is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

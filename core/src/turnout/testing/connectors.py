@@ -39,6 +39,7 @@ from turnout.interfaces.connector import (
     State,
     Trigger,
 )
+from turnout.interfaces.polling import PollingTrigger
 from turnout.model.hosts import host_pattern
 from turnout.model.payload import INLINE_BYTES, File
 from turnout.values import Value
@@ -230,7 +231,7 @@ class ConnectorContract:
         return {}
 
     def test_names_are_lower_case_words(self, connector: Connector) -> None:
-        for name in (connector.name, *connector.actions, *connector.triggers, *connector.connections):
+        for name in (connector.name, *connector.actions, *connector.triggers, *connector.polls, *connector.connections):
             assert _NAME.fullmatch(name), f"{name!r} must be lower-case letters, digits and _"
 
     def test_it_is_made_for_this_version_of_the_interface(self, connector: Connector) -> None:
@@ -243,7 +244,7 @@ class ConnectorContract:
             assert connector.docs.startswith("https://"), "docs must be the URL of the other side's own documentation"
 
     def test_it_offers_something(self, connector: Connector) -> None:
-        assert connector.actions or connector.triggers or connector.connections
+        assert connector.actions or connector.triggers or connector.polls or connector.connections
 
     def test_a_required_connection_can_be_made(self, connector: Connector) -> None:
         assert connector.connections or not connector.connection_required, (
@@ -336,8 +337,8 @@ class ConnectorContract:
 _ORDER: Final = {Effect.PURE: 0, Effect.READ: 1, Effect.EFFECT: 2}
 
 
-def _parts(connector: Connector) -> dict[str, Action | Trigger]:
-    return {**connector.actions, **connector.triggers}
+def _parts(connector: Connector) -> dict[str, Action | Trigger | PollingTrigger]:
+    return {**connector.actions, **connector.triggers, **connector.polls}
 
 
 def _is_secret(annotation: object) -> bool:

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from turnout.definition.loader import load_yaml_text
-from turnout.errors import BackendError, NotFound
+from turnout.errors import BackendError, NotFound, StepError
+from turnout.interfaces.polling import Found, Poll
 from turnout.interfaces.service import Invocation
 from turnout.local.memory_catalog import MemoryCatalog
 from turnout.local.memory_journal import MemoryJournal
@@ -43,6 +44,7 @@ class Office:
     started: Counter[tuple[str, str]] = field(default_factory=Counter)
     triggers: list[dict[str, Any]] = field(default_factory=list)
     faults: Iterator[Exception | None] = field(default_factory=lambda: iter(()))
+    polls: Any = None
 
     def fault(self) -> None:
         if (failure := next(self.faults, None)) is not None:
@@ -92,7 +94,15 @@ class Office:
 
         made: Any = Submission()
         return Scheduler(
-            Catalog(), self.journal, self, made, config, SimpleNamespace(find=find), self.clock, own="local"
+            Catalog(),
+            self.journal,
+            self,
+            made,
+            config,
+            SimpleNamespace(find=find),
+            self.clock,
+            polls=self.polls,
+            own="local",
         )
 
     async def active(self) -> AsyncIterator[Instance]:
@@ -328,3 +338,127 @@ async def test_an_instance_that_cannot_be_started_is_tried_again_and_says_why(of
     [planned] = await scheduler.plans.page()
     assert planned.value.held
     assert "shop" in planned.value.trouble
+
+
+class Shelf:
+    """What a polling trigger finds: books by number, two at a look, the cursor the number of the last."""
+
+    def __init__(self) -> None:
+        self.books: list[str] = []
+        self.failures: list[Exception] = []
+
+    async def look(self, instance: Instance, flow: str, cursor: Any) -> Poll:
+        if self.failures:
+            raise self.failures.pop()
+        first = 0 if cursor is None else cursor
+        found = [Found(id=book, value={"book": book}) for book in self.books[first : first + 2]]
+        return Poll(items=found, cursor=first + len(found), more=first + 2 < len(self.books))
+
+
+POLLED = """
+integration: shop
+version: 1.0.0
+connections: {files: {connector: dropbox}}
+flows:
+  sync: {trigger: {dropbox.changed: {connection: files, every: 60s}}, steps: [{id: done, stop: {}}]}
+"""
+
+
+def polling(office: Office, *, bundle: str = "1") -> Shelf:
+    office.polls = office.polls or Shelf()
+    office.instances["local", "shop"] = Instance(
+        name="shop", tenant="local", integration=load_yaml_text(POLLED), bundle=bundle, settings=""
+    )
+    shelf: Shelf = office.polls
+    return shelf
+
+
+def books(office: Office) -> list[str]:
+    return [trigger["book"] for trigger in office.triggers]
+
+
+async def test_what_a_poll_finds_starts_a_flow_each_and_more_is_looked_for_at_once(office: Office) -> None:
+    shelf = polling(office)
+    shelf.books = ["a", "b", "c", "d", "e"]
+    scheduler = office.scheduler()
+    await scheduler.sync(CALL)
+
+    office.clock.advance(60.0)
+    await scheduler.look(CALL)
+    before = books(office)
+    shelf.books.append("f")
+    office.clock.advance(60.0)
+    await scheduler.look(CALL)
+
+    assert before == ["a", "b", "c", "d", "e"]
+    assert books(office) == ["a", "b", "c", "d", "e", "f"]
+
+
+async def test_the_cursor_survives_a_new_version(office: Office) -> None:
+    shelf = polling(office)
+    shelf.books = ["a", "b"]
+    scheduler = office.scheduler()
+    await scheduler.sync(CALL)
+    office.clock.advance(60.0)
+    await scheduler.look(CALL)
+
+    polling(office, bundle="2")
+    await scheduler.sync(CALL)
+    shelf.books.append("c")
+    office.clock.advance(60.0)
+    await scheduler.look(CALL)
+
+    assert books(office) == ["a", "b", "c"]
+
+
+async def test_a_look_that_fails_is_tried_again_ever_later_and_says_why(office: Office) -> None:
+    shelf = polling(office)
+    shelf.books = ["a"]
+    shelf.failures = [StepError("the shelf is away", kind="http_503") for _ in range(3)]
+    scheduler = office.scheduler()
+    await scheduler.sync(CALL)
+    waits = []
+
+    office.clock.advance(60.0)
+    while shelf.failures:
+        await scheduler.look(CALL)
+        [planned] = await scheduler.plans.page()
+        assert planned.due is not None
+        waits.append(planned.due - office.clock.now())
+        assert "the shelf is away" in planned.value.trouble
+        office.clock.advance(waits[-1])
+    await scheduler.look(CALL)
+
+    [planned] = await scheduler.plans.page()
+    assert waits == [20.0, 40.0, 80.0]
+    assert (books(office), planned.value.trouble, planned.value.failures) == (["a"], "", 0)
+
+
+@given(
+    FAULTS, st.lists(st.tuples(st.integers(0, 1), st.sampled_from([30.0, 61.0, 200.0]), st.integers(0, 3)), max_size=30)
+)
+async def test_everything_that_is_found_becomes_one_execution_whatever_fails_and_whoever_dies(
+    faults: list[Exception | None], turns: list[tuple[int, float, int]]
+) -> None:
+    office = Office()
+    shelf = polling(office)
+    schedulers = [office.scheduler(), office.scheduler()]
+    await schedulers[0].sync(CALL)
+    office.faults = iter(faults)
+
+    for number, seconds, new in turns:
+        shelf.books += [f"{len(shelf.books) + index}" for index in range(new)]
+        office.clock.advance(seconds)
+        try:
+            await schedulers[number].look(CALL)
+        except BackendError:
+            pass
+        except Died:
+            schedulers[number] = office.scheduler()
+    office.faults = iter(())
+    for _ in range(3):
+        office.clock.advance(200.0)
+        await asyncio.gather(*(scheduler.look(CALL) for scheduler in schedulers))
+
+    assert sorted(books(office)) == sorted(shelf.books)
+    assert set(office.started.values()) <= {1}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -17,6 +17,7 @@ from turnout.cli.project import load_project, load_registry
 from turnout.cli.schemas import input_schema, output_schema
 from turnout.errors import NotFound
 from turnout.interfaces.connector import Action, Connector, Trigger
+from turnout.interfaces.polling import PollingTrigger
 from turnout.plugins import Kind
 
 __all__ = ["command"]
@@ -39,7 +40,7 @@ def list_connectors(*, as_json: bool, environment: str | None) -> None:
             "name": name,
             "title": connector.title or name,
             "actions": sorted(connector.actions),
-            "triggers": sorted(connector.triggers),
+            "triggers": sorted(_triggers(connector)),
             "connections": sorted(connector.connections),
             "distribution": sources[name].distribution,
         }
@@ -82,19 +83,24 @@ def _connector(connector: Connector) -> dict[str, Any]:
             for name, fields in connector.connections.items()
         },
         "actions": {name: action.title for name, action in connector.actions.items()},
-        "triggers": {name: trigger.title for name, trigger in connector.triggers.items()},
+        "triggers": {name: trigger.title for name, trigger in _triggers(connector).items()},
     }
 
 
 def _part(connector: Connector, name: str) -> dict[str, Any]:
     if name in connector.actions:
         return _action(connector, connector.actions[name])
-    if name in connector.triggers:
-        return _trigger(connector, connector.triggers[name])
-    names = [*connector.actions, *connector.triggers]
+    triggers = _triggers(connector)
+    if name in triggers:
+        return _trigger(connector, triggers[name])
+    names = [*connector.actions, *triggers]
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(names)) or 'none'}"
     raise NotFound(f"action or trigger of {connector.name}", name, hint=hint)
+
+
+def _triggers(connector: Connector) -> Mapping[str, Trigger | PollingTrigger]:
+    return {**connector.triggers, **connector.polls}
 
 
 def _action(connector: Connector, action: Action) -> dict[str, Any]:
@@ -110,11 +116,12 @@ def _action(connector: Connector, action: Action) -> dict[str, Any]:
     }
 
 
-def _trigger(connector: Connector, trigger: Trigger) -> dict[str, Any]:
+def _trigger(connector: Connector, trigger: Trigger | PollingTrigger) -> dict[str, Any]:
     return {
         "name": f"{connector.name}.{trigger.name}",
         "title": trigger.title,
         "description": trigger.description,
+        "polled": isinstance(trigger, PollingTrigger),
         "inputs": input_schema(trigger.inputs),
     }
 

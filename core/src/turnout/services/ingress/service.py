@@ -105,7 +105,7 @@ class Ingress(Service):
         try:
             instance = await self._instance(request.parameters["instance"])
             flow = instance.integration.flows.get(request.parameters["flow"])
-            if flow is None or flow.trigger.type in ("schedule", "call"):
+            if flow is None or not flow.trigger.by_request:
                 raise NotFound("webhook flow", request.parameters["flow"])
         except NotFound as error:
             return json_answer(404, {"error": str(error)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from turnout.interfaces.catalog import CatalogStore
 from turnout.model.schedule import Missed, Schedule
@@ -25,7 +25,8 @@ class Planned:
 
     `since` is what intervals count from. Everything up to `last` is decided. `pending` is a tick that is being started since
     `pending_since`: whoever finds it starts it again, which is harmless. `execution` is the one of the newest tick that was
-    started, `started`. `held` ones do nothing. `missed` and `skipped` count ticks that were left out.
+    started, `started`. `held` ones do nothing. `missed` and `skipped` count ticks that were left out. Where it `polls`, a tick is a
+    look with the `cursor`, there is `more` to be looked for at once, and `failures` counts those since the last that went well.
     """
 
     integration: str
@@ -41,11 +42,17 @@ class Planned:
     missed: int = 0
     skipped: int = 0
     trouble: str = ""
+    polls: bool = False
+    cursor: Any = None
+    more: bool = False
+    failures: int = 0
 
     def due(self, name: str) -> float | None:
         """When somebody should look at it."""
         if self.held or self.next is None:
             return None
+        if self.more:
+            return self.last
         return self.next + offset_s(self.schedule, name)
 
 
@@ -65,6 +72,8 @@ def planned_in(catalog: CatalogStore) -> Documents[Planned]:
 
 def decide(planned: Planned, name: str, now: float) -> Decision:
     """What to do with a schedule that is due."""
+    if planned.more:
+        return Decision(tick=planned.last, last=planned.last)
     schedule, until = planned.schedule, now - offset_s(planned.schedule, name)
     newest = latest_tick(schedule, planned.last, until, since=planned.since)
     if newest is None:

@@ -19,6 +19,7 @@ from turnout.model.schedule import Overlap, Schedule
 from turnout.services.documents import Document
 from turnout.services.instance_documents import deployed_of
 from turnout.services.scheduler.plans import Decision, Planned, decide, planned_in, replanned
+from turnout.services.scheduler.polls import LONGEST_POLL_S, Polls
 from turnout.services.scheduler.started import Started
 from turnout.services.scheduler.ticks import moment, next_tick
 from turnout.services.submission import Instance, Submission
@@ -30,7 +31,10 @@ _BATCH: Final = 200
 _AT_ONCE: Final = 16
 _CLAIM_S: Final = 30.0
 """A tick that somebody is starting is started by another after this: the first must have died."""
+_POLL_CLAIM_S: Final = LONGEST_POLL_S + 60.0
 _AGAIN_S: Final = 10.0
+_LATEST_S: Final = 3600.0
+"""However often a look fails, the next comes within this."""
 _LEAST_S: Final = 2.0
 _AHEAD_S: Final = 60.0
 """What is decided so far ahead was decided by a clock that was wrong."""
@@ -64,6 +68,7 @@ class Scheduler(Service):
         started: Started,
         clock: Clock,
         *,
+        polls: Polls,
         own: str,
     ) -> None:
         self.plans = planned_in(catalog)
@@ -75,6 +80,7 @@ class Scheduler(Service):
         self._started = started
         self._clock = clock
         self._own = own
+        self._polls = polls
         self._schedules: dict[tuple[str, str], dict[str, Schedule]] = {}
 
     def timers(self) -> Sequence[Timer]:
@@ -116,7 +122,9 @@ class Scheduler(Service):
             claimed = replace(
                 planned, pending=decision.tick, pending_since=now if planned.pending is None else planned.pending_since
             )
-            if not await self.plans.replace(document, claimed, due=now + _CLAIM_S):
+            if not await self.plans.replace(
+                document, claimed, due=now + (_POLL_CLAIM_S if planned.polls else _CLAIM_S)
+            ):
                 return False  # somebody else has it
             after = await self._start(document, claimed, decision)
             return await self._write(document, after, document.revision + 1)
@@ -124,7 +132,7 @@ class Scheduler(Service):
     async def _write(self, document: Document[Planned], after: Planned, revision: int) -> bool:
         due = after.due(document.name)
         if after.trouble:
-            due = None if due is None else self._clock.now() + _AGAIN_S
+            due = None if due is None else self._clock.now() + min(_LATEST_S, _AGAIN_S * 2 ** min(after.failures, 10))
         await self.plans.replace(replace(document, revision=revision), after, due=due)
         return due is not None and due <= self._clock.now()
 
@@ -134,6 +142,8 @@ class Scheduler(Service):
         assert tick is not None
         instance, _, flow = document.name.partition("/")
         done = replanned(planned, last=decision.last, missed=decision.missed)
+        if planned.polls:
+            return await self._poll(document, planned, done)
         known = await self._started.find(document.tenant, instance, flow, tick, since=planned.pending_since)
         if known:
             return replace(done, execution=known, started=tick, trouble="")
@@ -152,6 +162,35 @@ class Scheduler(Service):
             _log.warning("schedule %s of %s cannot be started: %s", document.name, document.tenant, error)
             return replace(planned, trouble=str(error))
         return replace(done, execution=accepted.id, started=tick, trouble="")
+
+    async def _poll(self, document: Document[Planned], planned: Planned, done: Planned) -> Planned:
+        """The plan once everything that a look has found is an execution, or the look has failed."""
+        name, _, flow = document.name.partition("/")
+        try:
+            instance = await self._instances.get(document.tenant, name)
+            poll = await self._polls.look(instance, flow, planned.cursor)
+            execution = planned.execution
+            for found in poll.items:
+                value = found.value if isinstance(found.value, Value) else Value(found.value)
+                same = f"poll\0{found.id}"
+                accepted = await self._submission.accept(instance, flow, value, deduplication_id=same)
+                execution = accepted.id
+        except BackendError:
+            raise  # the cursor stays: what was started already is known by its id
+        except NotFound as error:
+            return replace(planned, held=True, trouble=str(error))
+        except TurnoutError as error:
+            _log.warning("poll %s of %s failed: %s", document.name, document.tenant, error)
+            return replace(done, trouble=str(error), failures=planned.failures + 1, more=True)
+        return replace(
+            done,
+            cursor=poll.cursor,
+            more=poll.more,
+            execution=execution,
+            started=planned.pending if poll.items else planned.started,
+            trouble="",
+            failures=0,
+        )
 
     async def _runs(self, execution: str) -> bool:
         if not execution:
@@ -178,7 +217,7 @@ class Scheduler(Service):
             if len(self._schedules) >= _REMEMBERED:
                 self._schedules.pop(next(iter(self._schedules)))
             flows = instance.integration.flows.values()
-            scheduled = any(flow.trigger.type == "schedule" for flow in flows)
+            scheduled = any(flow.trigger.type == "schedule" or flow.trigger.every_s is not None for flow in flows)
             try:
                 config = await self._config(instance) if scheduled else {}
                 self._schedules[key] = schedules_of(instance.integration, config) if scheduled else {}
@@ -194,6 +233,7 @@ class Scheduler(Service):
     ) -> None:
         now = self._clock.now()
         tenant, name = key
+        polls = instance.integration.flows[name.partition("/")[2]].trigger.every_s is not None
         if document is None:
             new = Planned(
                 integration=instance.integration.name,
@@ -201,6 +241,7 @@ class Scheduler(Service):
                 since=now,
                 last=now,
                 next=next_tick(schedule, now, since=now),
+                polls=polls,
             )
             await self.plans.create(name, new, tenant=tenant, due=new.due(name))
             return

@@ -11,7 +11,18 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
-from turnout.connectors import ActionContext, AfterCrash, Connector, Effect, Effects, File, Inputs, StepError
+from turnout.connectors import (
+    ActionContext,
+    AfterCrash,
+    Connector,
+    Effect,
+    Effects,
+    File,
+    Found,
+    Inputs,
+    Poll,
+    StepError,
+)
 from typing_extensions import TypedDict
 
 from turnout_connectors import transport
@@ -42,6 +53,15 @@ class List(Inputs):
     recursive: bool = Field(default=False, description="Everything below it too")
     kind: Literal["all", "files", "folders"] = Field(default="all", description="What to list")
     limit: int = Field(default=100_000, ge=1, description="Entries to list at most; more fail the step")
+
+
+class Changes(Inputs):
+    path: str = Field(default="", pattern=r"^($|/|id:|ns:)", description="Path of the folder; empty for the root")
+    recursive: bool = Field(default=True, description="Everything below it too")
+    start: Literal["now", "beginning"] = Field(
+        default="now", description="Whether the first look finds what is there already, or only what comes later"
+    )
+    deleted: bool = Field(default=False, description="Start the flow for what was deleted too")
 
 
 class Download(Inputs):
@@ -105,6 +125,31 @@ async def list_folder(context: ActionContext, inputs: List) -> Entries:
         if not page.get("has_more"):
             return {"entries": entries}
         page = await dropbox.call("list_folder/continue", {"cursor": page["cursor"]})
+
+
+@connector.polling()
+async def changed(context: ActionContext, inputs: Changes, cursor: Any) -> Poll:
+    """A file is new or changed.
+
+    The flow's `trigger` is the file's metadata, as Dropbox describes it; `dropbox.download` gets its content.
+    """
+    dropbox = await Dropbox.of(context)
+    path = inputs.path if inputs.path != "/" else ""
+    argument = {"path": path, "recursive": inputs.recursive, "include_deleted": inputs.deleted}
+    if cursor is None and inputs.start == "now":
+        return Poll(cursor=(await dropbox.call("list_folder/get_latest_cursor", argument))["cursor"])
+    if cursor is None:
+        page = await dropbox.call("list_folder", argument)
+    else:
+        page = await dropbox.call("list_folder/continue", {"cursor": cursor})
+    wanted = {"file", "deleted"} if inputs.deleted else {"file"}
+    items = [_found(entry, page["cursor"]) for entry in page.get("entries", []) if entry.get(".tag") in wanted]
+    return Poll(items=items, cursor=page["cursor"], more=bool(page.get("has_more")))
+
+
+def _found(entry: dict[str, Any], cursor: str) -> Found:
+    """A file is known by its revision; a deletion has none, and comes in one page of changes alone."""
+    return Found(id=f"{entry.get('id', entry.get('path_lower'))} {entry.get('rev', cursor)}", value=entry)
 
 
 @connector.action(effect=Effect.READ)

@@ -12,10 +12,12 @@ Source: https://www.dropbox.com/developers/documentation/http/documentation
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.applications import Starlette
@@ -23,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from turnout_connectors.standins.dropbox_tree import Conflict, Entry, Tree, WriteMode
+from turnout_connectors.standins.dropbox_tree import Conflict, Tree, WriteMode
 
 __all__ = ["DropboxStandIn"]
 
@@ -31,6 +33,19 @@ _PATH = re.compile(r"/(.|[\r\n])*|id:.+")
 _REQUEST_BYTES = 150 * 1024 * 1024
 
 _Endpoint = Callable[[Request, dict[str, Any]], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """What a cursor stands for: a listing, what of it is still to be shown, and what was there (path and revision) when it
+    was made, with which later changes are compared."""
+
+    path: str
+    recursive: bool
+    deleted: bool
+    size: int
+    left: tuple[dict[str, Any], ...]
+    seen: Mapping[str, str]
 
 
 class DropboxStandIn:
@@ -46,13 +61,14 @@ class DropboxStandIn:
         self.request_bytes = request_bytes
         self.calls: list[str] = []
         self._tree = Tree()
-        self._cursors: dict[str, tuple[str, list[Entry]]] = {}
+        self._cursors: dict[str, _Place] = {}
         self._sessions: dict[str, bytearray] = {}
         self._failures: deque[Response] = deque()
         self.app = Starlette(
             routes=[
                 self._rpc("list_folder", self._list_folder),
                 self._rpc("list_folder/continue", self._continue),
+                self._rpc("list_folder/get_latest_cursor", self._latest_cursor),
                 self._rpc("get_metadata", self._get_metadata),
                 self._rpc("create_folder_v2", self._create_folder),
                 self._rpc("move_v2", self._move),
@@ -138,24 +154,48 @@ class DropboxStandIn:
             return _lookup("path", "not_found")
         if folder is not None and folder.content is not None:
             return _lookup("path", "not_folder")
-        return self._page(
-            path if folder is None else folder.path,
-            self._tree.children(path, recursive=bool(argument.get("recursive"))),
-            int(argument.get("limit") or self.page_size),
+        return self._page(self._place(argument, path if folder is None else folder.path))
+
+    def _place(self, argument: dict[str, Any], path: str) -> _Place:
+        """The whole of a listing, to be shown from its begin."""
+        recursive = bool(argument.get("recursive"))
+        entries = self._tree.children(path, recursive=recursive)
+        return _Place(
+            path=path,
+            recursive=recursive,
+            deleted=bool(argument.get("include_deleted")),
+            size=min(int(argument.get("limit") or self.page_size), self.page_size),
+            left=tuple(entry.metadata() for entry in entries),
+            seen={entry.path: entry.rev for entry in entries},
         )
 
     async def _continue(self, request: Request, argument: dict[str, Any]) -> Response:
-        known = self._cursors.get(argument.get("cursor", ""))
-        if known is None:
+        place = self._cursors.get(argument.get("cursor", ""))
+        if place is None:
             return _error(409, "reset", {".tag": "reset"})
-        return self._page(*known, self.page_size)
+        return self._page(place if place.left else self._changed_since(place))
 
-    def _page(self, path: str, entries: list[Entry], size: int) -> Response:
+    async def _latest_cursor(self, request: Request, argument: dict[str, Any]) -> Response:
+        return JSONResponse({"cursor": self._keep(replace(self._place(argument, argument.get("path", "")), left=()))})
+
+    def _changed_since(self, place: _Place) -> _Place:
+        entries = self._tree.children(place.path, recursive=place.recursive)
+        changed = [entry.metadata() for entry in entries if place.seen.get(entry.path) != entry.rev]
+        gone = place.seen.keys() - {entry.path for entry in entries} if place.deleted else ()
+        deleted = [
+            {".tag": "deleted", "name": posixpath.basename(path), "path_lower": path.lower()} for path in sorted(gone)
+        ]
+        return replace(place, left=(*changed, *deleted), seen={entry.path: entry.rev for entry in entries})
+
+    def _page(self, place: _Place) -> Response:
+        shown, left = place.left[: place.size], place.left[place.size :]
+        cursor = self._keep(replace(place, left=left, size=self.page_size))
+        return JSONResponse({"entries": shown, "cursor": cursor, "has_more": bool(left)})
+
+    def _keep(self, place: _Place) -> str:
         cursor = secrets.token_urlsafe(24)
-        size = min(size, self.page_size)
-        self._cursors[cursor] = (path, entries[size:])
-        shown = [entry.metadata() for entry in entries[:size]]
-        return JSONResponse({"entries": shown, "cursor": cursor, "has_more": len(entries) > size})
+        self._cursors[cursor] = place
+        return cursor
 
     async def _get_metadata(self, request: Request, argument: dict[str, Any]) -> Response:
         entry = self._tree.get(argument.get("path", ""))
