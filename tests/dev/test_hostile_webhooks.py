@@ -33,6 +33,10 @@ flows:
     trigger: {webhook: {}}
     steps:
       - {id: done, stop: {output: "${{ trigger.body }}"}}
+  length:
+    trigger: {webhook: {}}
+    steps:
+      - {id: done, stop: {output: "${{ length(trigger.body.text) }}"}}
   echoed:
     trigger: {webhook: {respond: {status: 200, headers: {X-Said: "${{ trigger.query.say }}"}}}}
     steps:
@@ -126,6 +130,24 @@ def test_a_body_of_100_megabytes_streams_whether_it_is_taken_or_refused(desk: De
     assert right or kept(desk) == files
     if right:
         assert desk.record(answer.json()["execution"])["status"] == "succeeded"
+
+
+def test_json_of_almost_100_megabytes_is_a_value(desk: Desk) -> None:
+    """It says what is in it, so it has to be looked at whole. Control: 101 MB are refused, and what a sender is told says why."""
+
+    def quoted(megabytes: int) -> Iterator[bytes]:
+        yield b'{"text": "'
+        for _ in range(megabytes):
+            yield b"x" * MEGABYTE
+        yield b'"}'
+
+    headers = {"content-type": "application/json"}
+    taken = desk.post("length", wait="60s", content=quoted(99), headers=headers)
+    refused = desk.post("length", wait="60s", content=quoted(101), headers=headers)
+
+    assert (taken.status_code, taken.json()) == (200, 99 * MEGABYTE)
+    assert (refused.status_code, "send larger content as a file" in refused.text) == (413, True)
+    assert serves(desk)
 
 
 def test_a_sender_that_is_cut_off_leaves_nothing(desk: Desk) -> None:

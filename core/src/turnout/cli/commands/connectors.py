@@ -122,8 +122,15 @@ def _trigger(connector: Connector, trigger: Trigger | PollingTrigger) -> dict[st
         "title": trigger.title,
         "description": trigger.description,
         "polled": isinstance(trigger, PollingTrigger),
+        "verified": _verified(trigger),
         "inputs": input_schema(trigger.inputs),
     }
+
+
+def _verified(trigger: Trigger | PollingTrigger) -> dict[str, Any] | None:
+    """How its senders prove who they are, where Turnout checks that for it."""
+    scheme = None if isinstance(trigger, PollingTrigger) else trigger.scheme
+    return None if scheme is None else {"by": scheme.title, "fields": scheme.fields}
 
 
 def _lines(data: dict[str, Any]) -> list[str]:
@@ -134,6 +141,8 @@ def _lines(data: dict[str, Any]) -> list[str]:
         lines += ["", f"docs: {data['docs']}"]
     if "effect" in data:
         lines += ["", f"effect: {data['effect']} (after a crash: {data['after_crash']})"]
+    if verified := data.get("verified"):
+        lines += ["", f"verified as {verified['by']} does, by the connection's {', '.join(verified['fields'])}"]
     for name, connection in data.get("connections", {}).items():
         lines += ["", f"connection {name}", *_properties(connection["fields"])]
     if "inputs" in data:
