@@ -352,3 +352,12 @@ async def test_two_copies_in_the_same_instant_are_one_execution(yard: Yard) -> N
     assert {answer.status for answer in answers} == {202}
     assert sum("duplicate" not in content(answer) for answer in answers) == 1
     assert len(await here.executions()) == 1
+
+
+async def test_a_flow_that_looks_by_itself_has_no_door(yard: Yard) -> None:
+    """Control: the same connector's trigger that takes requests has one."""
+    polled = await door(yard, "{hooks.looked: {connection: hook, every: 5m}}", {"signing_secret": SECRET})
+    asked = await door(yard, "{hooks.looked: {connection: hook}}", {"signing_secret": SECRET})
+    taking = await door(yard, "{hooks.event: {connection: hook}}", {"signing_secret": SECRET})
+
+    assert [(await here.send(b"{}")).status for here in (polled, asked, taking)] == [404, 404, 401]

@@ -105,7 +105,7 @@ class Ingress(Service):
         try:
             instance = await self._instance(request.parameters["instance"])
             flow = instance.integration.flows.get(request.parameters["flow"])
-            if flow is None or not flow.trigger.by_request:
+            if flow is None or not self._takes(flow):
                 raise NotFound("webhook flow", request.parameters["flow"])
         except NotFound as error:
             return json_answer(404, {"error": str(error)})
@@ -117,6 +117,12 @@ class Ingress(Service):
                 return Response()
             case _:
                 return opened(await self._hook(instance, flow, request), request, hook)
+
+    def _takes(self, flow: Flow) -> bool:
+        """Whether a request starts it: by a webhook, or a trigger of a connector that looks at requests."""
+        connector, _, name = flow.trigger.type.partition(".")
+        known = self._backends.connectors.get(connector)
+        return flow.trigger.by_request and (not name or (known is not None and name in known.triggers))
 
     async def _hook(self, instance: Instance, flow: Flow, request: Request) -> Response:
         respond = flow.trigger.hook.respond
