@@ -39,10 +39,13 @@ def connection_type(
 
 def type_named(slot: str, types: Mapping[str, type[ConnectionType]], name: str, values: Mapping[str, Any]) -> str:
     """The name of a connection's type: `name`, or where that is empty the only one, or the only one that the values fit.
-    `SettingsError` if there is none."""
+    Of several, those that customers connect have to be named: nobody writes their tokens. `SettingsError` if there is none."""
     fitting = [name] if name else [other for other, kind in types.items() if _fits(kind, values)]
-    if not name and len(types) == 1:
-        fitting = list(types)
+    written = [other for other, kind in types.items() if not issubclass(kind, OAuth2)] or list(types)
+    if not name and len(fitting) > 1:
+        fitting = [other for other in fitting if other in written]
+    elif not name and not fitting and len(written) == 1:
+        fitting = written
     if len(fitting) != 1 or fitting[0] not in types:
         wanted = f"there is no type {name!r}" if name else "say its `type`"
         raise SettingsError(f"connection {slot!r}: {wanted} in the definition, one of {', '.join(types)}", setting=slot)
