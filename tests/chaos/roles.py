@@ -89,9 +89,9 @@ async def _front(spec: Spec, registry: Registry) -> None:
     try:
         for project in spec["projects"]:
             integration = load_integration(Path(project["path"]) / "integration.yaml")
-            deployed = await platform.deploy(integration, config=project["config"], connections=project["connections"])
+            given = {"config": project["config"], "connections": project["connections"]}
             for tenant in spec["tenants"]:
-                platform.instances.deploy(replace(deployed, name=f"{integration.name}-{tenant}", tenant=tenant))
+                await platform.deploy(integration, name=f"{integration.name}-{tenant}", tenant=tenant, **given)
         services: list[Service] = [
             platform.metadata,
             platform.ingress,
