@@ -11,6 +11,7 @@
     ├── BackendError              a queue, store or sandbox cannot do its work (disk full, connection lost)
     │   ├── Fenced                somebody with a newer token owns the execution: stop, write nothing
     │   ├── Overloaded            the sender must slow down: a cap of the backend is reached
+    │   │   └── Paused            nothing is taken in for the instance now: a person paused it
     │   ├── PayloadMissing        the payload store does not hold that content
     │   └── Undeliverable         a channel refuses a message, and would again
     └── StepError                 a step failed: kind, message, and the customer's own stack where there is one
@@ -34,6 +35,7 @@ __all__ = [
     "Fenced",
     "NotFound",
     "Overloaded",
+    "Paused",
     "PayloadMissing",
     "PluginError",
     "Problem",
@@ -137,6 +139,10 @@ class Overloaded(BackendError):
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(message)
+
+
+class Paused(Overloaded):
+    """A person paused the instance, suspended its customer, or is deleting it: nothing is taken in for it now."""
 
 
 class PayloadMissing(BackendError):

@@ -116,7 +116,7 @@ async def test_a_plugins_service_starts_flows_and_reads_what_became_of_them(plat
 async def test_it_starts_nothing_of_a_customer_who_has_no_such_instance(platform: Platform) -> None:
     billing = await billing_of(platform)
 
-    with pytest.raises(NotFound, match="customer 'other' has none"):
+    with pytest.raises(NotFound, match="no instance 'shop'"):
         await billing.run("other", "shop")
 
 

@@ -140,7 +140,8 @@ async def test_a_worker_runs_no_second_customers_code_whoever_deployed_it(tmp_pa
         assert (await ran(platform, first)).status is Status.SUCCEEDED
 
     async with platform_in(tmp_path) as platform:  # another process, which knows of no instance
-        refused = await ran(platform, replace(first, tenant="globex"))
+        settings = await platform.instance_settings.save("globex", {}, {})
+        refused = await ran(platform, replace(first, tenant="globex", settings=settings))
         again = await ran(platform, first)
 
     assert refused.error is not None

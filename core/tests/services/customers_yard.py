@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
-from turnout.connectors import Connector
+from turnout.connectors import ActionContext, Connector, Effect, Inputs
 from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.connector import ConnectionType
 from turnout.interfaces.secrets import Secret
@@ -33,6 +33,19 @@ class Token(ConnectionType):
 ERP = Connector("erp", description="An ERP.")
 ERP.connection("basic", Basic)
 ERP.connection("token", Token)
+
+
+class Nothing(Inputs):
+    pass
+
+
+@ERP.action(effect=Effect.READ)
+def whoami(context: ActionContext, inputs: Nothing) -> str:
+    """Say as whom it was called."""
+    connection = context.connection
+    assert isinstance(connection, Basic)
+    return connection.user
+
 
 KNOWN = {"env:ERP_TOKEN": "token-from-the-environment"}
 

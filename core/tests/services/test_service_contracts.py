@@ -92,7 +92,7 @@ def make_ingress(yard: Yard, *instances: Instance, keys: KeyCheck | None = None,
     backends = yard.lab.backends
     submission = Submission(backends=backends, queue=yard.stores.queue)
 
-    async def instance(name: str) -> Instance:
+    async def instance(_: str, name: str) -> Instance:
         if name not in known:
             raise NotFound("instance", name)
         return known[name]

@@ -252,7 +252,7 @@ async def test_an_empty_name_does_not_make_the_password_one(yard: Yard) -> None:
 async def test_the_platforms_own_keys_start_flows_of_their_customer_alone(yard: Yard) -> None:
     keys = ApiKeys(yard.stores.catalog, yard.lab.clock)
     here = await door(yard, "{webhook: {verify: bearer}}", keys=may_start(keys))
-    tenant = (await here.ingress._instance("i")).tenant
+    tenant = (await here.ingress._instance("local", "i")).tenant
     made = {
         "organisation": await keys.create("all", role=Role.OPERATE),
         "customer": await keys.create("mine", role=Role.ADMIN, customer=tenant),

@@ -14,11 +14,11 @@ from turnout.definition.places import Places, Way
 from turnout.errors import Problem
 from turnout.interfaces.connector import Connector, Trigger
 from turnout.interfaces.polling import PollingTrigger
-from turnout.model.definition import ActionStep, CodeStep, ConnectionSlot, Flow, Integration, Position, walk
+from turnout.model.definition import LIFECYCLE, ActionStep, CodeStep, ConnectionSlot, Flow, Integration, Position, walk
 
 __all__ = ["ActionChecks"]
 
-_BUILT_IN = ("webhook", "schedule", "call")
+_BUILT_IN = ("webhook", "schedule", "call", *LIFECYCLE)
 
 
 @dataclass(frozen=True, slots=True)

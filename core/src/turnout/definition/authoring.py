@@ -60,6 +60,8 @@ __all__ = [
     "limits",
     "loop",
     "on",
+    "on_delete",
+    "on_deploy",
     "otherwise",
     "parallel",
     "retry",
@@ -250,6 +252,16 @@ def schedule(
 def _interval(every: Duration) -> float | str:
     """Seconds, or an expression over the config as it stands."""
     return every if isinstance(every, str) and "${{" in every else _seconds(every, "every")
+
+
+def on_deploy() -> Trigger:
+    """Started when an instance was deployed, upgraded or rolled back: `trigger.body` says which in `event`."""
+    return Trigger(type="on_deploy")
+
+
+def on_delete() -> Trigger:
+    """Started before an instance is deleted, which waits for it."""
+    return Trigger(type="on_delete")
 
 
 def on(

@@ -204,7 +204,7 @@ FLOW: Final = Shape(
         Key(
             name="trigger",
             type=Special("trigger"),
-            doc="What starts it: `webhook`, `schedule`, `call` or a connector's trigger.",
+            doc="What starts it: `webhook`, `schedule`, `call`, `on_deploy`, `on_delete` or a connector's trigger.",
         ),
         Key(name="timeout", type=Duration(), doc="From its acceptance to the end, waits included."),
         Key(name="limits", type=LIMITS, doc="How many executions run at once, how fast they begin, in which order."),
@@ -239,6 +239,8 @@ TRIGGERS: Final[Mapping[str, Type]] = {
     "webhook": webhooks.WEBHOOK,
     "schedule": SCHEDULE,
     "call": Shape("`call`", (), empty=True),
+    "on_deploy": Shape("`on_deploy`", (), empty=True),
+    "on_delete": Shape("`on_delete`", (), empty=True),
 }
 
 RETRY: Final = Shape(

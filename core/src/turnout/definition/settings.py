@@ -11,7 +11,7 @@ from turnout.definition.nearest import hint_for
 from turnout.errors import SettingsError
 from turnout.model.definition import ConfigType, ConfigVariable, Integration
 
-__all__ = ["coerce", "is_of", "resolve_config"]
+__all__ = ["coerce", "is_of", "resolve_config", "resolved_or_wrong"]
 
 _TRUE: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "off", "0"})
@@ -32,6 +32,14 @@ def resolve_config(integration: Integration, values: Mapping[str, Any]) -> dict[
     `false`, JSON for objects and arrays. `SettingsError` names everything that is missing, wrong or unknown; its
     `setting` is the first of them. No message holds a value.
     """
+    resolved, wrong = resolved_or_wrong(integration, values)
+    if wrong:
+        raise SettingsError("; ".join(wrong.values()), setting=next(iter(wrong)))
+    return resolved
+
+
+def resolved_or_wrong(integration: Integration, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """As `resolve_config`: the values that hold, and by name what is wrong with the others."""
     wrong: dict[str, str] = {}
     for name in values:
         if name not in integration.config:
@@ -43,9 +51,7 @@ def resolve_config(integration: Integration, values: Mapping[str, Any]) -> dict[
             resolved[name] = _resolve(variable, values)
         except ValueError as error:
             wrong[name] = str(error)
-    if wrong:
-        raise SettingsError("; ".join(wrong.values()), setting=next(iter(wrong)))
-    return resolved
+    return resolved, wrong
 
 
 def _resolve(variable: ConfigVariable, values: Mapping[str, Any]) -> Any:

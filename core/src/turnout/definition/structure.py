@@ -15,6 +15,7 @@ from turnout.definition.requirements import read_requirements
 from turnout.errors import Problem
 from turnout.model.definition import (
     LANGUAGES,
+    LIFECYCLE,
     ActionStep,
     BranchStep,
     CallStep,
@@ -74,10 +75,19 @@ class Structure:
                 yield self._places.problem(f"{name[:120]!r} cannot be the name of a {what}", ways=ways)
         if not integration.flows:
             yield self._places.problem(f"integration {integration.name!r} has no flows")
+        yield from self._lifecycle()
         lockfile = integration.code.dependencies
         if lockfile:
             yield from self._file(lockfile, "`code.dependencies`", None, (("code", "dependencies"),))
         yield from self._requirements(integration.code.python.requirements)
+
+    def _lifecycle(self) -> Iterator[Problem]:
+        for kind in LIFECYCLE:
+            with_it = [flow for flow in self._integration.flows.values() if flow.trigger.type == kind]
+            for flow in with_it[1:]:
+                message = f"flow {flow.name!r} has the trigger {kind}, as {with_it[0].name!r} has: there may be one"
+                hint = "call the other flow from it"
+                yield self._places.problem(message, below=flow, ways=(("trigger",),), hint=hint)
 
     def _requirements(self, name: str) -> Iterator[Problem]:
         ways: tuple[Way, ...] = (("code", "python", "requirements"), ("code", "python"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from typing import Any
 
 from turnout.config import JournalMode, Settings
@@ -13,7 +12,7 @@ from turnout.definition import resolve_config
 from turnout.definition.schedules import schedules_of
 from turnout.engine.backends import Backends, EngineSettings
 from turnout.engine.connections import connect, connection_type, slots_used
-from turnout.engine.egress import hosts_of, no_broker
+from turnout.engine.egress import hosts_of
 from turnout.engine.engine import Engine
 from turnout.engine.history import History
 from turnout.engine.outcome import Finished, Suspended
@@ -21,11 +20,10 @@ from turnout.engine.tracing import Tracing
 from turnout.errors import SettingsError, StepError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.connector import Connector
-from turnout.interfaces.queue import QueueCapability
 from turnout.interfaces.sandbox import Limits, Sandbox
 from turnout.interfaces.service import Service
+from turnout.local.admission import Admission
 from turnout.local.alerting import Alerting
-from turnout.local.bundles import Bundle
 from turnout.local.dead_letters import DeadLetters
 from turnout.local.instances import LocalInstances
 from turnout.local.oauth import oauth_of
@@ -36,16 +34,17 @@ from turnout.local.services import consumer_names, services_of
 from turnout.local.stores import Stores
 from turnout.local.stream import EventStream
 from turnout.local.tenancy import Tenancy
+from turnout.local.tenants import Tenants
 from turnout.local.workers import WorkerLock, any_ended, is_alive, sweep
-from turnout.model.definition import CodeStep, Integration, language_of, walk
+from turnout.model.definition import Integration
 from turnout.model.durability import Durability
 from turnout.model.events import Event
 from turnout.model.execution import ExecutionRecord
-from turnout.model.limits import FlowLimits
 from turnout.plugins import Registry
 from turnout.services.api_keys import ApiKeys
 from turnout.services.connections import Connections
 from turnout.services.consumers import Consumers
+from turnout.services.customers import LOCAL_TENANT
 from turnout.services.ingress import CallbackUrls, Ingress, may_start
 from turnout.services.instance_settings import SettingsStore
 from turnout.services.logs.counts import LogCounts
@@ -61,9 +60,6 @@ from turnout.services.waiting import Endings
 from turnout.values import Value
 
 __all__ = ["LOCAL_TENANT", "Platform"]
-
-LOCAL_TENANT = "local"
-"""The customer whom instances on one machine belong to, until they are deployed to others."""
 
 _HOLD_S = 60.0
 _POLL_S = 0.2
@@ -129,6 +125,7 @@ class Platform:
         self.backends = self._backends(registry.connectors)
         self.engine = Engine(self.backends)
         self.submission = Submission(backends=self.backends, queue=stores.queue)
+        self.admission = Admission(settings, stores.queue, sandbox, self.engine)
         self.recovery = Recovery(
             stores.queue,
             stores.journal,
@@ -159,13 +156,14 @@ class Platform:
         )
         self.operations = Operations(stores, self.submission, self.metadata, self.runner)
         self.dead_letters = DeadLetters(stores.queue, stores.records, self.metadata, self.recovery, self.operations)
+        self.tenants = Tenants.of(self, self._tenancy)
         self.ingress = Ingress(
             self.backends,
             self.submission,
             stores.queue,
             self.endings,
             self.callbacks,
-            self.instances.get,
+            self.tenants.deployments.get,
             stores.records.get,
             keys=may_start(ApiKeys(stores.catalog, stores.clock)),
         )
@@ -175,11 +173,11 @@ class Platform:
             settings,
             registry,
             stores,
-            instances=self.instances.active,
+            instances=self.tenants.deployments.active,
             connections=self.connections,
             catch_up=self.metadata.catch_up,
         )
-        self.scheduler = scheduler_of(self, LOCAL_TENANT)
+        self.scheduler = scheduler_of(self)
         self._started: list[Service] = []
         self._consumer_names: tuple[str, ...] | None = None
 
@@ -254,7 +252,8 @@ class Platform:
         return self._consumer_names
 
     async def check_tenancy(self) -> None:
-        """`SettingsError` if executions of several customers have code that the sandbox does not keep apart."""
+        """`SettingsError` if executions or instances of several customers have code that the sandbox does not keep apart."""
+        await self.tenants.check()
         await self._tenancy.check_history(self.stores.records, self.stores.bundles)
 
     async def start_sandbox(self) -> tuple[str, ...]:
@@ -279,16 +278,14 @@ class Platform:
             if slot not in integration.connections:
                 known = ", ".join(integration.connections) or "none"
                 raise SettingsError(f"connection {slot!r} is not one of {integration.name!r}: {known}", setting=slot)
-        self._require_limits(integration)
-        self._require_broker(integration)
-        self._require_languages(integration)
+        self.admission.check(integration)
         for slot in integration.connections:
             connection_type(integration, self.backends.connectors, slot, connections.get(slot))
         resolved = resolve_config(integration, config)
         hosts_of(integration, resolved)
         schedules_of(integration, resolved)
         bundle = await self.stores.bundles.build(integration)
-        self._require_native(bundle)
+        self.admission.check_bundle(bundle)
         instance = Instance(
             name=name or integration.name,
             tenant=tenant,
@@ -296,53 +293,8 @@ class Platform:
             bundle=bundle.hash,
             settings=await self.instance_settings.save(tenant, resolved, connections),
         )
-        for flow in integration.flows:
-            self.engine.plan(bundle, flow)
         self.instances.deploy(instance)
         return instance
-
-    def _require_limits(self, integration: Integration) -> None:
-        """Limits that the queue cannot keep are refused here: it would refuse every execution that has one."""
-        kept = {flow.name: replace(flow.limits, deduplicate=None, priority=0) for flow in integration.flows.values()}
-        limited = [name for name, limits in kept.items() if limits != FlowLimits()]
-        if limited and QueueCapability.LIMITS not in self.stores.queue.capabilities:
-            raise SettingsError(
-                f"flow {limited[0]!r} of {integration.name!r} has `limits`, which the queue {self.settings.stores.queue!r} "
-                "does not keep: choose another queue, or remove them",
-                setting="stores.queue",
-            )
-
-    def _require_broker(self, integration: Integration) -> None:
-        """Code that uses credentials needs a sandbox that keeps them from it."""
-        for flow in integration.flows.values() if not self._sandbox.brokers else ():
-            for step in walk(flow.steps):
-                if isinstance(step, CodeStep) and step.connections:
-                    why = no_broker(step.connections, f"the sandbox {self.settings.runner.sandbox!r}")
-                    raise SettingsError(
-                        f"step {step.id!r} of flow {flow.name!r} of {integration.name!r}: {why}",
-                        setting="runner.sandbox",
-                    )
-
-    def _require_languages(self, integration: Integration) -> None:
-        """Code that the sandbox cannot run is refused here: it would fail every execution that comes to it."""
-        sandbox, spoken = self.settings.runner.sandbox, self._sandbox.languages
-        for flow in integration.flows.values():
-            for step in walk(flow.steps):
-                if isinstance(step, CodeStep) and (language := language_of(step)) not in spoken:
-                    raise SettingsError(
-                        f"step {step.id!r} of flow {flow.name!r} of {integration.name!r} is in {language}, which the sandbox "
-                        f"{sandbox!r} does not run: it has {', '.join(sorted(spoken))}",
-                        setting="runner.sandbox",
-                    )
-
-    def _require_native(self, bundle: Bundle) -> None:
-        if bundle.code.native and not self._sandbox.loads_native:
-            raise SettingsError(
-                f"the Python packages {', '.join(bundle.code.native)} of {bundle.integration.name!r} have extension modules, "
-                f"which the sandbox {self.settings.runner.sandbox!r} does not load: its processes can open no files. Take "
-                "packages that are Python alone",
-                setting="runner.sandbox",
-            )
 
     async def check_connections(self, instance: Instance, flow: str) -> None:
         """Make every connection that the flow may use, once. `SettingsError` names all that are missing or wrong."""

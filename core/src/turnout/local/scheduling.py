@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from turnout.errors import NotFound
-from turnout.local.instances import LocalInstances
+from turnout.services.customers import LOCAL_TENANT
 from turnout.services.scheduler.polls import Polls
 from turnout.services.scheduler.service import Scheduler
 from turnout.services.scheduler.started import RecordedStarts
@@ -18,24 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["scheduler_of"]
 
 
-class _Project:
-    """The instances of the project's own files."""
-
-    def __init__(self, instances: LocalInstances) -> None:
-        self._instances = instances
-
-    async def active(self) -> AsyncIterator[Instance]:
-        for instance in self._instances.all():
-            yield instance
-
-    async def get(self, customer: str, name: str) -> Instance:
-        found = await self._instances.get(name)
-        if found.tenant != customer:
-            raise NotFound("instance", name)
-        return found
-
-
-def scheduler_of(platform: Platform, own: str) -> Scheduler:
+def scheduler_of(platform: Platform) -> Scheduler:
+    """Of the instances of all customers, those of the project's own files among them."""
     stores = platform.stores
 
     async def config(instance: Instance) -> Mapping[str, Any]:
@@ -44,11 +27,11 @@ def scheduler_of(platform: Platform, own: str) -> Scheduler:
     return Scheduler(
         stores.catalog,
         stores.journal,
-        _Project(platform.instances),
+        platform.tenants.deployments,
         platform.submission,
         config,
         RecordedStarts(stores.records, stores.clock),
         stores.clock,
         polls=Polls(platform.backends, platform.engine.resources),
-        own=own,
+        own=LOCAL_TENANT,
     )

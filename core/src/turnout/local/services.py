@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from turnout.config import Settings, StoresSettings, TelemetrySettings
 from turnout.deploy.fit import ServiceShape
-from turnout.errors import NotFound, SettingsError
+from turnout.errors import SettingsError
 from turnout.interfaces.service import Service, ServiceOpening
 from turnout.local.api import api_of
+from turnout.services.removal import Upkeep
 from turnout.values import Value
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def services_of(platform: Platform) -> tuple[Service, ...]:
         platform.runner,
         platform.ingress,
         platform.alerting.service,
+        Upkeep(platform.tenants.removal),
         platform.logs,
         api_of(platform),
         platform.oauth,
@@ -73,9 +75,7 @@ def _opening(platform: Platform, name: str) -> ServiceOpening:
     stores = platform.stores
 
     async def start(tenant: str, instance: str, flow: str, trigger: Value, *, deduplication_id: str = "") -> str:
-        found = await platform.instances.get(instance)
-        if found.tenant != tenant:
-            raise NotFound("instance", instance, hint=f"customer {tenant!r} has none of that name")
+        found = await platform.tenants.deployments.get(tenant, instance)
         accepted = await platform.submission.accept(found, flow, trigger, deduplication_id=deduplication_id)
         return accepted.id
 

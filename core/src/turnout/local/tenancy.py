@@ -38,6 +38,11 @@ class Tenancy:
         self._first: str | None = None
         self._code: dict[str, bool] = {}
 
+    @property
+    def restricts(self) -> bool:
+        """Whether there is anything to check."""
+        return bool(self._missing)
+
     def check_instances(self, instances: Iterable[Instance]) -> None:
         """`SettingsError` if they belong to several customers, and some have code."""
         if not self._missing:

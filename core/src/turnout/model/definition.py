@@ -17,6 +17,7 @@ from turnout.model.webhook import Hook
 
 __all__ = [
     "LANGUAGES",
+    "LIFECYCLE",
     "ActionStep",
     "Backoff",
     "BranchArm",
@@ -276,9 +277,14 @@ class StopStep(StepBase):
 Step = ActionStep | CodeStep | BranchStep | LoopStep | ParallelStep | CallStep | WaitStep | StopStep
 
 
+LIFECYCLE: Final = ("on_deploy", "on_delete")
+"""Triggers of flows that the platform starts when something becomes of an instance."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """What starts a flow: `webhook`, `schedule`, `call` (by other flows or by hand only), or `connector.trigger`.
+    """What starts a flow: `webhook`, `schedule`, `call` (by other flows or by hand only), `on_deploy` (when an instance was
+    deployed, upgraded or rolled back), `on_delete` (before it is deleted), or `connector.trigger`.
 
     `connection` is the connector's, or the one whose secrets verify a `webhook`; `hook` says how requests are verified and
     answered. `every_s` is set where the connector is polled: how often."""
@@ -292,7 +298,7 @@ class Trigger:
     @property
     def by_request(self) -> bool:
         """Whether a request to its address starts the flow."""
-        return self.type not in ("schedule", "call") and self.every_s is None
+        return self.type not in ("schedule", "call", *LIFECYCLE) and self.every_s is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

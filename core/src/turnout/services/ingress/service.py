@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from turnout.codec import encode_event
 from turnout.engine.backends import Backends
 from turnout.engine.content import Content
-from turnout.errors import NotFound, Overloaded, StepError, Unauthenticated
+from turnout.errors import NotFound, Overloaded, Paused, StepError, Unauthenticated
 from turnout.interfaces.connector import TriggerEvent
 from turnout.interfaces.journal import Row
 from turnout.interfaces.queue import Queue
@@ -24,6 +24,7 @@ from turnout.model.events import Ended, Signalled
 from turnout.model.execution import ExecutionRecord
 from turnout.model.trace import TraceContext, trace_context
 from turnout.model.webhook import Answer, Respond
+from turnout.services.customers import LOCAL_TENANT
 from turnout.services.ingress.answers import Answers, accepted, follow, json_answer, refused
 from turnout.services.ingress.bodies import Place, Room, body_value, request_value
 from turnout.services.ingress.browsers import METHODS, allowed, opened, preflight
@@ -54,7 +55,8 @@ class _Taken:
 
 
 class Ingress(Service):
-    """`POST /hooks/<instance>/<flow>` starts an execution: 202 with its id and where to follow it, once it is durable.
+    """`POST /hooks/<customer>/<instance>/<flow>` starts an execution: 202 with its id and where to follow it, once it is durable.
+    Without the customer it is an instance of the project's own files. One that is paused answers 503 and when to come back.
 
     First the request is proved, as its trigger says (401), and while it is, nothing of it is kept; then it is written; then it
     is answered, as the trigger says. `?wait=30s` answers with the output instead, or 303 to the record when it takes longer or
@@ -71,7 +73,7 @@ class Ingress(Service):
         queue: Queue,
         endings: Endings,
         callbacks: CallbackUrls,
-        instance: Callable[[str], Awaitable[Instance]],
+        instance: Callable[[str, str], Awaitable[Instance]],
         recorded: Callable[[str], Awaitable[ExecutionRecord | None]],
         keys: KeyCheck | None = None,
         fetch: Fetch = fetch,
@@ -91,7 +93,8 @@ class Ingress(Service):
     def routes(self) -> Sequence[Route]:
         # HEAD and OPTIONS first: a server may take HEAD for GET, and that would start an execution.
         methods = ("HEAD", "OPTIONS", *METHODS)
-        hooks = [Route(method=method, path="/hooks/{instance}/{flow}", handle=self.hook) for method in methods]
+        paths = ("/hooks/{instance}/{flow}", "/hooks/{customer}/{instance}/{flow}")
+        hooks = [Route(method=method, path=path, handle=self.hook) for path in paths for method in methods]
         callback = Route(method="POST", path="/callbacks/{execution}/{path}/{signature}", handle=self.callback)
         return [*hooks, callback]
 
@@ -103,12 +106,16 @@ class Ingress(Service):
 
     async def hook(self, request: Request) -> Response:
         try:
-            instance = await self._instance(request.parameters["instance"])
+            instance = await self._instance(
+                request.parameters.get("customer", LOCAL_TENANT), request.parameters["instance"]
+            )
             flow = instance.integration.flows.get(request.parameters["flow"])
             if flow is None or not self._takes(flow):
                 raise NotFound("webhook flow", request.parameters["flow"])
         except NotFound as error:
             return json_answer(404, {"error": str(error)})
+        except Paused as error:
+            return json_answer(503, {"error": str(error)}, {"retry-after": f"{error.retry_after_s:.0f}"})
         hook = flow.trigger.hook
         match request.method:
             case "OPTIONS":

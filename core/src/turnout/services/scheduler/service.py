@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from turnout.definition.schedules import schedules_of
 from turnout.engine.history import History
-from turnout.errors import BackendError, NotFound, SettingsError, TurnoutError
+from turnout.errors import BackendError, NotFound, Paused, SettingsError, TurnoutError
 from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.journal import Journal
@@ -154,10 +154,10 @@ class Scheduler(Service):
         try:
             found = await self._instances.get(document.tenant, instance)
             accepted = await self._submission.accept(found, flow, trigger, deduplication_id=f"schedule\0{tick:.3f}")
+        except (NotFound, Paused) as error:
+            return replace(planned, held=True, trouble=str(error))  # the next sync knows why
         except BackendError:
             raise  # it stays pending: whoever comes next starts it
-        except NotFound as error:
-            return replace(planned, held=True, trouble=str(error))  # the next sync knows why
         except TurnoutError as error:
             _log.warning("schedule %s of %s cannot be started: %s", document.name, document.tenant, error)
             return replace(planned, trouble=str(error))
@@ -175,10 +175,10 @@ class Scheduler(Service):
                 same = f"poll\0{found.id}"
                 accepted = await self._submission.accept(instance, flow, value, deduplication_id=same)
                 execution = accepted.id
+        except (NotFound, Paused) as error:
+            return replace(planned, held=True, trouble=str(error))
         except BackendError:
             raise  # the cursor stays: what was started already is known by its id
-        except NotFound as error:
-            return replace(planned, held=True, trouble=str(error))
         except TurnoutError as error:
             _log.warning("poll %s of %s failed: %s", document.name, document.tenant, error)
             return replace(done, trouble=str(error), failures=planned.failures + 1, more=True)
