@@ -35,13 +35,16 @@ COMMANDS: Mapping[str, _Entry] = {
     "api-keys": _Entry("api_keys", "Make, list and revoke keys of the HTTP API."),
     "completion": _Entry("completion", "Print the script that makes a shell complete commands."),
     "config": _Entry("config", "Show what the project's settings come to."),
-    "connections": _Entry("connections", "Connect customers' accounts."),
+    "connections": _Entry("connections", "Keep customers' connections, and connect their accounts."),
     "connectors": _Entry("connectors", "List connectors, show what an action takes and returns."),
+    "customers": _Entry("customers", "Make, show, suspend and delete customers."),
     "dev": _Entry(
         "dev",
         "Serve the project on this machine: webhooks, the runner, records; definitions are reloaded as they change.",
     ),
     "executions": _Entry("executions", "List, show, cancel, resume and replay executions."),
+    "instances": _Entry("instances", "Deploy integrations to customers, upgrade, pause and delete them."),
+    "integrations": _Entry("integrations", "Publish versions of integrations, and look at them."),
     "new": _Entry("new", "Make a project, an integration or a connector."),
     "openapi": _Entry(
         "openapi",
