@@ -20,7 +20,7 @@ from turnout.values import Value
 
 from tests.dev.commands import TURNOUT, environment, until
 
-__all__ = ["FLOWS", "OneService", "Project", "Serve", "Worker", "project_in"]
+__all__ = ["FLOWS", "Dev", "OneService", "Project", "Serve", "Worker", "project_in"]
 
 FLOWS = """
 integration: desk
@@ -147,3 +147,9 @@ class OneService(Process):
     """`turnout service run NAME`, the name among its arguments."""
 
     command = ("service", "run", "--port", "0")
+
+
+class Dev(Process):
+    """`turnout dev`."""
+
+    command = ("dev", "--port", "0")

@@ -24,7 +24,7 @@ from turnout.services.release_checks import Checked, Given, check_release
 from turnout.services.submission import Instance
 from turnout.services.versions import Version, Versions
 
-__all__ = ["PAUSED_S", "SEEN_S", "Changes", "Deployment", "Deployments", "Local", "NewInstance"]
+__all__ = ["PAUSED_S", "SEEN_S", "Changes", "Deployment", "DeploymentParts", "Deployments", "Local", "NewInstance"]
 
 SEEN_S: Final = 1.0
 """How long a process may go on with what it has read of an instance."""
