@@ -42,9 +42,10 @@ COMMANDS: Mapping[str, _Entry] = {
         "dev",
         "Serve the project on this machine: webhooks, the runner, records; definitions are reloaded as they change.",
     ),
-    "executions": _Entry("executions", "List, show, cancel, resume and replay executions."),
+    "executions": _Entry("executions", "List, show, watch, cancel, resume and replay executions."),
     "instances": _Entry("instances", "Deploy integrations to customers, upgrade, pause and delete them."),
     "integrations": _Entry("integrations", "Publish versions of integrations, and look at them."),
+    "logs": _Entry("logs", "Print what flows log, of all executions, the newest lines last."),
     "new": _Entry("new", "Make a project, an integration or a connector."),
     "openapi": _Entry(
         "openapi",

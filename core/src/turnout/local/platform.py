@@ -113,6 +113,7 @@ class Platform:
         consumers = Consumers(stores.catalog)
         readers = Readers(consumers=consumers, names=self._consumers, unread=settings.storage.unread)
         self.metadata = Metadata(stores.journal, stores.records, stores.clock, readers=readers)
+        self.consumers = consumers
         self.stream = EventStream(
             stores.journal,
             consumers,

@@ -10,9 +10,12 @@ from typing import Final
 from turnout.interfaces.catalog import CatalogStore
 from turnout.services.documents import Document, Documents
 
-__all__ = ["ConsumerState", "Consumers", "Failed"]
+__all__ = ["WATCHING", "ConsumerState", "Consumers", "Failed"]
 
-KIND: Final = "consumer"
+WATCHING: Final = "watch/"
+"""How the names of those begin who read for a while, as long as `until` says."""
+_KIND: Final = "consumer"
+_MOST_WATCHING: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,7 @@ class Consumers:
     """The states of consumers, by their names."""
 
     def __init__(self, catalog: CatalogStore) -> None:
-        self._documents = Documents(catalog, KIND, ConsumerState)
+        self._documents = Documents(catalog, _KIND, ConsumerState)
 
     async def get(self, name: str) -> Document[ConsumerState]:
         """Of one that has never read: at position 0, with revision 0."""
@@ -64,6 +67,23 @@ class Consumers:
 
     async def states(self, names: Sequence[str]) -> Mapping[str, ConsumerState]:
         return {name: (await self.get(name)).value for name in names}
+
+    async def put(self, name: str, state: ConsumerState) -> None:
+        """Write a state, whatever is there."""
+        await self._documents.put(name, state)
+
+    async def remove(self, name: str) -> None:
+        await self._documents.remove(name)
+
+    async def watching(self, now: float) -> int | None:
+        """The least position of those who watch now; None if nobody does. Who was to be there until now is forgotten."""
+        least: int | None = None
+        for document in await self._documents.page(tenant="", prefix=WATCHING, limit=_MOST_WATCHING):
+            if document.value.until <= now:
+                await self._documents.remove(document.name, expected=document.revision)
+            elif least is None or document.value.position < least:
+                least = document.value.position
+        return least
 
     async def count_dropped(self, name: str, executions: int) -> None:
         """Say that so many more executions were forgotten before the consumer had read them to their end."""

@@ -85,8 +85,11 @@ class Sweep:
         """Forget what has been recorded, up to the position `recorded`, and read, or waited for too long."""
         states = await self._states() if self._waiting or self._read < recorded else {}
         dropped = dict.fromkeys(states, 0)
+        watched = await self._watched() if self._waiting or self._read < recorded else None
         while True:
             while self._waiting and self._waiting[0].position <= recorded:
+                if watched is not None and self._waiting[0].position > watched:
+                    break
                 if not self._may_go(self._waiting[0], recorded, states):
                     break
                 await self._forget(self._waiting[0], states, dropped)
@@ -105,6 +108,9 @@ class Sweep:
         if self._readers is None:
             return {}
         return await self._readers.consumers.states(await self._readers.names())
+
+    async def _watched(self) -> int | None:
+        return None if self._readers is None else await self._readers.consumers.watching(self._clock.now())
 
     def _may_go(self, end: _End, recorded: int, states: Mapping[str, ConsumerState]) -> bool:
         if self._readers is None or all(end.position <= state.hold for state in states.values()):

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from turnout.cli.commands.execution_changes import cancel, replay, resume
+from turnout.cli.commands.executions_watch import watch
 from turnout.cli.executions_table import executions_table
+from turnout.cli.log_lines import print_line
 from turnout.cli.options import environment_option, json_option
 from turnout.cli.output import console, emit, print_table
 from turnout.cli.project import load_project
 from turnout.cli.session import platform_of, run_async
+from turnout.cli.tailing import since
 from turnout.cli.watching import print_record
-from turnout.cli.wording import clock_time, duration, error_line, lines, one_line, speaks_unicode
+from turnout.cli.wording import clock_time, duration, error_line, one_line, speaks_unicode
 from turnout.errors import NotFound
 from turnout.interfaces.records import ExecutionQuery
-from turnout.model.execution import ExecutionRecord, LogLine, Status
+from turnout.model.execution import ExecutionRecord, Status
 
 if TYPE_CHECKING:
     from turnout.config import Settings
@@ -28,30 +30,15 @@ __all__ = ["command"]
 
 _LOG_PAGE = 1000
 _FOLLOW_S = 0.5
-_AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 @click.group("executions")
 def command() -> None:
-    """List, show, cancel, resume and replay executions."""
+    """List, show, watch, cancel, resume and replay executions."""
 
 
-for _changing in (cancel, resume, replay):
-    command.add_command(_changing)
-
-
-def _since(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
-    """Seconds since the epoch, of an age (`90m`, `2d`) or an ISO 8601 time, in UTC unless it says otherwise."""
-    if value is None:
-        return None
-    number, unit = value[:-1], value[-1:]
-    if number.isdecimal() and len(number) < 10 and unit in _AGES:
-        return datetime.now(UTC).timestamp() - int(number) * _AGES[unit]
-    try:
-        at = datetime.fromisoformat(value)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is neither an age such as 90m or 2d nor an ISO 8601 time") from None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+for _other in (cancel, resume, replay, watch):
+    command.add_command(_other)
 
 
 @command.command("list")
@@ -61,7 +48,7 @@ def _since(_: click.Context, __: click.Parameter, value: str | None) -> float | 
 @click.option("--instance", default="", metavar="NAME", help="Of this instance.")
 @click.option("--integration", default="", metavar="NAME", help="Of this integration.")
 @click.option("--flow", default="", metavar="NAME", help="Of this flow.")
-@click.option("--since", callback=_since, metavar="AGE|TIME", help="Made since: 90m, 2d, or an ISO 8601 time in UTC.")
+@click.option("--since", callback=since, metavar="AGE|TIME", help="Made since: 90m, 2d, or an ISO 8601 time in UTC.")
 @click.option("--text", default="", metavar="TEXT", help="With this in the error's message.")
 @click.option("--before", default="", metavar="ID", help="The page after this execution.")
 @click.option("--limit", default=20, type=click.IntRange(1, 1000), show_default=True, help="At most so many.")
@@ -168,27 +155,10 @@ async def _logs(settings: Settings, id: str, *, follow: bool, step: str, as_json
                 seen = page[-1][0]
                 for _, line in page:
                     if not step or line.path == step or line.path.startswith((f"{step}.", f"{step}[")):
-                        _print_log(line, as_json=as_json)
+                        print_line(line, as_json=as_json)
             if not follow or record.status.final:
                 return
             await platform.stores.clock.sleep(_FOLLOW_S)
-
-
-def _print_log(line: LogLine, *, as_json: bool) -> None:
-    if as_json:
-        import json
-
-        from turnout.services.record_json import time_text
-
-        data = {"at": time_text(line.at), "level": line.level, "message": line.message, "path": line.path}
-        click.echo(json.dumps(data))
-        return
-    at = clock_time(line.at, precise=True)[11:]
-    first, *others = lines(line.message, limit=200)
-    where = f"{one_line(line.path)}: " if line.path else ""
-    click.echo(f"{at} {one_line(line.level)[:8]:<8}{where}{first}")
-    for other in others:
-        click.echo(" " * 21 + other)
 
 
 async def _record(platform: Platform, id: str) -> ExecutionRecord:
