@@ -10,9 +10,10 @@ import smtplib
 import ssl
 from contextlib import suppress
 from datetime import UTC, datetime
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import EmailPolicy
 from email.utils import format_datetime
 from typing import Annotated, ClassVar, Final, Literal, Self
 
@@ -139,10 +140,10 @@ class SmtpNotifier(Notifier):
 def mail_of(notification: Notification, sender: str, to: list[str]) -> EmailMessage:
     """The mail, whole. A header is one line whatever it is made of: `EmailMessage` refuses others, and encodes what is not ASCII."""
     domain = sender.rpartition("@")[2]
-    mail = EmailMessage(policy=SMTP.clone(utf8=False))
+    mail = EmailMessage(policy=_Literal(linesep="\r\n"))
     mail["From"] = Address(display_name="Turnout", addr_spec=sender)
     mail["To"] = [Address(addr_spec=one) for one in to]
-    mail["Subject"] = notification.subject
+    mail["Subject"] = _one_line(notification.subject)
     mail["Date"] = format_datetime(datetime.fromtimestamp(notification.at, UTC))
     mail["Message-ID"] = f"<{notification.id}@{domain}>"
     if notification.phase is not Phase.TEST:
@@ -155,6 +156,22 @@ def mail_of(notification: Notification, sender: str, to: list[str]) -> EmailMess
     mail.set_content(f"{notification.text}\n", cte="quoted-printable")
     mail.add_alternative(_html(notification), subtype="html", cte="quoted-printable")
     return mail
+
+
+def _one_line(subject: str) -> str:
+    """A subject as it stands. What looks encoded already (RFC 2047) is encoded as a whole: it would be read as what it says."""
+    if "\r" in subject or "\n" in subject:
+        raise ValueError("a header is one line")
+    return Header(subject, "utf-8").encode(maxlinelen=0) if "=?" in subject else subject
+
+
+class _Literal(EmailPolicy):
+    """Writes such a subject encoded again: the library would leave what it can read as it is."""
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        if name.lower() == "subject" and "=?" in value:
+            return f"{name}: {Header(str(value), 'utf-8', header_name=name).encode(linesep=chr(13) + chr(10))}\r\n".encode()
+        return super().fold_binary(name, value)
 
 
 def _html(notification: Notification) -> str:
