@@ -29,6 +29,7 @@ class _Entry(NamedTuple):
 
 
 COMMANDS: Mapping[str, _Entry] = {
+    "alerts": _Entry("alerts", "Show what goes on, end it by hand, try a channel."),
     "check": _Entry(
         "check", "Check that every service and every flow fits the compute target that the settings choose for it."
     ),
