@@ -43,7 +43,7 @@ def _table(given: object) -> Mapping[str, Any]:
 LOG = Section(
     make=LogSettings,
     keys={
-        "kind": leaf("kind", text, "The sink, by the name a plugin gives it: `file`, `datadog`, `otlp`, `cloudwatch`."),
+        "kind": leaf("kind", text, "The sink, by the name a plugin gives it: `file`, `datadog`, `otlp`."),
         "level": leaf(
             "level", one_of({level: level for level in _LEVELS}), "Lines of this level and above are shipped."
         ),
