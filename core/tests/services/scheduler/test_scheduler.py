@@ -277,6 +277,17 @@ async def test_a_spread_moves_each_start_and_loses_none(office: Office, missed: 
     assert office.ticks()[:3] == [60.0, 120.0, 180.0]
 
 
+async def test_a_spread_is_each_customers_own(office: Office) -> None:
+    for number in range(50):
+        office.deploy("{every: 60s, jitter: 40s}", tenant=f"customer-{number}")
+    scheduler = office.scheduler()
+
+    await scheduler.sync(CALL)
+
+    due = {document.due for document in await scheduler.plans.page()}
+    assert len(due) == 50
+
+
 FAULTS = st.lists(st.sampled_from([None, None, None, "backend", "died"]), max_size=60).map(
     lambda kinds: [None if kind is None else BackendError("away") if kind == "backend" else Died() for kind in kinds]
 )

@@ -47,13 +47,13 @@ class Planned:
     more: bool = False
     failures: int = 0
 
-    def due(self, name: str) -> float | None:
-        """When somebody should look at it."""
+    def due(self, whose: str) -> float | None:
+        """When somebody should look at it. `whose` it is, customer, instance and flow, says how much later than its time."""
         if self.held or self.next is None:
             return None
         if self.more:
             return self.last
-        return self.next + offset_s(self.schedule, name)
+        return self.next + offset_s(self.schedule, whose)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +70,11 @@ def planned_in(catalog: CatalogStore) -> Documents[Planned]:
     return Documents(catalog, KIND, Planned)
 
 
-def decide(planned: Planned, name: str, now: float) -> Decision:
+def decide(planned: Planned, whose: str, now: float) -> Decision:
     """What to do with a schedule that is due."""
     if planned.more:
         return Decision(tick=planned.last, last=planned.last)
-    schedule, until = planned.schedule, now - offset_s(planned.schedule, name)
+    schedule, until = planned.schedule, now - offset_s(planned.schedule, whose)
     newest = latest_tick(schedule, planned.last, until, since=planned.since)
     if newest is None:
         return Decision(tick=None, last=planned.last)

@@ -113,7 +113,7 @@ class Scheduler(Service):
         """Whether there is more to do for it at once."""
         async with places:
             planned, now = document.value, self._clock.now()
-            decision = decide(planned, document.name, now)
+            decision = decide(planned, _whose(document.tenant, document.name), now)
             if planned.pending is not None:
                 decision = Decision(tick=planned.pending, last=max(planned.pending, planned.last))
             if decision.tick is None:
@@ -130,7 +130,7 @@ class Scheduler(Service):
             return await self._write(document, after, document.revision + 1)
 
     async def _write(self, document: Document[Planned], after: Planned, revision: int) -> bool:
-        due = after.due(document.name)
+        due = after.due(_whose(document.tenant, document.name))
         if after.trouble:
             due = None if due is None else self._clock.now() + min(_LATEST_S, _AGAIN_S * 2 ** min(after.failures, 10))
         await self.plans.replace(replace(document, revision=revision), after, due=due)
@@ -243,7 +243,7 @@ class Scheduler(Service):
                 next=next_tick(schedule, now, since=now),
                 polls=polls,
             )
-            await self.plans.create(name, new, tenant=tenant, due=new.due(name))
+            await self.plans.create(name, new, tenant=tenant, due=new.due(_whose(tenant, name)))
             return
         planned = document.value
         if planned.schedule == schedule and not planned.held and planned.last <= now + _AHEAD_S:
@@ -254,7 +254,7 @@ class Scheduler(Service):
             after = replanned(replace(after, since=now), last=now)
         elif planned.last > now + _AHEAD_S:
             after = replanned(after, last=now)
-        await self.plans.replace(document, after, due=after.due(name))
+        await self.plans.replace(document, after, due=after.due(_whose(tenant, name)))
 
     async def _withdraw(self, document: Document[Planned]) -> None:
         """Where the instance is gone so is its plan; one that is paused, or whose definition is away, keeps its place."""
@@ -264,3 +264,7 @@ class Scheduler(Service):
             await self.plans.remove(document.name, tenant=document.tenant, expected=document.revision)
         elif not document.value.held:
             await self.plans.replace(document, replace(document.value, held=True, pending=None))
+
+
+def _whose(tenant: str, name: str) -> str:
+    return f"{tenant}/{name}"

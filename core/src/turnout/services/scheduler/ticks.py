@@ -63,11 +63,11 @@ def moment(schedule: Schedule, at: float) -> str:
     return datetime.fromtimestamp(at, ZoneInfo(schedule.timezone)).isoformat()
 
 
-def offset_s(schedule: Schedule, name: str) -> float:
-    """How much later than its time a tick of the schedule of that name comes: up to `jitter_s`, always the same."""
+def offset_s(schedule: Schedule, whose: str) -> float:
+    """How much later than its time a tick of the schedule of that customer, instance and flow comes: up to `jitter_s`, always the same."""
     if not schedule.jitter_s:
         return 0.0
-    share = int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8]) / 2**64
+    share = int.from_bytes(hashlib.sha256(whose.encode("utf-8", "surrogatepass")).digest()[:8]) / 2**64
     return share * schedule.jitter_s
 
 
