@@ -48,7 +48,9 @@ def run(turnout: Turnout) -> str:
 
 @contextmanager
 def program(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    code = f"import sys; from turnout.cli import main; sys.exit(main({list(arguments)!r}))"
+    # Whoever starts the tests in the background has SIGINT ignored, and hands that on.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heard}; import sys; from turnout.cli import main; sys.exit(main({list(arguments)!r}))"
     command = [sys.executable, "-u", "-c", code]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         yield process
