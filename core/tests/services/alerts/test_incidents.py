@@ -12,9 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from turnout.config import AlertKind, AlertRule, Resolve
 from turnout.interfaces.catalog import Address, CatalogChange, CatalogEntry
+from turnout.interfaces.records import RecordBatch
 from turnout.interfaces.service import Delivery, Invocation
 from turnout.local.memory_catalog import MemoryCatalog
-from turnout.model.execution import Status
+from turnout.model.definition import Flow, Integration, Trigger
+from turnout.model.execution import ErrorInfo, Status
+from turnout.services.submission import Instance
+from turnout.testing.records import created
 
 from core.tests.services.alerts.alert_yard import AlertYard, ended, failed, info_of, logged, runs
 
@@ -230,6 +234,35 @@ async def test_a_manual_rule_ends_by_hand_alone_and_begins_anew_with_what_comes_
     await yard.give(*runs([False], T + 100, first=9))
     await yard.send()
     assert yard.ops.phases == ["opened", "resolved", "opened"]
+
+
+async def test_a_dead_letter_goes_on_however_many_runs_end_well() -> None:
+    yard = yard_of(AlertRule(kind=AlertKind.DEAD_LETTER, channels=("ops",)))
+
+    await yard.give(ended(info_of("dead", T), T, error=ErrorInfo(kind="dead_letter", message="given up")))
+    for number in range(400):
+        await yard.give(ended(info_of(f"ok{number}", T + 1 + number), T + 1 + number))
+    await yard.send()
+
+    assert yard.ops.phases == ["opened"]
+
+
+async def test_a_flow_that_ran_within_the_interval_is_not_overdue_until_the_next_is_over() -> None:
+    yard = yard_of(AlertRule(kind=AlertKind.OVERDUE, channels=("ops",), expect_s=3600, grace_s=0))
+    flows = {"import": Flow(name="import", trigger=Trigger())}
+    integration = Integration(name="orders", version="1.0.0", flows=flows)
+    yard.instances = [Instance(name="acme-orders", tenant="acme", bundle="b", settings="s", integration=integration)]
+    await yard.look()
+    early = created(info_of("early", yard.clock.now() + 1800), status=Status.SUCCEEDED)
+    await yard.records.apply(RecordBatch(position=1, executions=(early,)))
+
+    yard.clock.advance(3601)
+    await yard.look()
+    assert yard.ops.phases == []
+
+    yard.clock.advance(1800)
+    await yard.look()
+    assert yard.ops.phases == ["opened"]
 
 
 class YieldingCatalog(MemoryCatalog):

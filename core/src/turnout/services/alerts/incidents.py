@@ -156,9 +156,9 @@ def _with(alert: Alert, mark: Mark, rule: AlertRule, now: float) -> Alert:
     mark = replace(mark, note=mark.note[:_LONGEST_NOTE])
     kept = [one for one in alert.marks if one is not known]
     most = max(_KEPT_DEAD if rule.kind is AlertKind.DEAD_LETTER else _KEPT, 2 * rule.of)
-    if len(kept) >= most and mark < kept[0]:
+    marks = _newest([*kept, mark], rule, most)
+    if mark not in marks:
         return alert
-    marks = tuple(sorted([*kept, mark])[-most:])
     incident = alert.incident
     if incident is not None and mark.bad and _counts(alert, mark):
         incident = replace(
@@ -169,6 +169,13 @@ def _with(alert: Alert, mark: Mark, rule: AlertRule, now: float) -> Alert:
             last=max(incident.last, mark),
         )
     return replace(alert, marks=marks, incident=incident)
+
+
+def _newest(marks: Sequence[Mark], rule: AlertRule, most: int) -> tuple[Mark, ...]:
+    """At most so many. Of dead letters those that are none (any more) go first: runs that end well, however many, must not
+    drive out one that is still there."""
+    first = (lambda mark: (mark.bad, mark)) if rule.kind is AlertKind.DEAD_LETTER else (lambda mark: (True, mark))
+    return tuple(sorted(sorted(marks, key=first)[-most:]))
 
 
 def _counts(alert: Alert, mark: Mark) -> bool:

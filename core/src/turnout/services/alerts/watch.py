@@ -162,16 +162,20 @@ class Watch:
         expected = (await self._expected({alert.rule: rule})).get(name_of(Watched(rule=alert.rule, scope=alert.scope)))
         if expected is None:
             return advance(alert, rule, now)  # it is not expected any more, which `overdue` finds
-        began = await self._ran(alert, rule)
-        if began is not None:
-            alert = replace(alert, expected_at=expected[1].after(max(began, alert.expected_at - _SKEW_S)))
+        one = expected[1]
+        began = await self._ran(alert, rule, since=alert.expected_at - _SKEW_S - (one.every_s or 0.0))
+        if began is not None and (next_at := one.after(began)) > alert.expected_at:
+            alert = replace(alert, expected_at=next_at)
+            if now >= next_at + rule.grace_s:
+                began = None  # it ran, and should have run again since
+        else:
+            began = None
         note = "" if began is not None else f"nothing {'succeeded' if rule.succeeded else 'ran'} in time"
         mark = level_mark(alert, rule, now, bad=began is None, note=note)
         return advance(alert, rule, now) if mark is None else observe(alert, rule, [mark], now)
 
-    async def _ran(self, alert: Alert, rule: AlertRule) -> float | None:
-        """When the run that was expected began, if it did."""
-        assert alert.expected_at is not None
+    async def _ran(self, alert: Alert, rule: AlertRule, *, since: float) -> float | None:
+        """When the newest run began, if one did since then. An interval counts from the run before, whenever that was."""
         await self._sources.catch_up()
         scope = alert.scope
         found = await self._sources.records.search(
@@ -180,7 +184,7 @@ class Watch:
                 instance=scope.instance,
                 flow=scope.flow,
                 statuses=(Status.SUCCEEDED,) if rule.succeeded else (),
-                since=alert.expected_at - _SKEW_S,
+                since=since,
                 limit=1,
             )
         )
