@@ -92,6 +92,7 @@ def test_the_integration_of_the_story_is_sound(check: Check) -> None:
         ("{webhook: {}}", "{schedule: {cron: '61 * * * *'}}", "19:", "'61' is not a minute", "0 6 * * 1-5"),
         ("{webhook: {}}", "{schedule: {cron: '* * *'}}", "19:", "five fields", ""),
         ("{webhook: {}}", "{schedule: {every: 0}}", "19:", "a second or longer", ""),
+        ("{webhook: {}}", "{schedule: {every: 999999d}}", "19:", "at most 366 days", ""),
         (
             "{webhook: {}}",
             "{schedule: {cron: '0 6 * * *', timezone: Europe/Berln}}",

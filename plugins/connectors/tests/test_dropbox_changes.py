@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from turnout.config import Settings
+from turnout.connectors import ActionContext, Poll
 from turnout.definition import validate
 from turnout.definition.loader import load_yaml_text
 from turnout.interfaces.records import ExecutionQuery
@@ -122,6 +124,31 @@ async def test_a_look_that_dropbox_refuses_says_so_without_the_token(
     async with serving(standin.app) as url:
         await watch(platform, url)
         await look(platform, clock)
+
+    [planned] = await platform.scheduler.plans.page()
+    assert planned.value.failures == 1
+    assert planned.value.trouble
+    assert "secret-token" not in planned.value.trouble + caplog.text
+
+
+@pytest.mark.parametrize("failure", [KeyError("entries of secret-token"), Poll(cursor=object())])
+async def test_a_connectors_bug_is_told_with_the_schedule_and_without_the_token(
+    platform: Platform,
+    clock: ManualClock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: Any,
+) -> None:
+    async def broken(context: ActionContext, inputs: Any, cursor: Any) -> Poll:
+        if isinstance(failure, Exception):
+            raise failure
+        return cast("Poll", failure)
+
+    polls = platform.backends.connectors["dropbox"].polls
+    monkeypatch.setitem(polls, "changed", replace(polls["changed"], poll=broken))
+    await watch(platform, "https://files.example")
+
+    await look(platform, clock)
 
     [planned] = await platform.scheduler.plans.page()
     assert planned.value.failures == 1

@@ -33,6 +33,7 @@ _FIELDS: Final = (
 _WHEN: Final = ("cron", "every", "at")
 _LONGEST: Final = 200
 _SHOWN: Final = 40
+_LONGEST_EVERY_S: Final = 366 * 86400.0
 _PROBE: Final = datetime(2024, 1, 1, tzinfo=UTC)
 _CRON_HINT: Final = "minute, hour, day of month, month, day of week: `0 6 * * 1-5`"
 _LATE: Final = ("trigger", "steps", "execution", "item", "index", "error")
@@ -131,6 +132,8 @@ def _every(written: Any) -> float:
         raise ValueError(f"`every`: {error}") from error
     if seconds < 1:
         raise ValueError("`every` must be a second or longer")
+    if seconds > _LONGEST_EVERY_S:
+        raise ValueError("`every` is at most 366 days")
     return seconds
 
 

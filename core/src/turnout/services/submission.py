@@ -73,6 +73,7 @@ class Submission:
         *,
         hold_s: float = 0.0,
         deduplication_id: str = "",
+        deduplication_at: float | None = None,
         capped: bool = False,
         span: TraceContext | None = None,
     ) -> Acceptance:
@@ -80,7 +81,8 @@ class Submission:
 
         `trigger` is what expressions see as `trigger`. With `hold_s` no worker takes it before: the caller claims it
         itself, and it is neither debounced nor a duplicate. Those of a flow with the same `deduplication_id`, or the same
-        value of the flow's `deduplicate`, are one execution. `Overloaded`, and nothing is written, if `capped` and the
+        value of the flow's `deduplicate`, are one execution; where the id stands for something that was to be at
+        `deduplication_at`, also if clocks did not agree on when it was accepted. `Overloaded`, and nothing is written, if `capped` and the
         customer has as many waiting as it may. `span` is the sender's, of whose trace the execution becomes a part.
         """
         if flow not in instance.integration.flows:
@@ -108,6 +110,8 @@ class Submission:
         settled = await settle(self.backends, info, definition.limits, trigger, by_hand=hold_s > 0)
         if deduplication_id and not settled.same:
             settled = replace(settled, same=f"id\0{deduplication_id}", unique_s=_UNIQUE_S)
+            if deduplication_at is not None:
+                return await self._begin_one(info, settled, replace(info, created_at=deduplication_at))
         return await self._begin(info, settled, hold_s=hold_s)
 
     async def _begin(self, info: ExecutionInfo, settled: Settled, *, hold_s: float) -> Acceptance:
@@ -119,6 +123,14 @@ class Submission:
                 if not await self._is_past(known, info.created_at - settled.unique_s):
                     return await self._duplicate(known)
             info = replace(info, id=id)
+        return await self._begin_as(info, settled, hold_s=hold_s)
+
+    async def _begin_one(self, info: ExecutionInfo, settled: Settled, then: ExecutionInfo) -> Acceptance:
+        """There is one window for it: that of the time that it stands for."""
+        id = common_id(self.backends.key, then, settled)
+        return await self._begin_as(replace(info, id=id, limits=settled.limits), settled, hold_s=0.0)
+
+    async def _begin_as(self, info: ExecutionInfo, settled: Settled, *, hold_s: float) -> Acceptance:
         if not await self.write(info, _logged(settled, info.created_at), unique_s=settled.unique_s):
             return await self._duplicate(info.id)
         debounce = None if settled.limits is None else settled.limits.debounce

@@ -73,7 +73,13 @@ class Office:
 
         class Submission:
             async def accept(
-                self, instance: Instance, flow: str, trigger: Value, *, deduplication_id: str
+                self,
+                instance: Instance,
+                flow: str,
+                trigger: Value,
+                *,
+                deduplication_id: str,
+                deduplication_at: float | None = None,
             ) -> Acceptance:
                 office.fault()
                 await asyncio.sleep(0)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from itertools import islice, pairwise
+from datetime import datetime, timedelta
+from itertools import islice, pairwise, takewhile
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from cronsim import CronSim
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from turnout.model.schedule import Schedule
 from turnout.services.scheduler.ticks import latest_tick, moment, next_tick, offset_s, same_moment, ticks
@@ -93,6 +94,64 @@ SCHEDULES = st.one_of(
         timezone=st.sampled_from(["UTC", BERLIN, "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"]),
     ),
 )
+
+
+ZONES = [
+    "UTC",
+    BERLIN,
+    "America/New_York",
+    "America/Santiago",
+    "Africa/Cairo",
+    "Africa/Casablanca",
+    "Australia/Lord_Howe",
+]
+CLOCK_SET = {
+    BERLIN: ["2025-03-30T01:00+00:00", "2025-10-26T01:00+00:00"],
+    "America/New_York": ["2025-03-09T07:00+00:00", "2025-11-02T06:00+00:00"],
+    "America/Santiago": ["2023-09-03T04:00+00:00", "2024-04-07T03:00+00:00"],
+    "Africa/Cairo": ["2025-04-24T22:00+00:00", "2025-10-30T21:00+00:00"],
+    "Africa/Casablanca": ["2025-02-23T02:00+00:00", "2025-04-06T02:00+00:00"],
+    "Australia/Lord_Howe": ["2025-04-05T15:00+00:00", "2025-10-04T15:30+00:00"],
+    "UTC": ["2025-03-30T01:00+00:00"],
+}
+CRONS = st.tuples(
+    st.sampled_from(["0", "30", "59", "0,30", "*/15", "*", "*/7"]),
+    st.sampled_from(["*", "0", "1", "2", "3", "0,1,2,3", "*/2", "23", "1-3"]),
+    st.sampled_from(["*", "1", "L", "6-9"]),
+    st.just("*"),
+    st.sampled_from(["*", "0", "1-5", "0L"]),
+).map(" ".join)
+
+
+def shown(cron: str, zone: str, after: float, until: float) -> list[float]:
+    """The moments of a cron minute by minute: those at which the clock shows it, for a fixed time the first alone, and the
+    next there is for one that the clock leaves out."""
+    fixed, found, info = not any(part.startswith("*") for part in cron.split()[:2]), set(), ZoneInfo(zone)
+    minute = after // 60 * 60 - 86_400
+    known = datetime.fromtimestamp(minute - 60, info).replace(tzinfo=None)
+    seen: set[datetime] = set()
+    while minute <= until:
+        wall = datetime.fromtimestamp(minute, info).replace(tzinfo=None, fold=0)
+        means = next(CronSim(cron, wall - timedelta(seconds=1))) == wall
+        left_out = fixed and wall - known > timedelta(minutes=1) and next(CronSim(cron, known)) < wall
+        if (means and not (fixed and wall in seen)) or left_out:
+            found.add(minute)
+        seen.add(wall)
+        known, minute = wall, minute + 60
+    return sorted(tick for tick in found if after < tick <= until)
+
+
+@settings(deadline=None)
+@given(CRONS, st.sampled_from(ZONES), st.integers(0, 1), st.integers(-6 * 3600, 3 * 3600), st.integers(0, 8 * 3600))
+def test_the_nights_in_which_the_clock_is_set(cron: str, zone: str, which: int, begin: int, seconds: int) -> None:
+    set_at = CLOCK_SET[zone][which % len(CLOCK_SET[zone])]
+    schedule, after = Schedule(cron=cron, timezone=zone), at(set_at) + begin
+    until = after + seconds
+
+    came = list(takewhile(lambda tick: tick <= until, ticks(schedule, after, since=0.0)))
+
+    assert came == shown(cron, zone, after, until)
+    assert latest_tick(schedule, after, until, since=0.0) == (came[-1] if came else None)
 
 
 @given(SCHEDULES, st.integers(1_700_000_000, 1_900_000_000), st.floats(0.0, 200_000.0))

@@ -26,7 +26,8 @@ class Planned:
     `since` is what intervals count from. Everything up to `last` is decided. `pending` is a tick that is being started since
     `pending_since`: whoever finds it starts it again, which is harmless. `execution` is the one of the newest tick that was
     started, `started`. `held` ones do nothing. `missed` and `skipped` count ticks that were left out. Where it `polls`, a tick is a
-    look with the `cursor`, there is `more` to be looked for at once, and `failures` counts those since the last that went well.
+    look with the `cursor`, there is `more` to be looked for at once, and `failures` counts those since the last that went well;
+    `not_before` is what the other side asked for then.
     """
 
     integration: str
@@ -46,6 +47,7 @@ class Planned:
     cursor: Any = None
     more: bool = False
     failures: int = 0
+    not_before: float = 0.0
 
     def due(self, whose: str) -> float | None:
         """When somebody should look at it. `whose` it is, customer, instance and flow, says how much later than its time."""

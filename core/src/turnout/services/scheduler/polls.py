@@ -14,7 +14,7 @@ from turnout.engine.backends import Backends
 from turnout.engine.connections import connect
 from turnout.engine.content import Content
 from turnout.engine.resources import Resources
-from turnout.errors import SettingsError, StepError
+from turnout.errors import BackendError, SettingsError, StepError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.connector import ActionContext, ConnectionType, State
 from turnout.interfaces.polling import Poll
@@ -62,10 +62,25 @@ class Polls:
         except ValidationError as error:
             raise StepError(f"{trigger.type}: its inputs do not hold", kind="input", retryable=False) from error
         except StepError as error:
-            raise StepError(mask.text(error.message), kind=error.kind, retryable=error.retryable) from None
-        if len(msgspec.json.encode(poll.cursor)) > _LARGEST_CURSOR:
+            raise StepError(
+                mask.text(error.message), kind=error.kind, retryable=error.retryable, retry_after_s=error.retry_after_s
+            ) from None
+        except BackendError:
+            raise
+        except Exception as error:  # a connector's bug stops its own looks, and says so without what it holds
+            raise StepError(
+                f"{trigger.type}: {type(error).__name__}: {mask.text(str(error))}", kind=type(error).__name__
+            ) from None
+        if _size(poll.cursor, trigger.type) > _LARGEST_CURSOR:
             raise StepError(f"{trigger.type}: its cursor is larger than {_LARGEST_CURSOR} bytes", kind="too_large")
         return poll
+
+
+def _size(cursor: Any, trigger: str) -> int:
+    try:
+        return len(msgspec.json.encode(cursor))
+    except (TypeError, ValueError, RecursionError):
+        raise StepError(f"{trigger}: its cursor is not JSON-like data", retryable=False) from None
 
 
 class _NoState(State):

@@ -10,12 +10,12 @@ from typing import Any, Final, Protocol
 
 from turnout.definition.schedules import schedules_of
 from turnout.engine.history import History
-from turnout.errors import BackendError, NotFound, Paused, SettingsError, TurnoutError
+from turnout.errors import BackendError, NotFound, Paused, SettingsError, StepError, TurnoutError
 from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.journal import Journal
 from turnout.interfaces.service import Invocation, Service, Timer
-from turnout.model.schedule import Overlap, Schedule
+from turnout.model.schedule import Missed, Overlap, Schedule
 from turnout.services.documents import Document
 from turnout.services.instance_documents import deployed_of
 from turnout.services.scheduler.plans import Decision, Planned, decide, planned_in, replanned
@@ -35,6 +35,8 @@ _POLL_CLAIM_S: Final = LONGEST_POLL_S + 60.0
 _AGAIN_S: Final = 10.0
 _LATEST_S: Final = 3600.0
 """However often a look fails, the next comes within this."""
+_LONGEST_ASKED_S: Final = 86_400.0
+"""Who asks to be left alone for longer is asked again after a day."""
 _LEAST_S: Final = 2.0
 _AHEAD_S: Final = 60.0
 """What is decided so far ahead was decided by a clock that was wrong."""
@@ -118,7 +120,7 @@ class Scheduler(Service):
                 decision = Decision(tick=planned.pending, last=max(planned.pending, planned.last))
             if decision.tick is None:
                 after = replanned(planned, last=decision.last, missed=decision.missed)
-                return await self._write(document, after, document.revision)
+                return await self._write(document, after, document.revision) and after.last > planned.last
             claimed = replace(
                 planned, pending=decision.tick, pending_since=now if planned.pending is None else planned.pending_since
             )
@@ -130,11 +132,11 @@ class Scheduler(Service):
             return await self._write(document, after, document.revision + 1)
 
     async def _write(self, document: Document[Planned], after: Planned, revision: int) -> bool:
-        due = after.due(_whose(document.tenant, document.name))
-        if after.trouble:
-            due = None if due is None else self._clock.now() + min(_LATEST_S, _AGAIN_S * 2 ** min(after.failures, 10))
+        due, now = after.due(_whose(document.tenant, document.name)), self._clock.now()
+        if after.trouble and due is not None:
+            due = max(now + min(_LATEST_S, _AGAIN_S * 2 ** min(after.failures, 10)), after.not_before)
         await self.plans.replace(replace(document, revision=revision), after, due=due)
-        return due is not None and due <= self._clock.now()
+        return due is not None and due <= now
 
     async def _start(self, document: Document[Planned], planned: Planned, decision: Decision) -> Planned:
         """The plan once its tick has become an execution, or cannot."""
@@ -153,7 +155,8 @@ class Scheduler(Service):
         trigger = Value({"scheduled_at": moment(planned.schedule, tick), "previous_at": before})
         try:
             found = await self._instances.get(document.tenant, instance)
-            accepted = await self._submission.accept(found, flow, trigger, deduplication_id=f"schedule\0{tick:.3f}")
+            same = f"schedule\0{tick:.3f}"
+            accepted = await self._submission.accept(found, flow, trigger, deduplication_id=same, deduplication_at=tick)
         except (NotFound, Paused) as error:
             return replace(planned, held=True, trouble=str(error))  # the next sync knows why
         except BackendError:
@@ -181,7 +184,9 @@ class Scheduler(Service):
             raise  # the cursor stays: what was started already is known by its id
         except TurnoutError as error:
             _log.warning("poll %s of %s failed: %s", document.name, document.tenant, error)
-            return replace(done, trouble=str(error), failures=planned.failures + 1, more=True)
+            asked_s = min(error.retry_after_s or 0.0, _LONGEST_ASKED_S) if isinstance(error, StepError) else 0.0
+            later = self._clock.now() + asked_s
+            return replace(done, trouble=str(error), failures=planned.failures + 1, more=True, not_before=later)
         return replace(
             done,
             cursor=poll.cursor,
@@ -190,6 +195,7 @@ class Scheduler(Service):
             started=planned.pending if poll.items else planned.started,
             trouble="",
             failures=0,
+            not_before=0.0,
         )
 
     async def _runs(self, execution: str) -> bool:
@@ -245,16 +251,20 @@ class Scheduler(Service):
             )
             await self.plans.create(name, new, tenant=tenant, due=new.due(_whose(tenant, name)))
             return
-        planned = document.value
-        if planned.schedule == schedule and not planned.held and planned.last <= now + _AHEAD_S:
+        planned, whose = document.value, _whose(tenant, name)
+        ahead = _is_ahead(planned, document.due, whose, now)
+        if planned.schedule == schedule and not planned.held and not ahead:
             return
         after = replace(planned, held=False, schedule=schedule, trouble="")
-        if planned.schedule != schedule:
-            # What another schedule would have done before is not made up for.
+        if _times(planned.schedule) != _times(schedule):
+            # What another schedule would have done before is not made up for; what it has begun is.
             after = replanned(replace(after, since=now), last=now)
-        elif planned.last > now + _AHEAD_S:
-            after = replanned(after, last=now)
-        await self.plans.replace(document, after, due=after.due(_whose(tenant, name)))
+            after = replace(after, pending=planned.pending, pending_since=planned.pending_since)
+        if ahead:
+            # A clock that was wrong: whatever it began has an id of its time, and is not started twice.
+            after = replace(replanned(after, last=min(after.last, now)), not_before=0.0)
+        due = after.due(whose) if after.pending is None else now + _CLAIM_S
+        await self.plans.replace(document, after, due=due)
 
     async def _withdraw(self, document: Document[Planned]) -> None:
         """Where the instance is gone so is its plan; one that is paused, or whose definition is away, keeps its place."""
@@ -264,6 +274,19 @@ class Scheduler(Service):
             await self.plans.remove(document.name, tenant=document.tenant, expected=document.revision)
         elif not document.value.held:
             await self.plans.replace(document, replace(document.value, held=True, pending=None))
+
+
+def _times(schedule: Schedule) -> Schedule:
+    """What of a schedule says when: the rest may change without another place in it."""
+    return replace(schedule, missed=Missed.ONCE, overlap=Overlap.ALLOW, jitter_s=0.0)
+
+
+def _is_ahead(planned: Planned, due: float | None, whose: str, now: float) -> bool:
+    """Whether what stands there was written by a clock that was ahead of what it is `now`."""
+    if planned.last > now + _AHEAD_S or (planned.pending is not None and planned.pending_since > now + _AHEAD_S):
+        return True
+    latest = max(now, planned.due(whose) or now) + _LONGEST_ASKED_S + _AHEAD_S
+    return due is not None and due > latest
 
 
 def _whose(tenant: str, name: str) -> str:

@@ -1,8 +1,10 @@
 """The times at which a schedule is due.
 
-Cron is Debian's, as `cronsim` has it: with fixed hours and minutes a run that summer time would leave out comes when the clock
-has jumped, and one that winter time would repeat comes once; with `*` in one of them it goes by the time that passes. Where both
-days are given without `*`, either is enough. An interval counts from a fixed moment, not from the run before.
+Cron is Debian's: with fixed hours and minutes a run that summer time would leave out comes when the clock has jumped, and one
+that winter time would repeat comes once; with `*` in one of them it goes by the time that passes. Where both days are given
+without `*`, either is enough. `cronsim` says which times of the wall clock are meant; which moments those are is said here, the
+same whether one asks forward, backward or from within the hour that comes twice. An interval counts from a fixed moment, not from
+the run before.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -20,7 +22,10 @@ from turnout.model.schedule import Schedule
 
 __all__ = ["latest_tick", "moment", "next_tick", "offset_s", "same_moment", "ticks"]
 
-_SOONEST_S: Final = 1.0
+_AROUND_S: Final = 3 * 3600.0
+"""No clock is set back by more."""
+_WINDOW_S: Final = 120.0
+_WIDER: Final = 8
 
 
 def next_tick(schedule: Schedule, after: float, *, since: float) -> float | None:
@@ -40,8 +45,7 @@ def ticks(schedule: Schedule, after: float, *, since: float) -> Iterator[float]:
                 yield tick
             number += 1
     else:
-        for found in CronSim(schedule.cron, _local(schedule, after)):
-            yield found.timestamp()
+        yield from _cron_ticks(schedule, after)
 
 
 def latest_tick(schedule: Schedule, after: float, until: float, *, since: float) -> float | None:
@@ -53,8 +57,7 @@ def latest_tick(schedule: Schedule, after: float, until: float, *, since: float)
         while (found := since + number * schedule.every_s) > until:
             number -= 1
     else:
-        start = _local(schedule, math.floor(until) + _SOONEST_S)
-        found = next((one.timestamp() for one in CronSim(schedule.cron, start, reverse=True)), None)
+        found = _latest_of_cron(schedule, after, until)
     return found if found is not None and after < found <= until else None
 
 
@@ -71,9 +74,57 @@ def offset_s(schedule: Schedule, whose: str) -> float:
     return share * schedule.jitter_s
 
 
-def _local(schedule: Schedule, at: float) -> datetime:
+def _latest_of_cron(schedule: Schedule, after: float, until: float) -> float | None:
+    """Looked for forward, in ever longer times before `until`: there is one notion of what comes after what."""
+    window = _WINDOW_S
+    while True:
+        start = max(after, until - window)
+        found = None
+        for tick in ticks(schedule, start, since=0.0):
+            if tick > until:
+                break
+            found = tick
+        if found is not None or start <= after:
+            return found
+        window *= _WIDER
+
+
+def _cron_ticks(schedule: Schedule, after: float) -> Iterator[float]:
+    """The moments later than `after` at which a clock on the wall shows what the expression says."""
     zone = UTC if schedule.timezone == "UTC" else ZoneInfo(schedule.timezone)
-    return datetime.fromtimestamp(at, zone)
+    minute, hour, *_ = schedule.cron.split()
+    by_the_clock = not minute.startswith("*") and not hour.startswith("*")
+    second: list[float] = []  # moments of times that the clock shows twice, once it has shown the first
+    last = after
+    for wall in CronSim(schedule.cron, _wall_before(after, zone)):
+        moments = _moments(wall, zone, by_the_clock=by_the_clock)
+        come = [tick for tick in second if moments and tick < moments[0]]
+        for tick in (*come, *moments[:1]):
+            if tick > last:
+                yield (last := tick)
+        second = second[len(come) :] + moments[1:]
+
+
+def _wall_before(after: float, zone: tzinfo) -> datetime:
+    """Where the wall clock is looked at from: earlier, where it is set soon before or after, since it shows times twice then."""
+    here = datetime.fromtimestamp(after, zone)
+    early, late = (datetime.fromtimestamp(after + by, zone) for by in (-_AROUND_S, _AROUND_S))
+    start = here if early.utcoffset() == here.utcoffset() == late.utcoffset() else early
+    return start.replace(tzinfo=None, fold=0)
+
+
+def _moments(wall: datetime, zone: tzinfo, *, by_the_clock: bool) -> list[float]:
+    """When the clock shows that: once, twice, or never; one that goes by fixed times then has the first, or the next there is."""
+    while _is_skipped(wall, zone):
+        if not by_the_clock:
+            return []
+        wall += timedelta(minutes=1)
+    first, second = (wall.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
+    return [first] if by_the_clock or first == second else [first, second]
+
+
+def _is_skipped(wall: datetime, zone: tzinfo) -> bool:
+    return datetime.fromtimestamp(wall.replace(tzinfo=zone).timestamp(), zone).replace(tzinfo=None, fold=0) != wall
 
 
 def same_moment(written: str, at: float) -> bool:
