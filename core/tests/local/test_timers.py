@@ -94,3 +94,43 @@ async def test_stopping_again_or_without_a_start_changes_nothing(clock: ManualCl
     await timers.stop()
 
     await timers.stop()
+
+
+async def test_a_timer_that_has_something_to_do_is_called_before_its_time(clock: ManualClock) -> None:
+    calls, news = Calls(clock), asyncio.Event()
+
+    async def soon() -> None:
+        await news.wait()
+        news.clear()
+
+    timers = Timers([Timer(name="tick", every_s=10.0, handle=calls.handle, soon=soon)], clock)
+    timers.start()
+    await calls.reach(1)
+    await clock.settle()
+
+    news.set()
+    await calls.reach(2)
+    await clock.settle()
+    await clock.run(10.0, step=1.0)
+    await calls.reach(3)
+    await timers.stop()
+
+    assert [round(at - calls.at[0]) for at in calls.at] == [0, 0, 10]
+
+
+async def test_after_a_failure_a_timer_waits_for_its_time_whatever_there_is_to_do(clock: ManualClock) -> None:
+    calls = Calls(clock, BackendError("the store is away"))
+
+    async def soon() -> None: ...
+
+    timers = Timers([Timer(name="tick", every_s=10.0, handle=calls.handle, soon=soon)], clock)
+    timers.start()
+    await calls.reach(1)
+    await clock.settle()
+    assert len(calls.at) == 1
+
+    await clock.run(10.0, step=1.0)
+    await calls.reach(2)
+    await timers.stop()
+
+    assert round(calls.at[1] - calls.at[0]) == 10

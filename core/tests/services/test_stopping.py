@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from turnout.interfaces.clock import SystemClock
+from turnout.local.timers import Timers
 from turnout.services.metadata import Metadata
 
 from core.tests.services.yard import Yard
@@ -32,16 +33,18 @@ async def test_it_stops_although_something_new_is_told_while_it_records(yard: Ya
     records: Any = Held(yard.stores.records)
     metadata = Metadata(yard.stores.journal, records, SystemClock(), gather_s=0)
     records.may.set()
+    timers = Timers(metadata.timers(), SystemClock())
     await metadata.start()
     records.may.clear()
     records.asked.clear()
-    metadata.nudge()
+    timers.start()
     await records.asked.wait()
 
-    stopping = asyncio.ensure_future(metadata.stop())
+    stopping = asyncio.ensure_future(timers.stop())
     await asyncio.sleep(0)
     metadata.nudge()
     records.may.set()
 
     async with asyncio.timeout(10):
         await stopping
+        await metadata.stop()

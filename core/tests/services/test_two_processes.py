@@ -7,6 +7,7 @@ from pathlib import Path
 
 from turnout.interfaces.clock import SystemClock
 from turnout.interfaces.records import ExecutionQuery
+from turnout.local.timers import Timers
 from turnout.model.execution import Status
 
 from core.tests.engine.test_going_on import flow
@@ -27,13 +28,15 @@ async def test_two_workers_share_the_work_and_the_records(tmp_path: Path) -> Non
         for number in range(30):
             await workers[number % 2].lab.accept(flow(STEPS) + OTHER, number)
 
-        for worker in workers:
-            await worker.metadata.start()
+        drivers = [Timers(worker.metadata.timers(), worker.stores.clock) for worker in workers]
+        for worker, timers in zip(workers, drivers, strict=True):
+            timers.start()
             await worker.runner.start()
         while (stats := await one.stores.queue.stats()).ready or stats.leased:
             await asyncio.sleep(0.01)
-        for worker in workers:
+        for worker, timers in zip(workers, drivers, strict=True):
             await worker.runner.stop()
+            await timers.stop()
             await worker.metadata.stop()
 
         posted = [value for worker in workers for name, value in worker.lab.world.calls if name == "note"]

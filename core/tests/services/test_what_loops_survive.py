@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from turnout.engine.engine import Engine
 from turnout.interfaces.clock import SystemClock
+from turnout.local.timers import Timers
 from turnout.services.health import Health
 from turnout.services.metadata import Metadata
 from turnout.services.metrics import Metrics
@@ -50,7 +51,8 @@ async def until(what: Callable[[], object]) -> None:
 async def test_records_are_kept_after_a_fault(yard: Yard, caplog: pytest.LogCaptureFixture) -> None:
     records: Any = Tripping(yard.stores.records, "apply")
     metadata = Metadata(yard.stores.journal, records, SystemClock(), poll_s=0.01)
-    await metadata.start()
+    timers = Timers(metadata.timers(), SystemClock())
+    timers.start()
     id = await yard.lab.accept(LOOK)
     await yard.run(id)
 
@@ -61,7 +63,7 @@ async def test_records_are_kept_after_a_fault(yard: Yard, caplog: pytest.LogCapt
             await asyncio.sleep(0.002)
 
     assert "what nobody foresaw" in caplog.text
-    await metadata.stop()
+    await timers.stop()
 
 
 async def test_leases_are_taken_back_after_a_fault(yard: Yard, caplog: pytest.LogCaptureFixture) -> None:

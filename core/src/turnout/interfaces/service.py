@@ -96,11 +96,15 @@ class Invocation:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timer:
     """Called every `every_s`, as near to that as the target can, by one process or several at once; a call that takes
-    longer is not joined by another in the same process. What it raises is told, and the next call comes as ever."""
+    longer is not joined by another in the same process. What it raises is told, and the next call comes as ever.
+
+    `soon` returns when there is something to do already, which this process has learned of: where a process lives on between
+    calls, the next call then comes without waiting for its time, unless the last one failed."""
 
     name: str
     every_s: float
     handle: Callable[[Invocation], Awaitable[None]]
+    soon: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

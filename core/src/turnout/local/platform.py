@@ -35,6 +35,7 @@ from turnout.local.stores import Stores
 from turnout.local.stream import EventStream
 from turnout.local.tenancy import Tenancy
 from turnout.local.tenants import Tenants
+from turnout.local.timers import Timers
 from turnout.local.workers import WorkerLock, any_ended, is_alive, sweep
 from turnout.model.definition import Integration
 from turnout.model.durability import Durability
@@ -179,7 +180,7 @@ class Platform:
             catch_up=self.metadata.catch_up,
         )
         self.scheduler = scheduler_of(self)
-        self._started: list[Service] = []
+        self._started: list[Service | Timers] = []
         self._consumer_names: tuple[str, ...] | None = None
 
     @classmethod
@@ -371,9 +372,13 @@ class Platform:
             await self.stores.clock.sleep(0.05)
 
     async def start(self, *services: Service) -> None:
+        """Start the services and what they do by the clock; their routes and consumers are a target's to drive."""
         for service in services:
             self._started.append(service)
             await service.start()
+        timers = Timers([timer for service in services for timer in service.timers()], self.stores.clock)
+        timers.start()
+        self._started.append(timers)
 
     async def close(self, *, record: bool = True) -> None:
         """Stop what runs, the last started first, and let go of everything, whether or not one part fails to; with
@@ -390,8 +395,8 @@ class Platform:
             if record:
                 stack.push_async_callback(self.metadata.finish)
             stack.push_async_callback(self.runner.stop)  # it may beat without having been started
-            for service in self._started:
-                stack.push_async_callback(service.stop)
+            for started in self._started:
+                stack.push_async_callback(started.stop)
             self._started.clear()
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 from turnout.config import RetentionSettings
 from turnout.engine.history import History
-from turnout.errors import BackendError
 from turnout.interfaces.records import ExecutionQuery
-from turnout.interfaces.service import Needs, Service
+from turnout.interfaces.service import Invocation, Needs, Service, Timer
 from turnout.local.stores import Stores
 from turnout.model.execution import Status
 from turnout.services.metadata import Metadata
@@ -22,14 +20,12 @@ _PAGE = 500
 _YOUNG_S = 3600.0
 """Content younger than this is never removed: an execution may be about to name it."""
 
-_log = logging.getLogger("turnout.retention")
-
 
 class Retention(Service):
-    """Prunes once at the start, then every `every_s`."""
+    """Prunes every `every_s`."""
 
     name = "retention"
-    needs = Needs(long_lived=True)
+    needs = Needs(call_s=300.0)
 
     def __init__(
         self, stores: Stores, metadata: Metadata, settings: RetentionSettings, *, every_s: float = 600.0
@@ -38,16 +34,13 @@ class Retention(Service):
         self._metadata = metadata
         self._settings = settings
         self._every_s = every_s
-        self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        self._task = asyncio.ensure_future(self._run())
+    def timers(self) -> Sequence[Timer]:
+        return [Timer(name="retention", every_s=self._every_s, handle=self._prune)]
 
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
 
     async def prune(self) -> int:
         """Remove records beyond the settings, then content that nothing names; how many executions went."""
@@ -86,10 +79,5 @@ class Retention(Service):
             query = replace(query, before=page[-1].info.id)
         return found
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.prune()
-            except BackendError as error:
-                _log.warning("cannot prune, trying again later: %s", error)
-            await self._stores.clock.sleep(self._every_s)
+    async def _prune(self, call: Invocation) -> None:
+        await self.prune()

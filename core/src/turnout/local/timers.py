@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from turnout.errors import BackendError
@@ -18,7 +18,8 @@ _log = logging.getLogger("turnout.timers")
 
 
 class Timers:
-    """Calls `timers` from `start` to `stop`: at once, and then `every_s` after each call's begin, or as soon as it has ended."""
+    """Calls `timers` from `start` to `stop`: at once, and then `every_s` after each call's begin, or as soon as it has ended;
+    earlier where a timer's `soon` says so."""
 
     def __init__(self, timers: Sequence[Timer], clock: Clock) -> None:
         self._timers = tuple(timers)
@@ -47,14 +48,27 @@ class Timers:
         task = asyncio.current_task()
         assert task is not None
         while True:
-            began = self._clock.now()
+            began, soon = self._clock.now(), timer.soon
             try:
                 await timer.handle(Invocation())
             except Exception as error:  # whatever it is, nobody else would tell, and the next call may do better
+                soon = None
                 _log.warning("timer %s: %s", timer.name, error, exc_info=not isinstance(error, BackendError))
             if self._stopping:
                 return
             self._idle.add(task)
             # The clock may have been set back meanwhile: never longer than the interval.
-            await self._clock.sleep(min(timer.every_s, max(0.001, began + timer.every_s - self._clock.now())))
+            await self._pause(min(timer.every_s, max(0.001, began + timer.every_s - self._clock.now())), soon)
             self._idle.discard(task)
+
+    async def _pause(self, seconds: float, soon: Callable[[], Awaitable[None]] | None) -> None:
+        if soon is None:
+            await self._clock.sleep(seconds)
+            return
+        reasons = [asyncio.ensure_future(reason) for reason in (self._clock.sleep(seconds), soon())]
+        try:
+            await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for reason in reasons:
+                reason.cancel()
+            await asyncio.gather(*reasons, return_exceptions=True)

@@ -7,9 +7,9 @@ anything. What it has recorded to the end is forgotten by the journal, once ever
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import assert_never
 
 from turnout.codec import decode_event
@@ -18,7 +18,7 @@ from turnout.errors import BackendError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.journal import Journal, JournalEntry
 from turnout.interfaces.records import ExecutionChange, RecordBatch, RecordStore
-from turnout.interfaces.service import Needs, Service
+from turnout.interfaces.service import Invocation, Needs, Service, Timer
 from turnout.model.events import (
     Accepted,
     Attempted,
@@ -43,14 +43,16 @@ __all__ = ["Metadata", "batch_of"]
 
 _BATCH = 2000
 _FINISH_S = 5.0
+_BATCH_S = 5.0
+"""What is left of a call's time must suffice for a batch, so that none is cut off in the middle."""
 _log = logging.getLogger("turnout.metadata")
 
 
 class Metadata(Service):
-    """Applies events to the record store soon after `nudge`, and at least every `poll_s` for other processes' events."""
+    """Applies events to the record store every `poll_s`, and soon after `nudge` where its process lives on."""
 
     name = "metadata"
-    needs = Needs(long_lived=True)
+    needs = Needs(call_s=60.0)
 
     def __init__(
         self,
@@ -70,27 +72,20 @@ class Metadata(Service):
         self._poll_s = poll_s
         self._nudged = asyncio.Event()
         self._one = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
 
     def nudge(self) -> None:
         """Say that there is something new."""
         self._nudged.set()
 
+    def timers(self) -> Sequence[Timer]:
+        return [Timer(name="records", every_s=self._poll_s, handle=self._record, soon=self._soon)]
+
     async def start(self) -> None:
         # Finish what a process died at that had recorded ends and had not yet forgotten their rows.
         async with self._one:
             await self._sweep.run(await self._records.position())
-        self._task = asyncio.ensure_future(self._run())
 
     async def stop(self) -> None:
-        if self._task is not None:
-            with contextlib.suppress(TimeoutError):
-                # Not between recording an end and forgetting its rows, unless a store does not answer.
-                async with asyncio.timeout(_FINISH_S), self._one:
-                    self._task.cancel()
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
         await self.finish()
 
     async def finish(self) -> None:
@@ -101,13 +96,14 @@ class Metadata(Service):
         except (BackendError, TimeoutError) as error:
             _log.warning("records are behind; the next start goes on: %s", str(error) or "a store does not answer")
 
-    async def catch_up(self) -> None:
-        """Record everything that the journal has now. `BackendError` if a store fails; the next call goes on.
+    async def catch_up(self, *, remaining_s: Callable[[], float] = lambda: math.inf) -> None:
+        """Record everything that the journal has now, or as much as can be in the time that remains. `BackendError` if a
+        store fails; the next call goes on.
 
         What is written meanwhile is left to the next call: following a busy loop row by row would slow it.
         """
         async with self._one:
-            while True:
+            while remaining_s() > _BATCH_S:
                 after = await self._records.position()
                 entries = await self._journal.entries(after=after, limit=_BATCH)
                 if not entries:
@@ -122,23 +118,14 @@ class Metadata(Service):
                 if len(entries) < _BATCH:
                     return
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                # Not `wait_for`: before Python 3.12 it forgets that it was cancelled if the nudge comes at that moment.
-                async with asyncio.timeout(self._poll_s):
-                    await self._nudged.wait()
-                # A moment's wait gathers the rows of many steps into one transaction.
-                await self._clock.sleep(self._gather_s)
-            except TimeoutError:
-                pass
-            self._nudged.clear()
-            try:
-                await self.catch_up()
-            except Exception as error:  # whatever it is, nobody else would tell, and the next try may do better
-                unknown = not isinstance(error, BackendError)
-                _log.warning("records are behind, trying again: %s", error, exc_info=unknown)
-                await self._clock.sleep(self._poll_s)
+    async def _record(self, call: Invocation) -> None:
+        await self.catch_up(remaining_s=call.remaining_s)
+
+    async def _soon(self) -> None:
+        await self._nudged.wait()
+        self._nudged.clear()
+        # A moment's wait gathers the rows of many steps into one transaction.
+        await self._clock.sleep(self._gather_s)
 
 
 def batch_of(entries: Sequence[JournalEntry]) -> RecordBatch:
