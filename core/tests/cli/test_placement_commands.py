@@ -91,3 +91,25 @@ def test_a_service_that_cannot_be_run_alone_is_explained(
     assert main(["service", "run", name]) == 2
 
     assert said in capsys.readouterr().err
+
+
+def test_a_project_on_one_machine_has_nothing_to_package(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["package"]) == 0
+
+    assert "nothing to package: every service runs where it is started" in capsys.readouterr().out
+    assert not any((project / "dist").iterdir())
+
+
+def test_what_does_not_fit_is_not_packaged(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "turnout.toml").write_text('[services.alerts]\ntarget = "cloud"\n')
+
+    assert main(["package"]) == 2
+
+    assert "services.alerts.target: alerts: there is no target 'cloud'" in capsys.readouterr().err
+    assert not (project / "dist").exists()
+
+
+def test_a_service_to_package_that_there_is_not_is_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["package", "--service", "igress"]) == 2
+
+    assert "no service 'igress': did you mean 'ingress'?" in capsys.readouterr().err

@@ -101,6 +101,8 @@ payloads = "s3"
 keys = "kms"
 [backends.redis]
 url = "env:REDIS_URL"
+[targets.lambda]
+region = "eu-central-1"
 [queue]
 lease = "10s"
 attempts = 3
@@ -169,6 +171,7 @@ sample = 0.1
     assert (stores.queue, stores.journal, stores.records) == ("redis", "redis", "postgres")
     assert (stores.state, stores.catalog, stores.payloads, stores.keys) == ("redis", "postgres", "s3", "kms")
     assert settings.backends == {"redis": {"url": "env:REDIS_URL"}}
+    assert settings.targets == {"lambda": {"region": "eu-central-1"}}
     assert (settings.queue.lease_s, settings.queue.attempts) == (10.0, 3)
     assert settings.queue.policies.of("anyone") == TenantPolicy(weight=2, in_flight=20, capacity=10_000)
     assert settings.queue.policies.of("acme corp") == TenantPolicy(weight=8, in_flight=20, capacity=10_000)

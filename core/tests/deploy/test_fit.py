@@ -9,17 +9,22 @@ from typing import ClassVar
 
 import pytest
 from turnout.config import LimitSettings, RunnerSettings, ServiceSettings, Settings
-from turnout.deploy.fit import Finding, ServiceShape, fit, shown_bytes, shown_time
+from turnout.deploy.fit import Finding, fit, shown_bytes, shown_time
 from turnout.deploy.flows import BusyLoop, FlowUse, flow_use
+from turnout.interfaces.deployment import ServiceShape
+from turnout.interfaces.opening import Openable
 from turnout.interfaces.records import ExecutionChange, RecordBatch
 from turnout.interfaces.sandbox import Privilege
 from turnout.interfaces.service import Needs, Service
 from turnout.interfaces.target import Target, TargetLimits
+from turnout.local.file_payloads import FilePayloads
 from turnout.local.memory_records import MemoryRecords
 from turnout.local.process_sandbox import ProcessSandbox
+from turnout.local.sqlite_queue import SQLiteQueue
 from turnout.local.target import LocalTarget
 from turnout.model.definition import Flow, Integration
 from turnout.model.execution import ExecutionInfo, Status, StepRecord, StepStatus
+from turnout.services.logs.otlp_logs import OtlpLogs
 from turnout.values import Value
 
 
@@ -212,3 +217,21 @@ def test_sizes_are_said_in_words(size: int, text: str) -> None:
 
 def step(path: str, kind: str, seconds: float) -> StepRecord:
     return StepRecord(path=path, kind=kind, status=StepStatus.SUCCEEDED, started_at=1000.0, duration_ms=seconds * 1000)
+
+
+def test_data_on_one_machine_are_out_of_reach_elsewhere() -> None:
+    class Elsewhere(Target):
+        name: ClassVar[str] = "elsewhere"
+        limits: ClassVar[TargetLimits] = TargetLimits(keeps_files=False)
+
+    backends: dict[str, type[Openable]] = {
+        "stores.queue": SQLiteQueue,
+        "stores.payloads": FilePayloads,
+        "logs.a.kind": OtlpLogs,
+    }
+    places: dict[str, type[Target]] = {"elsewhere": Elsewhere, "local": LocalTarget}
+
+    [finding] = fit(placed("elsewhere", "alerts"), [ServiceShape(name="alerts"), INGRESS], places, backends=backends)
+
+    assert (finding.service, finding.severity, finding.setting) == ("alerts", "error", "stores.queue")
+    assert "a service on 'elsewhere' does not see: `stores.queue`, `stores.payloads`" in finding.message

@@ -9,9 +9,11 @@ from pathlib import Path
 from turnout.cli.project import load_registry
 from turnout.config import Settings
 from turnout.definition import find_integrations, load_integration
-from turnout.deploy.fit import Finding, ServiceShape, fit
+from turnout.deploy.fit import Finding, fit
 from turnout.deploy.flows import FlowUse, flow_use
 from turnout.errors import DefinitionError, NotFound, SettingsError, UserError
+from turnout.interfaces.deployment import ServiceShape
+from turnout.local.chosen import chosen_backends
 from turnout.local.services import service_shapes
 from turnout.local.stores import Stores
 from turnout.model.definition import CodeStep, Integration, walk
@@ -43,7 +45,15 @@ async def placement_of(settings: Settings, path: Path | None = None) -> Placemen
         for flow in integration.flows.values()
         for step in walk(flow.steps)
     )
-    findings = fit(settings, shapes, registry.targets, sandbox=_sandbox(settings, registry), flows=uses, code=code)
+    findings = fit(
+        settings,
+        shapes,
+        registry.targets,
+        backends={chosen.setting: chosen.kind for chosen in chosen_backends(settings, registry)},
+        sandbox=_sandbox(settings, registry),
+        flows=uses,
+        code=code,
+    )
     return Placement(services=shapes, findings=tuple(findings), flows=tuple(uses), broken=tuple(broken))
 
 

@@ -52,6 +52,9 @@ COMMANDS: Mapping[str, _Entry] = {
         "openapi",
         "Print the OpenAPI document of the HTTP API, as `/api/v1/openapi.json` serves it: for generators of clients.",
     ),
+    "package": _Entry(
+        "package", "Make what is deployed: for each compute target a template and its artefacts, in DIST/<target>."
+    ),
     "plugins": _Entry("plugins", "List what is installed and what it provides."),
     "queue": _Entry("queue", "Show how the queue stands, wait until it is empty, retry dead letters."),
     "resume": _Entry("resume", "Go on with everything that a process left behind when it died or was interrupted."),

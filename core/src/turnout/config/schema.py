@@ -125,6 +125,11 @@ SCHEMA = Section(
             section=None,
             description="Tables `[backends.<name>]`: the settings of that backend, as its documentation has them.",
         ),
+        "targets": Named(
+            field="targets",
+            section=None,
+            description="Tables `[targets.<name>]`: the settings of that compute target, as its documentation has them.",
+        ),
         "services": Named(
             field="services",
             section=SERVICE,

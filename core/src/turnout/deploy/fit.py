@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from turnout.config import Settings
 from turnout.deploy.flows import FlowUse
+from turnout.interfaces.deployment import ServiceShape
+from turnout.interfaces.opening import Openable
 from turnout.interfaces.sandbox import Sandbox
-from turnout.interfaces.service import Needs
 from turnout.interfaces.target import Target, TargetLimits
 
-__all__ = ["Finding", "ServiceShape", "fit", "shown_bytes", "shown_time"]
+__all__ = ["Finding", "fit", "shown_bytes", "shown_time"]
 
 RUNNER: Final = "runner"
 _RUNNER_BYTES: Final = 200 * 1000 * 1000
 """What a runner takes beside its sandboxes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceShape:
-    """A service without its parts: its name, what calls it (`POST /hooks/…`, `every 60 s`, `event ended`), what it needs."""
-
-    name: str
-    triggers: tuple[str, ...] = ()
-    needs: Needs = field(default_factory=Needs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +38,13 @@ def fit(
     services: Sequence[ServiceShape],
     targets: Mapping[str, type[Target]],
     *,
+    backends: Mapping[str, type[Openable]] | None = None,
     sandbox: type[Sandbox] | None = None,
     flows: Sequence[FlowUse] = (),
     code: bool = False,
 ) -> list[Finding]:
-    """Everything that does not fit. `flows` run in the runner, and `code` says whether any has code steps, which then run in
-    `sandbox`."""
+    """Everything that does not fit. `backends` are the chosen ones by their settings. `flows` run in the runner, and `code`
+    says whether any has code steps, which then run in `sandbox`."""
     found = list(_unknown(settings, services))
     for service in services:
         name = settings.service(service.name).target
@@ -64,6 +57,7 @@ def fit(
             )
             continue
         found += _misfits(settings, service, name, targets[name].limits)
+        found += _out_of_reach(service, name, targets[name].limits, backends or {})
         if service.name == RUNNER:
             found += _runner_misfits(settings, name, targets[name].limits, sandbox if code else None)
             found += _slow_flows(flows, name, targets[name].limits)
@@ -103,6 +97,18 @@ def _misfits(settings: Settings, service: ServiceShape, target: str, limits: Tar
     if limits.memory_bytes is not None and (given.memory_bytes or 0) > limits.memory_bytes:
         message = f"{shown_bytes(given.memory_bytes or 0)} are asked for, and {target!r} gives {shown_bytes(limits.memory_bytes)}"
         yield _error(service.name, message, "memory")
+
+
+def _out_of_reach(
+    service: ServiceShape, target: str, limits: TargetLimits, backends: Mapping[str, type[Openable]]
+) -> Iterator[Finding]:
+    settings = [setting for setting, backend in backends.items() if backend.on_this_machine]
+    if settings and not limits.keeps_files:
+        message = (
+            f"what these settings choose keeps its data on one machine, which a service on {target!r} does not see: "
+            f"{', '.join(f'`{setting}`' for setting in settings)}"
+        )
+        yield Finding(severity="error", service=service.name, message=message, setting=settings[0])
 
 
 def _runner_misfits(

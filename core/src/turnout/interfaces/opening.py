@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from turnout.errors import SettingsError, Unsupported
 from turnout.interfaces.clock import Clock, SystemClock
+from turnout.interfaces.permission import Permission
 from turnout.interfaces.secret import Secret
 from turnout.model.durability import Durability
 from turnout.model.tenancy import Policies
@@ -116,7 +117,17 @@ def _fault(error: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 class Openable(ABC):
-    """A backend that a project can choose by its name in `turnout.toml`."""
+    """A backend that a project can choose by its name in `turnout.toml`.
+
+    `on_this_machine` is whether a process on another machine does not see what it keeps.
+    """
+
+    on_this_machine: ClassVar[bool] = False
+
+    @classmethod
+    def permissions(cls, opening: Opening) -> Sequence[Permission]:  # noqa: ARG003 - the interface
+        """What it does in a cloud with these options: all that whoever runs it must be allowed, and no more."""
+        return ()
 
     @classmethod
     async def connect(cls, opening: Opening) -> Self:  # noqa: ARG003 - the interface

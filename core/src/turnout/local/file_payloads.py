@@ -20,7 +20,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, ClassVar, Final, Self
 
 from turnout.errors import BackendError, PayloadMissing
 from turnout.interfaces.clock import Clock, SystemClock
@@ -51,6 +51,8 @@ class FilePayloads(PayloadStore):
     With `sync` content is flushed to the disk before `put` returns. What a crash left half-written is removed when a
     store is opened and by `listing`.
     """
+
+    on_this_machine: ClassVar[bool] = True
 
     def __init__(self, directory: str | Path, *, clock: Clock | None = None, sync: bool = False) -> None:
         self._directory = Path(directory)

@@ -49,6 +49,8 @@ class FileSecrets(SecretStore):
     """Secrets in the file `path`, encrypted with `keys` (by default the ring beside the file). Safe for several
     processes: writers hold a lock and replace the file as a whole; readers see the file before or after."""
 
+    on_this_machine: ClassVar[bool] = True
+
     scheme: ClassVar[str] = "secret"
     capabilities: ClassVar[frozenset[SecretCapability]] = frozenset({SecretCapability.WRITE, SecretCapability.LIST})
 

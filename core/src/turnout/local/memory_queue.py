@@ -36,6 +36,8 @@ _HEAD: Final = -math.inf
 class MemoryQueue(Queue):
     """Implements `Queue` for one event loop of one process. Takes O(log n)."""
 
+    on_this_machine: ClassVar[bool] = True
+
     capabilities: ClassVar[frozenset[QueueCapability]] = frozenset(QueueCapability)
 
     def __init__(

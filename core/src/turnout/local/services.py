@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from turnout.config import Settings, StoresSettings, TelemetrySettings
-from turnout.deploy.fit import ServiceShape
 from turnout.errors import SettingsError
+from turnout.interfaces.deployment import ConsumerShape, RouteShape, ServiceShape, TimerShape
 from turnout.interfaces.service import Service, ServiceOpening
 from turnout.local.api import api_of
 from turnout.services.removal import Upkeep
@@ -114,9 +114,12 @@ async def service_shapes(settings: Settings, registry: Registry) -> tuple[Servic
 
 
 def _shape(service: Service) -> ServiceShape:
-    triggers = (
-        *(f"{route.method} {route.path}" for route in service.routes()),
-        *(f"every {timer.every_s:g} s: {timer.name}" for timer in service.timers()),
-        *(f"events {', '.join(sorted(consumer.events))}" for consumer in service.consumers()),
+    return ServiceShape(
+        name=service.name,
+        routes=tuple(RouteShape(method=route.method, path=route.path) for route in service.routes()),
+        timers=tuple(TimerShape(name=timer.name, every_s=timer.every_s) for timer in service.timers()),
+        consumers=tuple(
+            ConsumerShape(name=consumer.name, events=tuple(sorted(consumer.events))) for consumer in service.consumers()
+        ),
+        needs=service.needs,
     )
-    return ServiceShape(name=service.name, triggers=triggers, needs=service.needs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 from turnout.interfaces.catalog import (
     ANY_REVISION,
@@ -63,6 +63,8 @@ _KINDS: Final = """
 
 class SQLiteCatalog(CatalogStore):
     """Entries in `database`, which several processes may have open. The caller closes the database."""
+
+    on_this_machine: ClassVar[bool] = True
 
     def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database = database

@@ -15,7 +15,7 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 from turnout.errors import BackendError, Fenced
 from turnout.interfaces.clock import Clock, SystemClock
@@ -75,6 +75,8 @@ _FAILED: Final = 10_000
 
 class SQLiteJournal(Journal):
     """Implements `Journal`. `process` durable, or `host` durable on a database opened with `full`."""
+
+    on_this_machine: ClassVar[bool] = True
 
     def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
         database.migrate("journal", _MIGRATIONS)

@@ -53,6 +53,8 @@ class SQLiteQueue(Queue):
     only survives the processes: a power cut takes those with it, and the message is handed out again.
     """
 
+    on_this_machine: ClassVar[bool] = True
+
     capabilities: ClassVar[frozenset[QueueCapability]] = frozenset(QueueCapability)
 
     def __init__(

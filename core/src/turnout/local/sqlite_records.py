@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from turnout.interfaces.opening import NoOptions, Opening
 from turnout.interfaces.records import ExecutionQuery, RecordBatch, RecordStore
@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 class SQLiteRecords(RecordStore):
     """Records in the SQLite file `path`, made if absent. Safe for several processes."""
+
+    on_this_machine: ClassVar[bool] = True
 
     def __init__(self, path: str | Path | Database) -> None:
         """Of a path, or of a database, which then belongs to the store."""

@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 import msgspec
 
@@ -47,6 +47,8 @@ _MIGRATIONS: Final[tuple[Migration, ...]] = (
 
 class SQLiteState(StateStore):
     """Values in `database`, which several processes may have open. The caller closes the database."""
+
+    on_this_machine: ClassVar[bool] = True
 
     def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database = database
