@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from turnout.config.readers import count, flag, one_of, text, texts
 from turnout.config.shapes import Named, Section, leaf
+from turnout.config.templates import checked_template
 from turnout.model.duration import parse_duration
 
 __all__ = [
@@ -188,19 +189,9 @@ def _some(given: object) -> tuple[str, ...]:
 
 
 def _template(given: object) -> str:
-    """A template of Jinja that names nothing but what a message has."""
-    from jinja2 import Environment, TemplateSyntaxError, meta
-
+    """A template that names nothing but what a message has."""
     written = text(given)
-    if len(written) > 20_000:
-        raise ValueError("a template of at most 20000 characters is expected")
-    try:
-        tree = Environment(autoescape=True).parse(written)
-    except TemplateSyntaxError as error:
-        raise ValueError(f"a template of Jinja is expected: {error.message} (its line {error.lineno})") from None
-    unknown = sorted(meta.find_undeclared_variables(tree) - TEMPLATE_NAMES)
-    if unknown:
-        raise ValueError(f"a message has no {unknown[0]!r}; there are {', '.join(sorted(TEMPLATE_NAMES))}")
+    checked_template(written, TEMPLATE_NAMES)
     return written
 
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from turnout.config import AlertKind, AlertRule
+from turnout.config.templates import rendered
 from turnout.interfaces.notifier import LONGEST_SUBJECT, LONGEST_TEXT, Notification, Phase
 from turnout.services.alerts.incidents import Scope
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 __all__ = ["Message", "harmless", "notification_of"]
 
 _LONGEST_WORD: Final = 600
+_log = logging.getLogger("turnout.alerts")
 _SUBJECT: Final = (
     "{% if phase == 'resolved' %}Resolved: {% elif phase == 'repeated' %}Again: {% endif %}"
     "{{ what }}{% if flow %}: {{ flow }}{% endif %}{% if connection %}: {{ connection }}{% endif %}"
@@ -70,7 +69,6 @@ class Message:
     tries: int = 0
     error: str = ""
     given_up: bool = False
-    details: Mapping[str, str] = field(default_factory=dict)
 
 
 def harmless(text: str, most: int = _LONGEST_WORD, *, lines: bool = False) -> str:
@@ -84,8 +82,8 @@ def harmless(text: str, most: int = _LONGEST_WORD, *, lines: bool = False) -> st
 def notification_of(message: Message, rule: AlertRule, project: str) -> Notification:
     """What leaves. A template that fails leaves Turnout's own text in its place: a message must not be lost to it."""
     words = _words(message, rule, project)
-    subject = _rendered(rule.subject, _SUBJECT, words)
-    text = _rendered(rule.message, _TEXT, words)
+    subject = _rendered(rule.subject, _SUBJECT, words, 2 * LONGEST_SUBJECT)
+    text = _rendered(rule.message, _TEXT, words, 2 * LONGEST_TEXT)
     names = (
         "project",
         "rule",
@@ -135,25 +133,15 @@ def _words(message: Message, rule: AlertRule, project: str) -> Mapping[str, str 
     return {**{name: harmless(text) for name, text in given.items()}, "count": message.count}
 
 
-def _rendered(template: str, own: str, words: Mapping[str, str | int]) -> str:
-    from jinja2 import TemplateError
-
+def _rendered(template: str, own: str, words: Mapping[str, str | int], most: int) -> str:
     if template:
         try:
-            return _template(template).render(words)
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, MemoryError):
-            pass
-    return _template(own).render(words)
-
-
-@lru_cache(maxsize=200)
-def _template(text: str) -> Template:
-    """In a sandbox: a template reaches nothing but the words that it is given. What it renders is plain text; each channel
-    escapes it for what it sends."""
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    environment = ImmutableSandboxedEnvironment(autoescape=False)
-    return environment.from_string(text)
+            return rendered(template, words, most=most)
+        except ValueError as error:
+            _log.warning(
+                "alerts: Turnout's own words take the place of a template of rule %s: %s", words["rule"], error
+            )
+    return rendered(own, words, most=most)
 
 
 def _time(at: float) -> str:
