@@ -12,7 +12,7 @@ import httpx
 from turnout.config import ApiSettings, QueueSettings, RunnerSettings, Settings
 from turnout.definition.loader import load_yaml_text
 from turnout.local.api import api_of
-from turnout.local.http import application
+from turnout.local.asgi import application
 from turnout.local.platform import Platform
 from turnout.plugins import load_plugins
 from turnout.services.api_keys import ApiKeys, Role
