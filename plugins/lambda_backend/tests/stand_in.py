@@ -8,6 +8,7 @@ which its clock shall stand still, a line each, and answers `ok`.
 from __future__ import annotations
 
 import datetime
+import logging
 import subprocess
 import sys
 import time
@@ -60,6 +61,7 @@ def _serve() -> None:
         return datetime.datetime.fromtimestamp(moment, datetime.UTC).replace(tzinfo=None)
 
     utils.utcnow = now
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

@@ -70,9 +70,7 @@ class Upload:
         if not self._upload_id:
             self._upload_id = await self._begin(self._incoming)
         number = len(self._parts) + 1
-        size = self._buffer.tell()
         self._buffer.seek(0)
-        self._buffer.truncate(size)
         answer = await self._bucket.call(
             "take a part of a payload",
             "upload_part",
@@ -82,16 +80,22 @@ class Upload:
             Body=self._buffer,
         )
         self._parts.append(_part(number, answer))
-        self._buffer = io.BytesIO()
+        self._empty()
 
     async def finish(self, key: str) -> None:
         """Give the content its place. What is small goes there at once, with its digest for S3 to check."""
         if not self._upload_id:
             checksum = base64.b64encode(self._digest.digest()).decode()
-            body = self._buffer.getvalue()
+            self._buffer.seek(0)
             await self._bucket.call(
-                "take a payload", "put_object", Key=key, Body=body, ChecksumSHA256=checksum, **self._bucket.encryption
+                "take a payload",
+                "put_object",
+                Key=key,
+                Body=self._buffer,
+                ChecksumSHA256=checksum,
+                **self._bucket.encryption,
             )
+            self._empty()
             return
         if self._buffer.tell():
             await self.send()
@@ -111,6 +115,11 @@ class Upload:
                 await self._remove()
         except CallFailed:
             return
+
+    def _empty(self) -> None:
+        """Of the same buffer: boto3 leaves requests in cycles, which would hold one part each until they are collected."""
+        self._buffer.seek(0)
+        self._buffer.truncate()
 
     async def _copy(self, key: str) -> None:
         source = {"Bucket": self._bucket.name, "Key": self._incoming}
