@@ -59,6 +59,7 @@ class Town:
         """Deploy to each customer and make the keys."""
         integration = load_yaml_text(FLOWS)
         for customer in CUSTOMERS:
+            await self.platform.tenants.customers.create(customer)
             self.instances[customer] = await self.platform.deploy(
                 integration, config={}, connections={}, name=f"shop-{customer}", tenant=customer
             )
