@@ -10,7 +10,7 @@ from turnout.errors import BackendError, SettingsError
 from turnout.interfaces.keys import KeyWrapper
 from turnout.interfaces.opening import Opening
 
-from turnout_aws.clients import AwsOptions, CallFailed, call, make_client
+from turnout_aws.clients import AwsOptions, CallFailed, call, connect_client
 
 __all__ = ["KmsKeyWrapper", "KmsOptions"]
 
@@ -43,7 +43,7 @@ class KmsKeyWrapper(KeyWrapper):
     async def connect(cls, opening: Opening) -> Self:
         options = opening.read(KmsOptions)
         setting = f"backends.{opening.name}"
-        client = make_client("kms", options, setting=setting)
+        client = await connect_client("kms", options, setting=setting)
         key = await _described(client, options.key_id, f"{setting}.key_id")
         former = [await _described(client, one, f"{setting}.former_key_ids") for one in options.former_key_ids]
         return cls(client, key, frozenset(map(_identity, (key, *former))))

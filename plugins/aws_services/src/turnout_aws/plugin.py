@@ -11,7 +11,12 @@ __all__: list[str] = []
 
 @hookimpl
 def turnout_stores() -> Mapping[str, type]:
+    from turnout_aws.cloudwatch_logs import CloudWatchLogs
     from turnout_aws.kms_keys import KmsKeyWrapper
     from turnout_aws.secrets_manager import AwsSecrets
 
-    return {"keys:kms": KmsKeyWrapper, "secrets:aws-secretsmanager": AwsSecrets}
+    return {
+        "keys:kms": KmsKeyWrapper,
+        "logs:cloudwatch": CloudWatchLogs,
+        "secrets:aws-secretsmanager": AwsSecrets,
+    }

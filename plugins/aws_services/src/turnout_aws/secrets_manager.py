@@ -11,7 +11,7 @@ from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.opening import Opening
 from turnout.interfaces.secrets import Secret, SecretCapability, SecretStore
 
-from turnout_aws.clients import AwsOptions, CallFailed, call, make_client
+from turnout_aws.clients import AwsOptions, CallFailed, call, connect_client
 
 __all__ = ["AwsSecrets", "AwsSecretsOptions"]
 
@@ -46,7 +46,7 @@ class AwsSecrets(SecretStore):
     @classmethod
     async def connect(cls, opening: Opening) -> Self:
         options = opening.read(AwsSecretsOptions)
-        client = make_client("secretsmanager", options, setting=f"backends.{opening.name}")
+        client = await connect_client("secretsmanager", options, setting=f"backends.{opening.name}")
         return cls(client, cache_s=options.cache, clock=opening.clock)
 
     async def get(self, name: str) -> Secret:

@@ -14,9 +14,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from turnout.errors import SettingsError
 from turnout.interfaces.clock import Clock
+from turnout.interfaces.log_lines import fields_of, fitted
 from turnout.interfaces.log_sink import LogEntry, LogSink, Shipped
 from turnout.interfaces.opening import Opening
-from turnout.services.logs.lines import fields_of, fitted
 from turnout.services.logs.sending import HttpIntake, Line
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from turnout.config.readers import size as read_size
 from turnout.errors import BackendError
+from turnout.interfaces.log_lines import fields_of, fitted
 from turnout.interfaces.log_sink import LogEntry, LogSink, Shipped
 from turnout.interfaces.opening import Opening
-from turnout.services.logs.lines import fields_of, fitted
 
 __all__ = ["FileLogs"]
 

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from turnout.interfaces.log_lines import fields_of, fitted, unicode
 from turnout.interfaces.log_sink import LogEntry, LogSink, Shipped
 from turnout.interfaces.opening import Opening
-from turnout.services.logs.lines import fields_of, fitted, unicode
 from turnout.services.logs.sending import Answer, HttpIntake, Line
 
 __all__ = ["OtlpLogs"]

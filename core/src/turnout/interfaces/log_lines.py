@@ -1,4 +1,4 @@
-"""An entry as JSON, the same for every sink that writes JSON, and text that is cut to a size."""
+"""An entry as JSON, the same for every sink that writes JSON, a plugin's too, and text that is cut to a size."""
 
 from __future__ import annotations
 
