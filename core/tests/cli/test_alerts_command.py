@@ -100,6 +100,47 @@ def test_what_goes_on_is_listed_and_ended_by_hand(project: Path, capsys: pytest.
     assert listed(capsys) == []
 
 
+def shown(capsys: pytest.CaptureFixture[str], name: str) -> Any:
+    assert main(["alerts", "show", name, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_rule_is_shown_with_what_goes_on_what_was_and_what_waits(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shown(capsys, "broken") == []
+    in_platform(None, fail)
+
+    [before] = shown(capsys, "broken")
+    assert main(["alerts", "resolve", before["name"], "--who", "ada"]) == 0
+    capsys.readouterr()
+    [after] = shown(capsys, before["name"][:10])
+
+    assert (before["incident"]["times"], before["incident"]["told"], before["past"]) == (1, ["hook"], [])
+    assert [(one["channel"], one["phase"], one["tries"]) for one in before["messages"]] == [("hook", "opened", 0)]
+    assert after["incident"] is None
+    assert [(one["why"], one["times"], one["told"]) for one in after["past"]] == [("ada", 1, ["hook"])]
+    assert "the ERP is away" in after["past"][0]["note"]
+
+    assert main(["alerts", "show", "broken"]) == 0
+    out = capsys.readouterr().out
+    assert "acme/shop/sync" in out
+    assert "ada" in out
+    assert "hook: opened waits, 0 tries" in out
+
+
+def test_an_alert_whose_rule_is_gone_can_be_shown_and_ended(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    in_platform(None, fail)
+    settings = project / "turnout.toml"
+    settings.write_text(settings.read_text().replace("rules.broken", "rules.other"))
+
+    assert [one["rule"] for one in shown(capsys, "broken")] == ["broken"]
+    assert main(["alerts", "resolve", "broken"]) == 0
+    capsys.readouterr()
+
+    assert listed(capsys) == []
+
+
 def test_the_table_says_what_it_is_about(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     in_platform(None, fail)
 
@@ -120,7 +161,11 @@ def test_a_test_message_goes_through_the_channel(
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(("alerts", "resolve", "nothing"), "nothing goes on"), (("alerts", "test", "hok"), "there are: hook")],
+    [
+        (("alerts", "resolve", "nothing"), "nothing goes on"),
+        (("alerts", "show", "nothing"), "neither a rule nor an alert begins with 'nothing': there are broken"),
+        (("alerts", "test", "hok"), "there are: hook"),
+    ],
 )
 def test_what_is_not_there_is_said(
     project: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str

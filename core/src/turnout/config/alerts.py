@@ -49,6 +49,7 @@ TEMPLATE_NAMES: Final = frozenset(
         "execution",
         "incident",
         "what",
+        "why",
         "channel",
     ]
 )

@@ -17,12 +17,13 @@ from turnout.services.alerts.channels import Channels
 from turnout.services.alerts.outbox import Outbox
 from turnout.services.alerts.service import Alerts
 from turnout.services.alerts.watch import ConnectionHealth, Sources, Watch
-from turnout.services.connections import Connections, ConnectionState
+from turnout.services.connections import Connection, Connections, ConnectionState
+from turnout.services.documents import Document
 from turnout.services.submission import Instance
 
 __all__ = ["Alerting"]
 
-_CONNECTIONS: Final = 50_000
+_BROKEN: Final = 10_000
 
 
 class Alerting:
@@ -55,19 +56,31 @@ class Alerting:
             records=stores.records,
             queue=stores.queue,
             instances=instances,
-            connections=lambda: _healths(connections),
+            broken=lambda: _broken(connections),
+            connection=lambda customer, name: _health(connections, customer, name),
             catch_up=catch_up,
         )
         watch = Watch(rules, self.book, sources, stores.clock)
         self.service = Alerts(rules, self.book, self.outbox, watch, self.channels)
 
 
-async def _healths(connections: Connections) -> AsyncIterator[ConnectionHealth]:
-    """Every customer's connections. One that nobody has connected yet is not broken: somebody knows."""
-    for document in await connections.documents.page(limit=_CONNECTIONS):
-        connection = document.value
-        broken = connection.reason or "it does not work" if connection.state is ConnectionState.BROKEN else ""
-        yield ConnectionHealth(customer=document.tenant, name=document.name, broken=broken)
+async def _broken(connections: Connections) -> AsyncIterator[ConnectionHealth]:
+    """The connections of all customers that are broken: the last to break, where more are than anybody can hear of at once."""
+    for document in await connections.broken(_BROKEN):
+        yield _health_of(document)
+
+
+async def _health(connections: Connections, customer: str, name: str) -> ConnectionHealth:
+    """One that is gone is not broken."""
+    document = await connections.documents.get(name, tenant=customer)
+    return ConnectionHealth(customer=customer, name=name) if document is None else _health_of(document)
+
+
+def _health_of(document: Document[Connection]) -> ConnectionHealth:
+    """One that nobody has connected yet is not broken: somebody knows."""
+    connection = document.value
+    broken = connection.reason or "it does not work" if connection.state is ConnectionState.BROKEN else ""
+    return ConnectionHealth(customer=document.tenant, name=document.name, broken=broken)
 
 
 def _check(channels: Channels, settings: Settings) -> None:

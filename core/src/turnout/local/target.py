@@ -12,8 +12,7 @@ from typing import ClassVar
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.service import Service
 from turnout.interfaces.target import Target, TargetLimits
-from turnout.local.asgi import application
-from turnout.local.http import HttpServer
+from turnout.local.http import HttpServer, application
 from turnout.local.stream import EventStream
 from turnout.local.timers import Timers
 

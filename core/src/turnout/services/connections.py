@@ -197,7 +197,11 @@ class Connections:
 
         found = await self.documents.get(name, tenant=tenant)
         if found is not None and (found.value.state, found.value.reason) != (state, reason):
-            await self.documents.update(name, marked, tenant=tenant)
+            await self.documents.update(name, marked, tenant=tenant, due_of=_due_of)
+
+    async def broken(self, limit: int) -> Sequence[Document[Connection]]:
+        """Those of all customers that are broken, at most so many, the last to break first. Reads no others."""
+        return await self.documents.due(0.0, limit=limit)
 
     async def fields(self, tenant: str, name: str) -> Mapping[str, Any]:
         """As `Instances.fields`: the values as they are now, at most a second old, with an access token where the
@@ -337,6 +341,12 @@ def _state_after(before: Connection | None, *, pending: bool) -> ConnectionState
     if pending or (before is not None and before.state is ConnectionState.PENDING):
         return ConnectionState.PENDING
     return ConnectionState.OK
+
+
+def _due_of(connection: Connection) -> float | None:
+    """Nobody waits for a connection: that it is due is how the broken ones are found, and a time before all others, the later
+    the earlier, puts the last to break first."""
+    return -connection.marked_at if connection.state is ConnectionState.BROKEN else None
 
 
 def _purpose(name: str) -> str:

@@ -84,15 +84,25 @@ class Documents(Generic[T]):
         changed = self.change(document.name, value, tenant=document.tenant, due=due, expected=document.revision)
         return await self._catalog.write(changed)
 
-    async def update(self, name: str, change: Callable[[T | None], T | None], *, tenant: str = "") -> T | None:
+    async def update(
+        self,
+        name: str,
+        change: Callable[[T | None], T | None],
+        *,
+        tenant: str = "",
+        due_of: Callable[[T], float | None] | None = None,
+    ) -> T | None:
         """Change a document as it is at that moment, and return what was written. `change` gets it, or None, and returns
-        the new one, or None to remove it; it may be called again when somebody else writes meanwhile. `due` stays."""
+        the new one, or None to remove it; it may be called again when somebody else writes meanwhile. `due` becomes what
+        `due_of` says of the new one, and stays without it."""
         for _ in range(_ATTEMPTS):
             found = await self.get(name, tenant=tenant)
             value = change(None if found is None else found.value)
             if value is None and found is None:
                 return None
             revision, due = (0, None) if found is None else (found.revision, found.due)
+            if due_of is not None and value is not None:
+                due = due_of(value)
             if await self._catalog.write(self.change(name, value, tenant=tenant, due=due, expected=revision)):
                 return value
         raise BackendError(f"{self.kind} {name!r} is written by others again and again: try later")

@@ -89,7 +89,8 @@ class AlertYard:
             records=self.records,
             queue=self.queue,
             instances=self._instances,
-            connections=self._connections,
+            broken=self._broken,
+            connection=self._connection,
             catch_up=self._catch_up,
         )
         return (
@@ -122,9 +123,16 @@ class AlertYard:
         for instance in self.instances:
             yield instance
 
-    async def _connections(self) -> AsyncIterator[ConnectionHealth]:
+    async def _broken(self) -> AsyncIterator[ConnectionHealth]:
         for one in self.connections:
-            yield one
+            if one.broken:
+                yield one
+
+    async def _connection(self, customer: str, name: str) -> ConnectionHealth:
+        for one in self.connections:
+            if (one.customer, one.name) == (customer, name):
+                return one
+        return ConnectionHealth(customer=customer, name=name)
 
     async def _catch_up(self) -> None:
         self.caught_up += 1

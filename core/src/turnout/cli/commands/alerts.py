@@ -1,8 +1,9 @@
-"""`turnout alerts`: what goes on, ended by hand; a channel tried."""
+"""`turnout alerts`: what goes on and what was, ended by hand; a channel tried."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -15,7 +16,8 @@ from turnout.cli.wording import clock_time, one_line
 from turnout.errors import UserError
 from turnout.interfaces.notifier import Notification, Phase
 from turnout.local.platform import Platform
-from turnout.services.alerts.incidents import Alert, Scope
+from turnout.services.alerts.incidents import Alert, Incident, Scope
+from turnout.services.alerts.messages import Message
 from turnout.services.documents import Document
 from turnout.services.record_json import time_text
 
@@ -24,7 +26,7 @@ __all__ = ["command"]
 
 @click.group("alerts")
 def command() -> None:
-    """Show what goes on, end it by hand, try a channel."""
+    """Show what goes on and what was, end it by hand, try a channel."""
 
 
 @command.command("list")
@@ -50,6 +52,39 @@ def list_alerts(*, as_json: bool, environment: str | None) -> None:
             )
         )
     print_table(("ALERT", "ABOUT", "SINCE", "TIMES", "LAST"), rows)
+
+
+@command.command("show")
+@click.argument("name")
+@json_option
+@environment_option
+def show(*, name: str, as_json: bool, environment: str | None) -> None:
+    """Show a rule with all that is known under it, or one alert: what goes on, what was, and which messages wait. NAME is a rule's,
+    or an alert as `turnout alerts list` has it, or its beginning."""
+
+    async def work(platform: Platform) -> list[dict[str, Any]]:
+        book, outbox = platform.alerting.book, platform.alerting.outbox
+        found = [document async for document in book.every(name) if _is_called(document, name, platform)]
+        if not found and name not in platform.alerting.rules:
+            raise UserError(f"neither a rule nor an alert begins with {name!r}: there are {_listed(platform)}")
+        waiting: dict[tuple[str, str], list[Message]] = {}
+        async for message in outbox.waiting():
+            key = (message.rule, repr(message.scope))
+            waiting.setdefault(key, []).append(message)
+        return [
+            _history(document, waiting.get((document.value.rule, repr(document.value.scope)), ())) for document in found
+        ]
+
+    found = in_platform(environment, work)
+    if as_json:
+        emit(found, as_json=True)
+        return
+    if not found:
+        click.echo(f"{printable(name)}: nothing has happened yet")
+    for number, one in enumerate(found):
+        if number:
+            click.echo()
+        _print_history(one)
 
 
 @command.command("resolve")
@@ -109,24 +144,41 @@ async def _open_alerts(platform: Platform) -> list[Document[Alert]]:
     return sorted(found, key=lambda document: document.value.incident.opened_at if document.value.incident else 0.0)
 
 
+def _is_called(document: Document[Alert], name: str, platform: Platform) -> bool:
+    """A rule's name is all of its alerts' and no other rule's, whose name may begin alike."""
+    return document.value.rule == name if name in platform.alerting.rules else document.name.startswith(name)
+
+
+def _listed(platform: Platform) -> str:
+    return ", ".join(platform.alerting.rules) or "no rules"
+
+
 def _about(scope: Scope) -> str:
     parts = (scope.customer, scope.instance, scope.flow or scope.connection)
     return one_line("/".join(part for part in parts if part)) or "-"
 
 
 def _data(document: Document[Alert]) -> dict[str, Any]:
-    alert = document.value
-    incident = alert.incident
+    incident = document.value.incident
     assert incident is not None
-    scope = alert.scope
+    return {**_of(document), **_going_on(incident)}
+
+
+def _of(document: Document[Alert]) -> dict[str, Any]:
+    scope = document.value.scope
     return {
         "name": document.name,
-        "rule": alert.rule,
+        "rule": document.value.rule,
         "customer": scope.customer,
         "integration": scope.integration,
         "instance": scope.instance,
         "flow": scope.flow or None,
         "connection": scope.connection or None,
+    }
+
+
+def _going_on(incident: Incident) -> dict[str, Any]:
+    return {
         "since": time_text(incident.opened_at),
         "times": incident.count,
         "last": {
@@ -135,3 +187,49 @@ def _data(document: Document[Alert]) -> dict[str, Any]:
             "execution": incident.last.execution or None,
         },
     }
+
+
+def _history(document: Document[Alert], waiting: Sequence[Message]) -> dict[str, Any]:
+    incident = document.value.incident
+    return {
+        **_of(document),
+        "incident": None if incident is None else {**_going_on(incident), "told": list(incident.told)},
+        "past": [
+            {
+                "since": time_text(past.opened_at),
+                "until": time_text(past.closed_at),
+                "why": past.why,
+                "times": past.count,
+                "told": list(past.told),
+                "note": past.note,
+            }
+            for past in reversed(document.value.past)
+        ],
+        "messages": [
+            {
+                "channel": message.channel,
+                "phase": message.phase.value,
+                "tries": message.tries,
+                "error": message.error or None,
+                "given_up": message.given_up,
+            }
+            for message in waiting
+        ],
+    }
+
+
+def _print_history(data: Mapping[str, Any]) -> None:
+    about = "/".join(part for part in (data["customer"], data["instance"], data["flow"] or data["connection"]) if part)
+    print_table(("ALERT", "RULE", "ABOUT"), [(data["name"], data["rule"], one_line(about) or "-")])
+    rows = [
+        (one["since"], one.get("until") or "-", f"{one['times']:,}", ", ".join(one["told"]) or "nobody", _why(one))
+        for one in (*([data["incident"]] if data["incident"] else []), *data["past"])
+    ]
+    print_table(("SINCE", "UNTIL", "TIMES", "TOLD", "WHY"), rows)
+    for message in data["messages"]:
+        state = "given up" if message["given_up"] else f"waits, {message['tries']} tries"
+        click.echo(one_line(f"{message['channel']}: {message['phase']} {state} {message['error'] or ''}".rstrip()))
+
+
+def _why(one: Mapping[str, Any]) -> str:
+    return one_line(one.get("why") or one["last"]["note"]) or "-"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from turnout.config import AlertKind, AlertRule
@@ -12,7 +13,8 @@ from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.clock import Clock
 from turnout.services.alerts.incidents import Alert, Mark, Saying, advance, close_by_hand, next_look, observe
 from turnout.services.alerts.outbox import Outbox
-from turnout.services.alerts.rules import Watched
+from turnout.services.alerts.quiet import quiet_until
+from turnout.services.alerts.rules import Watched, concerns
 from turnout.services.documents import Document, Documents
 
 __all__ = ["KIND", "Book", "Change", "level_mark", "name_of"]
@@ -21,6 +23,8 @@ KIND: Final = "alert"
 _ATTEMPTS: Final = 30
 _PAGE: Final = 500
 _AGAIN_S: Final = 60.0
+_STILL_S: Final = 600.0
+_LEFT_S: Final = 600.0
 
 Change = Callable[[Alert], Awaitable[tuple[Alert, tuple[Saying, ...]]]]
 """From an alert as it is now to what it becomes, the very same where nothing changes. It may be asked more than once."""
@@ -71,16 +75,30 @@ class Book:
         """Go on with an alert that is due: with `change`, or what follows from the time alone. Forget it where nothing does."""
         alert = document.value
         rule = self._rules.get(alert.rule)
-        if rule is None:
-            await self._alerts.remove(document.name, tenant=document.tenant, expected=document.revision)
+        if rule is None or not concerns(rule, alert.scope):
+            await self._leave(document)
             return
+        if alert.left_at is not None:  # the rule is back, or was never gone for others
+            alert = replace(alert, left_at=None)
         now = self._clock.now()
         after, said = await change(alert) if change is not None else advance(alert, rule, now)
         due = self._due(after, rule)
-        if after is alert and after.incident is None and (due is None or due <= now):
+        if after == document.value and after.incident is None and (due is None or due <= now):
             await self._alerts.remove(document.name, tenant=document.tenant, expected=document.revision)
             return
         await self._write(_watched(alert), document, after, said)  # who was quicker has looked as well
+
+    async def _leave(self, document: Document[Alert]) -> None:
+        """No rule is about it any more: forget it. Its incident is over for those who heard of it, unless for another process
+        the rule is there, as while a new version is rolled out: for some minutes, nothing happens."""
+        alert, now = document.value, self._clock.now()
+        if alert.incident is not None and (alert.left_at is None or now < alert.left_at + _LEFT_S):
+            since = now if alert.left_at is None else alert.left_at
+            await self._alerts.replace(document, replace(alert, left_at=since), due=since + _LEFT_S)
+            return
+        _, said = close_by_hand(alert, AlertRule(), now, "no rule is about it any more")
+        gone = self._alerts.change(document.name, None, tenant=document.tenant, expected=document.revision)
+        await self._catalog.write(gone, *self._outbox.writes(alert, said))
 
     async def due(self, limit: int) -> Sequence[Document[Alert]]:
         return await self._alerts.due(self._clock.now(), limit=limit)
@@ -123,9 +141,10 @@ class Book:
         if alert.expected_at is not None:
             late_at = alert.expected_at + rule.grace_s
             looks = [late_at if late_at > now else now + _AGAIN_S, looks[0] if alert.incident is not None else None]
-        if alert.incident is not None and rule.kind is AlertKind.DEAD_LETTER:
-            looks.append(now + _AGAIN_S)
-        return min((look for look in looks if look is not None), default=None)
+        if alert.incident is not None:  # whether a rule is about it still
+            looks.append(now + (_AGAIN_S if rule.kind is AlertKind.DEAD_LETTER else _STILL_S))
+        found = min((look for look in looks if look is not None), default=None)
+        return found if found is None or found > now else quiet_until(rule.quiet, now)
 
 
 def level_mark(alert: Alert, rule: AlertRule, now: float, *, bad: bool, note: str = "") -> Mark | None:

@@ -32,7 +32,7 @@ class Channels:
         self._opening = opening
         self._open: dict[str, Notifier] = {}
         self._secrets: dict[str, set[str]] = {}
-        self._opens = asyncio.Lock()
+        self._opens = {name: asyncio.Lock() for name in tables}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -46,18 +46,21 @@ class Channels:
     async def send(self, name: str, notification: Notification) -> str:
         """As `Notifier.send`, through the channel of that name; `NotFound` if there is none."""
         try:
-            notifier = await self._notifier(name)
-            clean = self._cleaned(notification)
             async with asyncio.timeout(_SEND_S):
-                return self._masked(await notifier.send(clean))
+                notifier = await self._notifier(name)
+                return self._masked(await notifier.send(self._cleaned(notification)))
         except TimeoutError:
             raise BackendError(f"channel {name!r} did not answer within {_SEND_S:g} s") from None
         except SettingsError as error:
             await self._forget(name)  # what it is set up with may be another secret the next time
             raise SettingsError(self._masked(str(error)), setting=f"{CHANNELS}.{name}") from None
+        except NotFound:
+            raise
         except BackendError as error:
             error.args = (self._masked(str(error)),)
             raise
+        except Exception as error:  # of a plugin: whatever it is, the message waits as if the channel was down
+            raise BackendError(f"channel {name!r} fails: {type(error).__name__}") from error
 
     async def close(self) -> None:
         """Close those that are open, whether or not one fails to. Idempotent."""
@@ -88,9 +91,9 @@ class Channels:
         return secret
 
     async def _notifier(self, name: str) -> Notifier:
-        async with self._opens:
+        kind = self._kind(name)
+        async with self._opens[name]:
             if name not in self._open:
-                kind = self._kind(name)
                 try:
                     self._open[name] = await kind.connect(self._opening_of(name))
                 except NotFound as error:  # of what a reference names

@@ -12,16 +12,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from turnout.config import AlertKind, AlertRule, Resolve
+from turnout.config import AlertKind, AlertRule, Resolve, Severity
 from turnout.interfaces.notifier import Phase
+from turnout.services.alerts.harmless import harmless
 from turnout.services.alerts.quiet import quiet_until
 
-__all__ = ["Alert", "Incident", "Mark", "Saying", "Scope", "advance", "close_by_hand", "next_look", "observe"]
+__all__ = ["Alert", "Incident", "Mark", "Past", "Saying", "Scope", "advance", "close_by_hand", "next_look", "observe"]
 
 _KEPT: Final = 64
 _KEPT_DEAD: Final = 250
 _FORGOTTEN_S: Final = 30 * 86400.0
-_LONGEST_NOTE: Final = 600
+_NOTES: Final = 16
+_PAST: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,19 +39,22 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Mark:
-    """Something that was seen, `bad` or good, at a time; `cause` is the same when it is seen again. `note` is for people."""
+    """Something that was seen, `bad` or good, at a time; `cause` is the same when it is seen again. `note` is for people. What is
+    `going_on` holds until the same cause is seen again, whatever else is seen meanwhile."""
 
     at: float
     cause: str
     bad: bool = field(compare=False)
     note: str = field(default="", compare=False)
     execution: str = field(default="", compare=False)
+    going_on: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
     """Goes on. `announce_at` is when it may be told at the earliest, `announced` whether it has been; `fresh` counts what is bad
-    and was not told yet, `count` all of it; `seen_at` is when the newest came in."""
+    and was not told yet, `count` all of it; `seen_at` is when the newest came in. `told` are the channels that heard of it, `kind`
+    and `severity` the rule's when it began."""
 
     number: int
     key: str
@@ -60,12 +65,29 @@ class Incident:
     announced: bool = False
     count: int = 0
     fresh: int = 0
+    told: tuple[str, ...] = ()
+    kind: AlertKind = AlertKind.FAILED
+    severity: Severity = Severity.ERROR
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """An incident that is over, for people: `why` it is, and how many channels heard of it."""
+
+    number: int
+    opened_at: float
+    closed_at: float
+    why: str
+    count: int
+    told: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
     """What is known of one thing under one rule. `cleared` is the newest mark that an incident which is over has used up.
-    `expected_at` is when an overdue flow should run next, by `schedule`. `said` counts messages."""
+    `expected_at` is when an overdue flow should run next, by `schedule`. `said` counts messages. `left_at` is since when no rule is
+    about it. `past` are the last incidents that are over, the newest last."""
 
     rule: str
     scope: Scope
@@ -76,19 +98,22 @@ class Alert:
     said: int = 0
     told_at: float | None = None
     closed_at: float | None = None
-    closed_by: str = ""
+    past: tuple[Past, ...] = ()
+    left_at: float | None = None
     expected_at: float | None = None
     schedule: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saying:
-    """Something to be told of an incident, not before `at`. `number` rises with each that is told of the same thing."""
+    """Something to be told of an incident, not before `at`, through `channels`. `number` rises with each that is told of the same
+    thing."""
 
     number: int
     phase: Phase
     at: float
     incident: Incident
+    channels: tuple[str, ...]
     why: str = ""
 
 
@@ -153,7 +178,9 @@ def _with(alert: Alert, mark: Mark, rule: AlertRule, now: float) -> Alert:
     known = next((one for one in alert.marks if one.cause == mark.cause), None)
     if known is not None and (known.at, known.bad) >= (mark.at, mark.bad):
         return alert
-    mark = replace(mark, note=mark.note[:_LONGEST_NOTE])
+    if known is not None and known.going_on and not _counts(alert, known):
+        mark = replace(mark, at=known.at)  # somebody has ended the incident by hand, and knows of it
+    mark = replace(mark, note=harmless(mark.note))
     kept = [one for one in alert.marks if one is not known]
     most = max(_KEPT_DEAD if rule.kind is AlertKind.DEAD_LETTER else _KEPT, 2 * rule.of)
     marks = _newest([*kept, mark], rule, most)
@@ -168,14 +195,19 @@ def _with(alert: Alert, mark: Mark, rule: AlertRule, now: float) -> Alert:
             seen_at=max(incident.seen_at, now),
             last=max(incident.last, mark),
         )
-    return replace(alert, marks=marks, incident=incident)
+    return replace(alert, marks=_noted(marks), incident=incident)
+
+
+def _noted(marks: Sequence[Mark]) -> tuple[Mark, ...]:
+    """The newest with their notes, the others without: an entry of the catalog has to hold all."""
+    return (*(replace(one, note="") if one.note else one for one in marks[:-_NOTES]), *marks[-_NOTES:])
 
 
 def _newest(marks: Sequence[Mark], rule: AlertRule, most: int) -> tuple[Mark, ...]:
-    """At most so many. Of dead letters those that are none (any more) go first: runs that end well, however many, must not
-    drive out one that is still there."""
-    first = (lambda mark: (mark.bad, mark)) if rule.kind is AlertKind.DEAD_LETTER else (lambda mark: (True, mark))
-    return tuple(sorted(sorted(marks, key=first)[-most:]))
+    """At most so many. What holds by itself goes last, dead letters and what is going on: runs that end well, however many, must
+    not drive out one that is still there."""
+    dead = rule.kind is AlertKind.DEAD_LETTER
+    return tuple(sorted(sorted(marks, key=lambda mark: ((dead and mark.bad) or mark.going_on, mark))[-most:]))
 
 
 def _counts(alert: Alert, mark: Mark) -> bool:
@@ -184,7 +216,9 @@ def _counts(alert: Alert, mark: Mark) -> bool:
 
 def _counted(alert: Alert, rule: AlertRule) -> Sequence[Mark]:
     counted = [mark for mark in alert.marks if _counts(alert, mark)]
-    return counted if rule.kind in (AlertKind.LOG, AlertKind.DEAD_LETTER) else counted[-rule.of :]
+    if rule.kind in (AlertKind.LOG, AlertKind.DEAD_LETTER):
+        return counted
+    return [*(mark for mark in counted[: -rule.of] if mark.going_on), *counted[-rule.of :]]
 
 
 def _holds(alert: Alert, rule: AlertRule) -> bool:
@@ -203,6 +237,8 @@ def _opened(alert: Alert, rule: AlertRule, now: float) -> Alert:
         last=bad[-1],
         count=len(bad),
         fresh=len(bad),
+        kind=rule.kind,
+        severity=rule.severity,
     )
     return replace(alert, incident=incident, number=number)
 
@@ -223,21 +259,37 @@ def _told(alert: Alert, rule: AlertRule, now: float) -> tuple[Alert, tuple[Sayin
         return alert, ()
     if now < at or quiet_until(rule.quiet, now) > now:
         return alert, ()
-    saying = Saying(number=alert.said + 1, phase=phase, at=now, incident=incident)
-    told = replace(incident, announced=True, fresh=0)
+    channels = tuple(dict.fromkeys(rule.channels))
+    saying = Saying(number=alert.said + 1, phase=phase, at=now, incident=incident, channels=channels)
+    told = replace(incident, announced=True, fresh=0, told=tuple(dict.fromkeys((*incident.told, *channels))))
     return replace(alert, incident=told, told_at=now, said=saying.number), (saying,)
 
 
 def _closed(alert: Alert, rule: AlertRule, now: float, why: str) -> tuple[Alert, tuple[Saying, ...]]:
-    """Without an incident. Whoever heard of it hears that it is over; who did not, hears nothing."""
+    """Without an incident. Whoever heard of it hears that it is over, also where the rule tells others now; who did not, hears
+    nothing."""
     incident = alert.incident
     assert incident is not None
     cleared = max((mark for mark in alert.marks), default=alert.cleared)
-    alert = replace(alert, incident=None, cleared=cleared, closed_at=now, closed_by=why)
+    past = Past(
+        number=incident.number,
+        opened_at=incident.opened_at,
+        closed_at=now,
+        why=harmless(why),
+        count=incident.count,
+        told=incident.told,
+        note=incident.last.note,
+    )
+    alert = replace(alert, incident=None, cleared=cleared, closed_at=now, past=(*alert.past, past)[-_PAST:])
     if not incident.announced:
         return alert, ()
     saying = Saying(
-        number=alert.said + 1, phase=Phase.RESOLVED, at=quiet_until(rule.quiet, now), incident=incident, why=why
+        number=alert.said + 1,
+        phase=Phase.RESOLVED,
+        at=quiet_until(rule.quiet, now),
+        incident=incident,
+        channels=incident.told,
+        why=why,
     )
     return replace(alert, said=saying.number), (saying,)
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import logging
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from turnout.config import AlertKind, AlertRule
+from turnout.config import AlertKind, AlertRule, Severity
 from turnout.config.templates import rendered
 from turnout.interfaces.notifier import LONGEST_SUBJECT, LONGEST_TEXT, Notification, Phase
+from turnout.services.alerts.harmless import harmless
 from turnout.services.alerts.incidents import Scope
 
-__all__ = ["Message", "harmless", "notification_of"]
+__all__ = ["Message", "notification_of"]
 
-_LONGEST_WORD: Final = 600
 _log = logging.getLogger("turnout.alerts")
 _SUBJECT: Final = (
     "{% if phase == 'resolved' %}Resolved: {% elif phase == 'repeated' %}Again: {% endif %}"
@@ -24,7 +23,7 @@ _SUBJECT: Final = (
     "{% if customer %} ({{ customer }}){% endif %}"
 )
 _TEXT: Final = """\
-{{ what }}{% if phase == 'resolved' %}: this is over{% elif count > 1 %}, {{ count }} times{% endif %}.
+{{ what }}{% if phase == 'resolved' %}: this is over{% if why %}, {{ why }}{% endif %}{% elif count > 1 %}, {{ count }} times{% endif %}.
 
 {% if error %}{{ error }}
 
@@ -45,14 +44,13 @@ _WHAT: Final[Mapping[AlertKind, str]] = {
     AlertKind.DEAD_LETTER: "An execution was given up",
     AlertKind.CONNECTION: "A connection is broken",
 }
-_INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode's categories: control characters, those that direct text or join it unseen, halves of pairs, separators of lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A message as it waits to be sent: what is known, and no text yet. `tries` counts those that failed; `error` is the last's,
-    `given_up` says that there will be none more."""
+    """A message as it waits to be sent: what is known, and no text yet. `kind` and `severity` are those of its rule when the
+    incident began, should the rule be gone; `why` says what ended the incident. `tries` counts those that failed; `error` is the
+    last's, `given_up` says that there will be none more."""
 
     id: str
     channel: str
@@ -63,6 +61,9 @@ class Message:
     at: float
     opened_at: float
     written_at: float
+    kind: AlertKind = AlertKind.FAILED
+    severity: Severity = Severity.ERROR
+    why: str = ""
     count: int = 1
     note: str = ""
     execution: str = ""
@@ -71,16 +72,10 @@ class Message:
     given_up: bool = False
 
 
-def harmless(text: str, most: int = _LONGEST_WORD, *, lines: bool = False) -> str:
-    """The text without what is not seen or leads elsewhere: one line, or with `lines` its lines; at most `most` characters."""
-    kept = "\n" if lines else ""
-    clean = "".join(one if one in kept or unicodedata.category(one) not in _INVISIBLE else " " for one in text)
-    clean = "\n".join(" ".join(line.split()) for line in clean.split("\n")) if lines else " ".join(clean.split())
-    return clean if len(clean) <= most else clean[: most - 1] + "…"
-
-
-def notification_of(message: Message, rule: AlertRule, project: str) -> Notification:
-    """What leaves. A template that fails leaves Turnout's own text in its place: a message must not be lost to it."""
+def notification_of(message: Message, rule: AlertRule | None, project: str) -> Notification:
+    """What leaves; `rule` is None if there is none of its name any more. A template that fails leaves Turnout's own text in its
+    place: a message must not be lost to it."""
+    rule = rule or AlertRule(kind=message.kind, severity=message.severity)
     words = _words(message, rule, project)
     subject = _rendered(rule.subject, _SUBJECT, words, 2 * LONGEST_SUBJECT)
     text = _rendered(rule.message, _TEXT, words, 2 * LONGEST_TEXT)
@@ -125,6 +120,7 @@ def _words(message: Message, rule: AlertRule, project: str) -> Mapping[str, str 
         "opened_at": _time(message.opened_at),
         "at": _time(message.at),
         "error": message.note,
+        "why": message.why,
         "execution": message.execution,
         "incident": message.incident,
         "what": "A test: this channel works" if message.phase is Phase.TEST else _WHAT[rule.kind],

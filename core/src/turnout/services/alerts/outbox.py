@@ -24,6 +24,7 @@ from turnout.services.documents import Document, Documents
 
 __all__ = ["Outbox"]
 
+_KIND: Final = "alert-message/"
 _PAGE: Final = 200
 _CLAIMED_S: Final = 60.0
 _FIRST_S: Final = 10.0
@@ -46,31 +47,57 @@ class Outbox:
         *,
         project: str = "",
     ) -> None:
+        self._catalog = catalog
         self._channels = channels
         self._rules = rules
         self._clock = clock
         self._project = project
-        self._lines = {name: Documents(catalog, f"alert-message/{name}", Message) for name in channels.names}
+        self._lines = {name: Documents(catalog, f"{_KIND}{name}", Message) for name in channels.names}
 
     def writes(self, alert: Alert, sayings: Iterable[Saying]) -> Sequence[CatalogChange]:
-        """What has to be written together with the alert, for each channel of its rule."""
-        rule = self._rules[alert.rule]
+        """What has to be written together with the alert, for each channel that is to hear of it: also for one that this process
+        does not know (any more), since another may."""
         return [
-            self._lines[channel].change(_name(message), message, tenant=alert.scope.customer, due=saying.at, expected=0)
+            self._line(channel).change(_name(message), message, tenant=alert.scope.customer, due=saying.at, expected=0)
             for saying in sayings
-            for channel in dict.fromkeys(rule.channels)
+            for channel in saying.channels
             for message in [self._message(alert, saying, channel)]
         ]
 
+    @property
+    def channels(self) -> Sequence[str]:
+        return tuple(self._lines)
+
     async def send_due(self, call: Invocation) -> None:
         """Send what is due, every channel beside the others. Whatever fails is told and tried again later."""
-        await asyncio.gather(*(self._send_line(channel, call) for channel in self._lines))
+        await asyncio.gather(*(self.send_line(channel, call) for channel in self._lines))
 
-    async def waiting(self) -> AsyncIterator[Message]:
-        """What was not sent yet, or was given up."""
-        for line in self._lines.values():
-            for document in await line.page(limit=1000):
-                yield document.value
+    async def tidy(self, call: Invocation) -> None:
+        """Give up messages for channels that are gone, as late as those for channels that are down: another process may know
+        them."""
+        for kind in await self._catalog.kinds():
+            channel = kind.removeprefix(_KIND)
+            if not kind.startswith(_KIND) or channel in self._lines or call.remaining_s() < 1.0:
+                continue
+            line = self._line(channel)
+            for document in await line.due(self._clock.now() - _GIVE_UP_S, limit=_PAGE):
+                if await line.remove(document.name, tenant=document.tenant, expected=document.revision):
+                    _log.error(
+                        "alerts: a message of rule %s is GIVEN UP, there is no channel %s any more",
+                        document.value.rule,
+                        channel,
+                    )
+
+    async def waiting(self, tenant: str | None = None, incident: str = "") -> AsyncIterator[Message]:
+        """What was not sent yet, or was given up: of a customer and an incident, or all there is."""
+        for kind in await self._catalog.kinds():
+            if kind.startswith(_KIND):
+                prefix = f"{incident}/" if incident else ""
+                for document in await self._line(kind.removeprefix(_KIND)).page(tenant=tenant, prefix=prefix):
+                    yield document.value
+
+    def _line(self, channel: str) -> Documents[Message]:
+        return self._lines.get(channel) or Documents(self._catalog, f"{_KIND}{channel}", Message)
 
     def _message(self, alert: Alert, saying: Saying, channel: str) -> Message:
         incident = saying.incident
@@ -84,12 +111,16 @@ class Outbox:
             at=saying.at,
             opened_at=incident.opened_at,
             written_at=self._clock.now(),
+            kind=incident.kind,
+            severity=incident.severity,
+            why=saying.why,
             count=incident.count,
             note=incident.last.note,
             execution=incident.last.execution,
         )
 
-    async def _send_line(self, channel: str, call: Invocation) -> None:
+    async def send_line(self, channel: str, call: Invocation) -> None:
+        """Send what is due through one channel."""
         line = self._lines[channel]
         try:
             for document in await line.due(self._clock.now(), limit=_PAGE):
@@ -111,7 +142,7 @@ class Outbox:
             return True  # another process sends it
         claimed = replace(document, revision=document.revision + 1)
         try:
-            rule = self._rules.get(message.rule, AlertRule())
+            rule = self._rules.get(message.rule)
             await self._channels.send(message.channel, notification_of(message, rule, self._project))
         except (BackendError, SettingsError) as error:
             return await self._failed(line, claimed, error)
@@ -131,7 +162,7 @@ class Outbox:
     async def _failed(self, line: Documents[Message], document: Document[Message], error: Exception) -> bool:
         message, now = document.value, self._clock.now()
         tried = replace(message, tries=message.tries + 1, error=str(error)[:500])
-        if isinstance(error, Undeliverable) or now - message.written_at > _GIVE_UP_S:
+        if isinstance(error, Undeliverable) or now - max(message.written_at, message.at) > _GIVE_UP_S:
             _log.error(
                 "alerts: a message of rule %s is GIVEN UP, channel %s did not take it: %s",
                 message.rule,

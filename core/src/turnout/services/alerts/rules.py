@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -13,7 +13,7 @@ from turnout.model.events import Ended, Logged, Resumed
 from turnout.model.execution import ErrorInfo, ExecutionInfo, Status
 from turnout.services.alerts.incidents import Mark, Scope
 
-__all__ = ["Watched", "events_of", "fits", "marks_of", "scope_of"]
+__all__ = ["Watched", "concerns", "events_of", "fits", "marks_of", "scope_of"]
 
 _LEVELS: Final = ("debug", "info", "warning", "error")
 _EVENTS: Final[Mapping[AlertKind, frozenset[str]]] = {
@@ -49,6 +49,16 @@ def fits(rule: AlertRule, scope: Scope) -> bool:
             (scope.instance, rule.instances),
             (scope.flow, rule.flows),
         )
+    )
+
+
+def concerns(rule: AlertRule, scope: Scope) -> bool:
+    """Whether what is known of this under the rule is still the rule's: it has not become one of other things."""
+    if rule.kind is not AlertKind.CONNECTION:
+        return not scope.connection and fits(rule, scope)
+    everything = ("*",)  # a connection belongs to a customer: of the rule's globs that of customers counts alone
+    return bool(scope.connection) and fits(
+        replace(rule, integrations=everything, instances=everything, flows=everything), scope
     )
 
 
@@ -97,15 +107,14 @@ def _failed(info: ExecutionInfo, event: Ended) -> Mark | None:
     return Mark(at=event.at, cause=info.id, bad=bad, note=_said(event.error) if bad else "", execution=info.id)
 
 
-def _lasted(rule: AlertRule, info: ExecutionInfo, event: Ended) -> Mark:
-    """From when it was accepted: for who waits for it, time in the queue counts. One that took too long is marked at the
-    moment at which it did, as by who saw it run too long."""
+def _lasted(rule: AlertRule, info: ExecutionInfo, event: Ended) -> Mark | None:
+    """From when it was accepted: for who waits for it, time in the queue counts. One that somebody has cancelled in time says
+    nothing."""
     assert rule.longer_than_s is not None
-    limit_at = info.created_at + rule.longer_than_s
-    if event.at <= limit_at:
-        return Mark(at=event.at, cause=info.id, bad=False)
+    if event.at <= info.created_at + rule.longer_than_s:
+        return None if event.status is Status.CANCELLED else Mark(at=event.at, cause=info.id, bad=False)
     note = f"took longer than {rule.longer_than_s:g} s"
-    return Mark(at=limit_at, cause=info.id, bad=True, note=note, execution=info.id)
+    return Mark(at=event.at, cause=info.id, bad=True, note=note, execution=info.id)
 
 
 def _given_up(info: ExecutionInfo, event: Ended | Resumed) -> Mark:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import ClassVar, Final
 
 from turnout.config import AlertRule
@@ -27,7 +28,8 @@ _log = logging.getLogger("turnout.alerts")
 
 
 class Alerts(Service):
-    """Keeps everything in the catalog. Without rules it has nothing to do, reads no events, and is called by nobody."""
+    """Keeps everything in the catalog. Without rules and channels it has nothing to do, reads no events, and is called by nobody.
+    Channels alone hear that what they heard of is over, since its rule is gone."""
 
     name = "alerts"
     needs: ClassVar[Needs] = Needs(call_s=60.0)
@@ -42,10 +44,13 @@ class Alerts(Service):
         self._channels = channels
 
     def timers(self) -> Sequence[Timer]:
-        if not self._rules:
+        if not self._rules and not self._outbox.channels:
             return ()
         return (
-            Timer(name="alerts-send", every_s=_SEND_S, handle=self._outbox.send_due),
+            *(
+                Timer(name=f"alerts-send-{channel}", every_s=_SEND_S, handle=partial(self._outbox.send_line, channel))
+                for channel in self._outbox.channels
+            ),
             Timer(name="alerts-look", every_s=_LOOK_S, handle=self.look),
             Timer(name="alerts-watch", every_s=_WATCH_S, handle=self.watch),
         )
@@ -92,3 +97,4 @@ class Alerts(Service):
         for look in (self._watch.overdue, self._watch.running, self._watch.connections):
             if call.remaining_s() > _LEFT_S:
                 await look()
+        await self._outbox.tidy(call)

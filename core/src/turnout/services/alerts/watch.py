@@ -14,7 +14,7 @@ from turnout.model.execution import Status
 from turnout.services.alerts.book import Book, level_mark, name_of
 from turnout.services.alerts.expectations import Expected, expected_of
 from turnout.services.alerts.incidents import Alert, Mark, Saying, Scope, advance, observe
-from turnout.services.alerts.rules import Watched, fits, scope_of
+from turnout.services.alerts.rules import Watched, concerns, fits, scope_of
 from turnout.services.documents import Document
 from turnout.services.submission import Instance
 
@@ -37,13 +37,15 @@ class ConnectionHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Where to look. `instances` are those that are active now, `connections` all there are. `catch_up` brings the records up
+    """Where to look. `instances` are those that are active now, `broken` the connections that are, `connection` one of them, or one
+    that is not broken or gone. `catch_up` brings the records up
     to what the journal has: nobody shall hear that a flow did not run because its record is late."""
 
     records: RecordStore
     queue: Queue
     instances: Callable[[], AsyncIterator[Instance]]
-    connections: Callable[[], AsyncIterator[ConnectionHealth]]
+    broken: Callable[[], AsyncIterator[ConnectionHealth]]
+    connection: Callable[[str, str], Awaitable[ConnectionHealth]]
     catch_up: Callable[[], Awaitable[None]]
 
 
@@ -81,25 +83,28 @@ class Watch:
                 for info in (record.info for record in page):
                     if fits(rule, scope := scope_of(info)):
                         at = info.created_at + rule.longer_than_s
-                        mark = Mark(at=at, cause=info.id, bad=True, note=note, execution=info.id)
+                        mark = Mark(at=at, cause=info.id, bad=True, note=note, execution=info.id, going_on=True)
                         await self._book.take(Watched(rule=name, scope=scope), [mark])
                 before = page[-1].info.id
 
     async def connections(self) -> None:
-        """Compare the connections with what is known of them."""
+        """Compare the connections that are broken with those that are known to be. Reads none of the others."""
         rules = {name: rule for name, rule in self._rules.items() if rule.kind is AlertKind.CONNECTION}
         if not rules:
             return
         open_ones = {name: document.value async for name, document in self._open(rules)}
-        async for state in self._sources.connections():
+        async for state in self._sources.broken():
             scope = Scope(customer=state.customer, connection=state.name)
             for name, rule in rules.items():
                 watched = Watched(rule=name, scope=scope)
-                known = open_ones.pop(name_of(watched), None)
-                if _about(rule, state) and (state.broken or known is not None):
-                    await self._book.level(watched, bad=bool(state.broken), note=state.broken)
-        for alert in open_ones.values():  # of connections that are gone
-            await self._book.level(Watched(rule=alert.rule, scope=alert.scope), bad=False)
+                open_ones.pop(name_of(watched), None)
+                if concerns(rule, scope):
+                    await self._book.level(watched, bad=True, note=state.broken)
+        for alert in open_ones.values():  # of connections that work again, or are gone
+            state = await self._sources.connection(alert.scope.customer, alert.scope.connection)
+            await self._book.level(
+                Watched(rule=alert.rule, scope=alert.scope), bad=bool(state.broken), note=state.broken
+            )
 
     async def look(self, document: Document[Alert]) -> None:
         """Go on with an alert that is due."""
@@ -200,9 +205,3 @@ class Watch:
             if mark.bad and mark.cause not in there and len(there) < _DEAD
         ]
         return observe(alert, rule, gone, now) if gone else advance(alert, rule, now)
-
-
-def _about(rule: AlertRule, state: ConnectionHealth) -> bool:
-    """A connection belongs to a customer: of the rule's globs that of customers counts alone."""
-    scope = Scope(customer=state.customer)
-    return fits(replace(rule, integrations=("*",), instances=("*",), flows=("*",)), scope)
