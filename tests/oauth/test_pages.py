@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser as Chromium
 from playwright.async_api import Page, async_playwright, expect
-from turnout.local.http import HttpServer, application
+from turnout.local.asgi import application
+from turnout.local.http import HttpServer
 
 from tests.oauth.bench import Bench
 from tests.oauth.server import started_provider

@@ -4,7 +4,8 @@
     ├── UserError                 what a person wrote or asked for is wrong; exit status 2
     │   ├── DefinitionError       a definition does not hold: one `Problem` a fault, with file, line, column
     │   ├── SettingsError         a setting, config value or connection is wrong or missing
-    │   └── NotFound              no execution, flow, version, plugin of that name
+    │   ├── NotFound              no execution, flow, version, plugin of that name
+    │   └── Changed               somebody else changed it since it was looked at
     ├── Unauthenticated           who asks has not proved who it is
     ├── PluginError               a plugin cannot be loaded or breaks its contract
     ├── Unsupported               the chosen implementation does not declare the capability
@@ -30,6 +31,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "BackendError",
+    "Changed",
     "DefinitionError",
     "ExpressionError",
     "Fenced",
@@ -98,6 +100,10 @@ class NotFound(UserError):
     def __init__(self, kind: str, name: str, *, hint: str = "") -> None:
         self.kind, self.name = kind, name
         super().__init__(f"no {kind} {name!r}" + (f": {hint}" if hint else ""))
+
+
+class Changed(UserError):
+    """Somebody else changed it since it was looked at: nothing was written."""
 
 
 class Unauthenticated(TurnoutError):

@@ -12,7 +12,7 @@ import httpx
 from turnout.config import ApiSettings, QueueSettings, RunnerSettings, Settings
 from turnout.definition.loader import load_yaml_text
 from turnout.local.api import api_of
-from turnout.local.http import application
+from turnout.local.asgi import application
 from turnout.local.platform import Platform
 from turnout.plugins import load_plugins
 from turnout.services.api_keys import ApiKeys, Role
@@ -59,6 +59,7 @@ class Town:
         """Deploy to each customer and make the keys."""
         integration = load_yaml_text(FLOWS)
         for customer in CUSTOMERS:
+            await self.platform.tenants.customers.create(customer)
             self.instances[customer] = await self.platform.deploy(
                 integration, config={}, connections={}, name=f"shop-{customer}", tenant=customer
             )

@@ -17,7 +17,7 @@ from turnout.interfaces.opening import Opening
 from turnout.interfaces.queue import Lease, Queue, QueueCapability
 from turnout.interfaces.service import Request, Response
 from turnout.local.api import api_of
-from turnout.local.http import application
+from turnout.local.asgi import application
 from turnout.local.memory_queue import MemoryQueue
 from turnout.local.platform import Platform
 from turnout.model.execution import ExecutionRecord

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from turnout.errors import BackendError
 from turnout.interfaces.service import Request, Response, Route
-from turnout.local.http import application
+from turnout.local.asgi import application
 
 
 async def _out_of_space(_: Request) -> Response:

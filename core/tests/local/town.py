@@ -15,7 +15,7 @@ from turnout.config import Settings
 from turnout.connectors import Connector
 from turnout.definition.loader import load_yaml_text
 from turnout.interfaces.service import Invocation
-from turnout.local.http import application
+from turnout.local.asgi import application
 from turnout.local.platform import Platform
 from turnout.model.execution import ExecutionRecord
 from turnout.plugins import load_plugins

@@ -126,8 +126,12 @@ class History:
 
     def _resume(self, event: Resumed) -> None:
         if self.ended is None:
+            if self.began_at is not None:
+                return  # a second person's, who saw the end that the first has taken back: it runs again by now
             # What is put back has a journal made anew, without its end; what is parked has its end there.
             self.reopened_at = event.at
+        elif self.ended.status.final:
+            self._reopen(event)
         self.ended = None
         self.cancel = None
         self._drop(event.drop)
@@ -137,6 +141,16 @@ class History:
             self.info = replace(self.info, deadline=event.deadline)
         if event.decide:
             self.decisions[event.decide] = event.output
+
+    def _reopen(self, event: Resumed) -> None:
+        """Begin anew with the ends that are kept, as if the journal had been made again of them. What is known of effects
+        in doubt stays known."""
+        inside = {step.path for step in event.inside}
+        self.ends = {path: end for path, end in self.ends.items() if end.kind != "item" and path not in inside}
+        for table in (self.tries, self.decided, self.waits, self.signals, self.decisions, self.children):
+            table.clear()
+        self.dropped.clear()
+        self.began_at, self.attempts, self.reopened_at = None, 0, event.at
 
     def _drop(self, paths: Iterable[str]) -> None:
         for path in paths:

@@ -30,6 +30,12 @@ def api_of(platform: Platform) -> Api:
         executions=platform.operations,
         dead_letters=platform.dead_letters,
         keys=keys,
+        customers=platform.tenants.customers,
+        connections=platform.connections,
+        versions=platform.tenants.versions,
+        deployments=platform.tenants.deployments,
+        removal=platform.tenants.removal,
+        oauth=platform.oauth,
     )
     own = urlsplit(settings.project.url).hostname
     access = Access(

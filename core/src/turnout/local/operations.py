@@ -135,14 +135,17 @@ class Operations:
         return flows[info.flow]
 
     async def _reopen(self, record: ExecutionRecord) -> str:
-        """Put a final execution back: its journal was forgotten, so it is made again of its record."""
+        """Put a final execution back into its journal, or make that again of its record where it was forgotten."""
+        known = History.of(await self._stores.journal.rows(record.info.id))
+        if known.info is not None and known.ended is None:
+            raise UserError(f"execution {record.info.id} goes on already: somebody else has resumed it")
         await self._stores.queue.drop(record.info.id)
         await self._put_back(record, None)
         await self._stores.queue.put(message_of(record.info))
         return record.info.id
 
     async def _put_back(self, record: ExecutionRecord, latest: float | None) -> None:
-        """Write the journal again, with the ends that are kept; first those of the sub-executions that did not succeed."""
+        """Let it go on from the ends that are kept; first the sub-executions that did not succeed."""
         stores = self._stores
         info = self._submission.renewed(record.info, (await self._flow(record.info)).timeout_s)
         info = replace(info, deadline=_earlier(info.deadline, latest))
@@ -155,15 +158,35 @@ class Operations:
         now = stores.clock.now()
         # What holds steps that are kept goes on with the next of them, and does not begin anew.
         inside = {path for path in again if any(is_below(step.path, path) for step in kept)}
-        resumed = Resumed(at=now, drop=tuple(path for path in again if path not in inside), children=children)
-        going_on = [
-            StepRunning(at=now, path=step.path, kind=step.kind, started_at=step.started_at)
-            for step in record.steps
-            if step.path in inside
-        ]
-        await stores.journal.forget([info.id])
-        ends = (_ended(step, step.started_at) for step in kept)
-        await self._submission.write(info, (*ends, resumed, *going_on))
+        resumed = Resumed(
+            at=now,
+            drop=tuple(path for path in again if path not in inside),
+            inside=tuple(
+                StepRunning(at=now, path=step.path, kind=step.kind, started_at=step.started_at)
+                for step in record.steps
+                if step.path in inside
+            ),
+            deadline=info.deadline,
+            children=children,
+        )
+        if await self._go_on(info.id, resumed):
+            return
+        await stores.journal.forget([info.id])  # what is left of its fences
+        ends = (replace(_ended(step, step.started_at), again=True) for step in kept)
+        await self._submission.write(info, (*ends, resumed), again=True)
+
+    async def _go_on(self, id: str, resumed: Resumed) -> bool:
+        """Let it go on behind the rows that it has: who has yet to read them must not miss them. False if they were forgotten."""
+        journal = self._stores.journal
+        history = History.of(await journal.rows(id))
+        if history.info is None:
+            return False
+        if history.ended is None:
+            return True  # a sub-execution that its root's end did not reach goes on as it is
+        if not await journal.signal(id, Row(*encode_event(resumed))):
+            return False
+        self._submission.backends.observe(id, resumed)
+        return True
 
     async def _broken_calls(self, id: str) -> list[ExecutionRecord]:
         """The sub-executions of an execution itself that have not succeeded, the oldest first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -78,13 +79,18 @@ class EventStream:
             await self._release(reading)
         self._readings.clear()
 
-    async def catch_up(self, consumers: Iterable[Consumer]) -> None:
-        """Give them everything there is now, in this call. What a handler raises is raised."""
+    async def catch_up(
+        self, consumers: Iterable[Consumer], *, remaining_s: Callable[[], float] = lambda: math.inf
+    ) -> None:
+        """Give them everything there is now, or what can be given in the time that remains, in this call. What a handler raises
+        is raised."""
         for consumer in consumers:
             reading = self._reading(consumer)
-            while await reading.advance() is Came.ON:
-                pass
-            await reading.release()
+            try:
+                while remaining_s() > reading.handle_s and await reading.advance() is Came.ON:
+                    pass
+            finally:
+                await self._release(reading)
 
     def _reading(self, consumer: Consumer) -> Reading:
         return Reading(

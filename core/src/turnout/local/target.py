@@ -12,7 +12,8 @@ from typing import ClassVar
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.service import Service
 from turnout.interfaces.target import Target, TargetLimits
-from turnout.local.http import HttpServer, application
+from turnout.local.asgi import application
+from turnout.local.http import HttpServer
 from turnout.local.stream import EventStream
 from turnout.local.timers import Timers
 

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from turnout.interfaces.service import Service
-from turnout.local.http import HttpServer, application, url_of
+from turnout.local.asgi import application
+from turnout.local.http import HttpServer, url_of
 from turnout.local.platform import Platform
 from turnout.services.health import Health
 from turnout.services.metrics import Metrics

@@ -33,10 +33,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """The execution exists and will run: written before anything can refuse it."""
+    """The execution exists and will run: written before anything can refuse it.
+
+    With `again` a person put it back after its journal was forgotten: whoever reads the stream has had this before.
+    """
 
     at: float
     info: ExecutionInfo
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +102,10 @@ class StepRunning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepEnded:
-    """A step has its end. `path` names it with its loop items: `each[3].post`."""
+    """A step has its end. `path` names it with its loop items: `each[3].post`.
+
+    With `again` it is the end that it had before the execution was put back: whoever reads the stream has had it.
+    """
 
     at: float
     path: str
@@ -109,6 +116,7 @@ class StepEnded:
     attempts: int = 1
     output: Encoded | None = None
     error: ErrorInfo | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +154,8 @@ class CancelRequested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """A person let a failed or parked execution go on. `drop` are the paths whose ends are forgotten (and all below).
+    """A person let a failed or parked execution go on. `drop` are the paths whose ends are forgotten (and all below), `inside`
+    the steps that go on with what is in them: their own ends are forgotten, and none below.
 
     For a parked step, `output` decides it: set, the effect is taken to have happened with that output; None, it is run
     again. `deadline` replaces the execution's, where it has one: the time that the person took does not count.
@@ -155,6 +164,7 @@ class Resumed:
 
     at: float
     drop: tuple[str, ...] = ()
+    inside: tuple[StepRunning, ...] = ()
     decide: str = ""
     output: Encoded | None = None
     deadline: float | None = None

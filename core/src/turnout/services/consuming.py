@@ -18,7 +18,7 @@ from turnout.codec import decode_event
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.journal import Journal, JournalEntry
 from turnout.interfaces.service import Consumer, Delivery, Invocation
-from turnout.model.events import Accepted
+from turnout.model.events import Accepted, StepEnded
 from turnout.model.execution import ExecutionInfo
 from turnout.services.consumers import Consumers, ConsumerState, Failed
 from turnout.services.documents import Document
@@ -66,10 +66,13 @@ class EventSource:
             return self._pages[after]
 
     async def delivery(self, entry: JournalEntry) -> Delivery | None:
-        """The event with what its execution is; None if the execution has been forgotten."""
+        """The event with what its execution is; None if the execution has been forgotten, or if this was told before: what a
+        person puts back is written again, under positions of its own."""
         event = decode_event(entry.row.kind, entry.row.body)
         if isinstance(event, Accepted):
             self._remember(entry.execution, event.info)
+        if isinstance(event, Accepted | StepEnded) and event.again:
+            return None
         info = self._infos.get(entry.execution) or await self._look_up(entry.execution)
         return None if info is None else Delivery(id=str(entry.position), info=info, event=event)
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from turnout.definition.nearest import hint_for
-from turnout.errors import NotFound, UserError
+from turnout.errors import Changed, NotFound, SettingsError, UserError
 from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.clock import Clock
 from turnout.services.documents import Document, Documents
@@ -61,7 +61,7 @@ class Customers:
         _check(title, metadata or {})
         customer = Customer(title=title, metadata=dict(metadata or {}), created_at=self._clock.now())
         if not await self.documents.create(name, customer):
-            raise UserError(f"there is a customer {name!r} already: see `turnout customers show {name}`")
+            raise UserError(f"there is a customer {name!r} already")
         return customer
 
     async def get(self, name: str) -> Customer:
@@ -90,9 +90,15 @@ class Customers:
             yield document.name, document.value
 
     async def change(
-        self, name: str, *, title: str | None = None, metadata: Mapping[str, str | None] | None = None
+        self,
+        name: str,
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, str | None] | None = None,
+        expected: int | None = None,
     ) -> Customer:
-        """Change the title, or set metadata; None removes a key of it. What is not given stays."""
+        """Change the title, or set metadata; None removes a key of it. What is not given stays. `SettingsError` names what is
+        wrong. `Changed` if the document has another revision than `expected`."""
 
         def changed(before: Customer) -> Customer:
             merged = {**before.metadata, **(metadata or {})}
@@ -101,7 +107,7 @@ class Customers:
             _check(after.title, after.metadata)
             return after
 
-        return await self._update(name, changed)
+        return await self._update(name, changed, expected)
 
     async def suspend(self, name: str) -> Customer:
         """Take nothing more in for any of its instances, until `resume`."""
@@ -127,9 +133,16 @@ class Customers:
                 self._recent.forget(name)
                 return after
 
-    async def _update(self, name: str, change: Callable[[Customer], Customer]) -> Customer:
-        await self.document(name)
-        written = await self.documents.update(name, lambda found: None if found is None else change(found))
+    async def _update(self, name: str, change: Callable[[Customer], Customer], expected: int | None = None) -> Customer:
+        document = await self.document(name)
+        written: Customer | None
+        if expected is None:
+            written = await self.documents.update(name, lambda found: None if found is None else change(found))
+        else:
+            written = change(document.value)
+            same = document.revision == expected
+            if not same or not await self.documents.replace(document, written, due=document.due):
+                raise Changed(f"customer {name!r} was changed by somebody else meanwhile: look at it and try again")
         self._recent.forget(name)
         if written is None:
             raise NotFound("customer", name, hint="it was deleted just now")
@@ -138,10 +151,15 @@ class Customers:
 
 def _check(title: str, metadata: Mapping[str, str]) -> None:
     if len(title) > _LONGEST_TITLE or not title.isprintable():
-        raise UserError(f"a customer's title is one line of at most {_LONGEST_TITLE} characters")
+        raise SettingsError(f"a customer's title is one line of at most {_LONGEST_TITLE} characters", setting="title")
     if len(metadata) > _MOST_METADATA:
-        raise UserError(f"a customer has at most {_MOST_METADATA} metadata keys")
+        raise SettingsError(f"a customer has at most {_MOST_METADATA} metadata keys", setting="metadata")
     for key, value in metadata.items():
-        check_name("metadata key", key)
+        try:
+            check_name("metadata key", key)
+        except UserError as error:
+            raise SettingsError(str(error), setting="metadata") from None
         if len(value) > _LONGEST_METADATA:
-            raise UserError(f"metadata {key!r}: a value has at most {_LONGEST_METADATA} characters")
+            raise SettingsError(
+                f"metadata {key!r}: a value has at most {_LONGEST_METADATA} characters", setting="metadata"
+            )

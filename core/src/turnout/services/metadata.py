@@ -170,6 +170,7 @@ class _Gathered:
                 self._changes.setdefault(id, []).append(change_of(id, event))
                 if isinstance(event, Resumed):
                     self._drop(id, event.drop)
+                    self._steps |= {(id, step.path): step_of(step) for step in event.inside}
             case _:
                 assert_never(event)
 

@@ -90,7 +90,7 @@ class Metrics(Collector):
         match event:
             case Ended() if not parent_id(execution):
                 self._ended.labels(event.status.value).inc()
-            case StepEnded() if event.kind != "item":
+            case StepEnded() if event.kind != "item" and not event.again:
                 self._steps.labels(event.kind, event.status.value).observe(max(0.0, event.duration_ms / 1000))
             case _:
                 pass

@@ -168,9 +168,11 @@ class Submission:
                 retry_after_s=5.0,
             )
 
-    async def write(self, info: ExecutionInfo, more: tuple[Event, ...] = (), *, unique_s: float = 0.0) -> bool:
-        """The first rows of an execution; False if it exists already, or did within `unique_s`."""
-        events: tuple[Event, ...] = (Accepted(at=info.created_at, info=info), *more)
+    async def write(
+        self, info: ExecutionInfo, more: tuple[Event, ...] = (), *, unique_s: float = 0.0, again: bool = False
+    ) -> bool:
+        """The first rows of an execution; False if it exists already, or did within `unique_s`. `again` as `Accepted`'s."""
+        events: tuple[Event, ...] = (Accepted(at=info.created_at, info=info, again=again), *more)
         rows = [Row(*encode_event(event)) for event in events]
         written = await self.backends.journal.begin(info.id, rows, unique_s=unique_s)
         if written:

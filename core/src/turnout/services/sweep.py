@@ -130,12 +130,14 @@ class Sweep:
             gone = [id] if await self._is_unneeded(id) else []
         else:
             gone = [*(record.info.id for record in await below(self._records, id)), id]
+        if not gone:
+            return
         late = [name for name, state in states.items() if state.position < end.position]
-        if late and gone and await self._journal.rows(id):
+        was_there = bool(late and await self._journal.rows(id))
+        await self._journal.forget(gone, through=end.position)
+        if was_there and not await self._journal.rows(id):
             for name in late:
                 dropped[name] += len(gone)
-        if gone:
-            await self._journal.forget(gone, through=end.position)
 
     async def _tell(self, dropped: Mapping[str, int]) -> None:
         for name, executions in dropped.items():

@@ -71,7 +71,11 @@ def sample_events(info: ExecutionInfo) -> Sequence[Event]:
             error=_ERROR,
         ),
         Isolated(at=at + 8, receipt=SandboxReceipt(sandbox="process", layers=(), jobs=1)),
-        Resumed(at=at + 9, drop=("post",)),
+        Resumed(
+            at=at + 9,
+            drop=("post",),
+            inside=(StepRunning(at=at + 9, path="each", kind="loop", started_at=at + 1),),
+        ),
         CancelRequested(at=at + 10, reason="enough"),
         Ended(at=at + 11, status=Status.FAILED, error=_ERROR),
     )

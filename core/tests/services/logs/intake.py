@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from turnout.interfaces.service import Request, Response, Route
-from turnout.local.http import HttpServer, application
+from turnout.local.asgi import application
+from turnout.local.http import HttpServer
 from turnout.testing.log_sink import Arrived, OtherSide
 
 Taken = tuple[int, Sequence[Arrived], bytes]

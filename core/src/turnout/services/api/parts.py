@@ -12,7 +12,13 @@ from turnout.interfaces.queue import DeadMessage, Queue
 from turnout.interfaces.records import RecordStore
 from turnout.model.execution import ExecutionRecord
 from turnout.services.api_keys import ApiKeys
+from turnout.services.connections import Connections
+from turnout.services.customers import Customers
+from turnout.services.instances import Deployments
 from turnout.services.metadata import Metadata
+from turnout.services.oauth.service import OAuth
+from turnout.services.removal import Removal
+from turnout.services.versions import Versions
 from turnout.values import Value
 
 __all__ = ["DeadLetter", "DeadLetters", "ExecutionChanges", "Parts"]
@@ -68,3 +74,9 @@ class Parts:
     executions: ExecutionChanges
     dead_letters: DeadLetters
     keys: ApiKeys
+    customers: Customers
+    connections: Connections
+    versions: Versions
+    deployments: Deployments
+    removal: Removal
+    oauth: OAuth

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from turnout.errors import BackendError, DefinitionError, NotFound, Overloaded, UserError
+from turnout.errors import BackendError, DefinitionError, NotFound, Overloaded, StepError, UserError
 from turnout.interfaces.service import Response
 
 __all__ = ["PROBLEM_TYPE", "TITLES", "Problem", "ProblemError", "problem_of", "problem_response"]
@@ -89,13 +89,14 @@ def problem_of(error: Exception) -> Response:
         case ProblemError():
             return problem_response(error.status, error.detail, headers=error.headers)
         case NotFound():
-            return problem_response(404, str(error))
+            # Without its hint, which names what is near: whoever guesses is told nothing, and hints are for the command line.
+            return problem_response(404, f"no {error.kind} {error.name!r}")
         case DefinitionError():
             faults = tuple(
                 Fault(detail=one.message, file=one.file, line=one.line, column=one.column) for one in error.problems
             )
             return problem_response(400, str(error), faults=faults)
-        case UserError():
+        case UserError() | StepError():
             return problem_response(409, str(error))
         case Overloaded():
             return problem_response(429, str(error), headers={"retry-after": f"{max(1.0, error.retry_after_s):.0f}"})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from turnout.interfaces.service import Invocation, Route, Service, Timer
-from turnout.services.api import executions, keys, queues
+from turnout.services.api import customers, executions, keys, queues
 from turnout.services.api.access import Access, Failures
 from turnout.services.api.endpoint import Answer, Call, Endpoint, Nothing
 from turnout.services.api.openapi import document
@@ -25,6 +25,7 @@ async def _describe(_: Parts, __: Call[Nothing, Nothing]) -> Answer:
 ENDPOINTS: Final[tuple[Endpoint[Any, Any], ...]] = (
     *executions.ENDPOINTS,
     *queues.ENDPOINTS,
+    *customers.ENDPOINTS,
     *keys.ENDPOINTS,
     Endpoint(
         method="GET",

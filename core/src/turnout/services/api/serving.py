@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from turnout.errors import TurnoutError
+from turnout.errors import Changed, TurnoutError
 from turnout.interfaces.catalog import LONGEST_NAME
 from turnout.interfaces.service import Request, Response, Route
 from turnout.services.api.access import Access
@@ -51,7 +51,10 @@ async def _answer(endpoint: Endpoint[Any, Any], parts: Parts, access: Access, re
         body=await _body(endpoint.body, request),
         expected=_expected(request) if endpoint.conditional else None,
     )
-    return _encoded(await endpoint.handle(parts, call), request)
+    try:
+        return _encoded(await endpoint.handle(parts, call), request)
+    except Changed as error:
+        raise ProblemError(409 if call.expected is None else 412, str(error)) from None
 
 
 def _require_names(parameters: Mapping[str, str]) -> None:
