@@ -75,7 +75,7 @@ def shop() -> Connector:
     @connector.action(effect=Effect.READ)
     async def look(context: ActionContext, inputs: Inputs) -> int:
         """Look."""
-        context.log("looked")
+        context.log.info("looked")
         return 1
 
     @connector.action(effect=Effect.EFFECT)
@@ -108,7 +108,7 @@ def counted(platform: Platform) -> Counter[str]:
         (stores.records, RecordStore),
         (stores.catalog, CatalogStore),
     ):
-        for name in interface.__abstractmethods__ - {"durability", "close"}:  # type: ignore[attr-defined]  # an ABC's
+        for name in interface.__abstractmethods__ - {"durability", "close"}:
             count(store, interface, name)
     return calls
 
