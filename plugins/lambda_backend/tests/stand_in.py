@@ -8,6 +8,7 @@ which its clock shall stand still, a line each, and answers `ok`.
 from __future__ import annotations
 
 import datetime
+import itertools
 import logging
 import subprocess
 import sys
@@ -55,9 +56,11 @@ def _serve() -> None:
     from moto.core import utils
 
     ahead, stands_at = 0.0, None
+    looks = itertools.count()
 
     def now() -> datetime.datetime:
-        moment = time.time() + ahead if stands_at is None else stands_at
+        # Where time stands it goes on by a microsecond a look: what is hidden for 0 seconds is visible after that time.
+        moment = time.time() + ahead if stands_at is None else stands_at + next(looks) * 1e-6
         return datetime.datetime.fromtimestamp(moment, datetime.UTC).replace(tzinfo=None)
 
     utils.utcnow = now
@@ -71,6 +74,7 @@ def _serve() -> None:
     for line in sys.stdin:
         if line.startswith("="):
             stands_at = float(line[1:])
+            looks = itertools.count()
         else:
             ahead, stands_at = float(line), None
         sys.stdout.write("ok\n")

@@ -22,6 +22,8 @@ from turnout.model.tenancy import Policies
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+    from turnout.interfaces.catalog import CatalogStore
+
 __all__ = ["NoOptions", "Openable", "Opening", "Shared", "read_options"]
 
 T = TypeVar("T", bound="Closing")
@@ -57,13 +59,18 @@ async def _as_written(written: str) -> Secret:
     return Secret(written)
 
 
+async def _no_catalog() -> CatalogStore:
+    raise Unsupported("this backend", "a catalog: only a project's queue is given it")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
     """`options` is the backend's own table of `turnout.toml`, `[backends.<name>]`, as written; `read` checks it. `secret`
     resolves a reference in it (`env:REDIS_URL`), and gives other text as it is.
 
     `table` is where that table stands, if it is another. `directory` is the project's storage directory. `durability` is what
-    the project asks of embedded stores. `lease_s`, `max_attempts` and `policies` are for queues.
+    the project asks of embedded stores. `lease_s`, `max_attempts` and `policies` are for queues, and so is `catalog`, which opens
+    the project's catalog for a queue that keeps its books there; it is closed after the queue.
     """
 
     directory: Path
@@ -77,6 +84,7 @@ class Opening:
     lease_s: float = 30.0
     max_attempts: int = 5
     policies: Policies = field(default_factory=Policies)
+    catalog: Callable[[], Awaitable[CatalogStore]] = _no_catalog
 
     def read(self, model: type[M]) -> M:
         """The options as a pydantic model of the backend's. `SettingsError` has one line for each that is wrong, missing

@@ -33,6 +33,9 @@ class QueueCapability(StrEnum):
     `in_flight` cap is passed over until one of its leases ends."""
     PRIORITY = "priority"
     """Within a tenant a higher priority is handed out first."""
+    FIRST_DUE = "first_due"
+    """Of one tenant and priority the one due first is handed out first. An expired lease's message is handed out before those
+    waiting, and a reaped one goes to the head of its tenant's line. Without it any message that is due may come next."""
     CLAIM = "claim"
     """A message can be claimed by its id, due or not."""
     LIMITS = "limits"
@@ -142,11 +145,11 @@ class Queue(Openable, ABC):
 
     @abstractmethod
     async def take(self, worker: str, *, wait_s: float) -> Lease | None:
-        """Lease the next due message, waiting at most `wait_s`; None if none came. Of one tenant and priority the
-        one due first is handed out first. An expired lease's message is handed out before those waiting."""
+        """Lease the next due message, waiting at most `wait_s`; None if none came. An expired lease's message
+        is due as well."""
 
     async def take_many(self, worker: str, *, limit: int, wait_s: float) -> Sequence[Lease]:
-        """Up to `limit` leases at once, in the order of `take`; waits for the first only."""
+        """Up to `limit` leases at once, as by `take`; waits for the first only."""
         lease = await self.take(worker, wait_s=wait_s)
         return [] if lease is None else [lease]
 
@@ -190,8 +193,8 @@ class Queue(Openable, ABC):
 
     @abstractmethod
     async def reap(self, *, workers: Collection[str] = ()) -> Sequence[Lease]:
-        """End every expired lease, and each that one of `workers` holds, who are known to be dead: its message goes to
-        the head of its tenant's line, or, after `max_attempts`, to the dead letters. Returns the leases ended, each with
+        """End every expired lease, and each that one of `workers` holds, who are known to be dead: its message is
+        due at once, or, after `max_attempts`, among the dead letters. Returns the leases ended, each with
         a token raised past the lost one's, with which the caller fences the journal. Safe to call from many processes:
         each lease is returned once."""
 

@@ -130,16 +130,22 @@ class _Openings:
     opening: Opening
 
     async def queue(self, shared: Shared, stack: AsyncExitStack) -> Queue:
+        """With a catalog of its own, if it wants one: it may be for another event loop than the project's."""
+
+        async def catalog() -> CatalogStore:
+            return cast("CatalogStore", await self.store("catalog", stack, shared))
+
         name = self.settings.stores.queue
-        queue = await self._connect(self._find(Kind.QUEUES, name, "stores.queue"), name, shared, "stores.queue")
+        openings = replace(self, opening=replace(self.opening, catalog=catalog))
+        queue = await openings._connect(self._find(Kind.QUEUES, name, "stores.queue"), name, shared, "stores.queue")
         stack.push_async_callback(queue.close)
         return cast("Queue", queue)
 
-    async def store(self, kind: str, stack: AsyncExitStack) -> Openable:
+    async def store(self, kind: str, stack: AsyncExitStack, shared: Shared | None = None) -> Openable:
         name = getattr(self.settings.stores, kind)
         setting = f"stores.{kind}"
         found = self._find(Kind.STORES, f"{kind}:{name}", setting)
-        store = await self._connect(found, name, self.opening.shared, setting)
+        store = await self._connect(found, name, shared or self.opening.shared, setting)
         stack.push_async_callback(store.close)
         return store
 

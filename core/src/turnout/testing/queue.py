@@ -24,7 +24,7 @@ from turnout.interfaces.queue import Lease, LeaseState, Queue, QueueCapability
 from turnout.model.durability import Durability
 from turnout.model.tenancy import Policies
 from turnout.testing.clock import ManualClock
-from turnout.testing.queue_fixtures import LEASE_S, MAX_ATTEMPTS, MakeQueue, message, order, taken
+from turnout.testing.queue_fixtures import LEASE_S, MAX_ATTEMPTS, MakeQueue, message, needs, order, taken
 from turnout.testing.queue_leases import LeaseContract
 from turnout.testing.queue_limits import LimitContract
 from turnout.testing.queue_order import OrderContract
@@ -143,6 +143,7 @@ class QueueContract(LeaseContract, TenantContract, LimitContract, OrderContract)
         assert early is False
         assert await asyncio.wait_for(taking, timeout=self.patience_s) is None
 
+    @needs(QueueCapability.FIRST_DUE)
     async def test_of_one_tenant_the_message_due_first_comes_first(self, queue: Queue, clock: ManualClock) -> None:
         await queue.put(message("third"), delay_s=3)
         await queue.put(message("first"))
@@ -153,6 +154,7 @@ class QueueContract(LeaseContract, TenantContract, LimitContract, OrderContract)
 
         assert await order(queue) == ["first", "second", "third", "fourth"]
 
+    @needs(QueueCapability.FIRST_DUE)
     async def test_an_expired_message_comes_before_those_waiting(self, queue: Queue, clock: ManualClock) -> None:
         await queue.put(message("e1"))
         await taken(queue)
@@ -164,6 +166,17 @@ class QueueContract(LeaseContract, TenantContract, LimitContract, OrderContract)
 
         assert (again.message.id, again.attempt) == ("e1", 2)
 
+    async def test_whatever_comes_next_all_that_is_due_comes(self, queue: Queue, clock: ManualClock) -> None:
+        await queue.put(message("expired"))
+        await taken(queue)
+        await queue.put(message("delayed"), delay_s=5)
+        await queue.put(message("waiting"))
+        await queue.put(message("not yet"), delay_s=1000)
+
+        clock.advance(LEASE_S + 0.1)
+
+        assert sorted(await order(queue)) == ["delayed", "expired", "waiting"]
+
     async def test_complete_removes_the_message(self, queue: Queue) -> None:
         await queue.put(message("e1"))
         await queue.complete(await taken(queue))
@@ -172,6 +185,7 @@ class QueueContract(LeaseContract, TenantContract, LimitContract, OrderContract)
 
         assert (stats.ready, stats.delayed, stats.leased, stats.dead) == (0, 0, 0, 0)
 
+    @needs(QueueCapability.FIRST_DUE)
     async def test_many_are_taken_at_once_in_the_order_of_take_and_no_more_than_asked_for(self, queue: Queue) -> None:
         for n in range(5):
             await queue.put(message(f"e{n}"))

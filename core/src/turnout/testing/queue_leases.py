@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from turnout.interfaces.queue import LeaseState, Queue
+from turnout.interfaces.queue import LeaseState, Queue, QueueCapability
 from turnout.testing.clock import ManualClock
-from turnout.testing.queue_fixtures import LEASE_S, MAX_ATTEMPTS, QueueFixtures, message, taken
+from turnout.testing.queue_fixtures import LEASE_S, MAX_ATTEMPTS, QueueFixtures, message, needs, taken
 
 __all__ = ["LeaseContract"]
 
@@ -292,6 +292,7 @@ class LeaseContract(QueueFixtures):
         assert lease.token > ended[0].token
         assert lease.attempt == 2
 
+    @needs(QueueCapability.FIRST_DUE)
     async def test_a_reaped_message_goes_to_the_head_of_its_tenants_line(
         self, queue: Queue, clock: ManualClock
     ) -> None:

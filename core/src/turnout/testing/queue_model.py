@@ -119,10 +119,12 @@ class QueueModel:
     def expired(self, entry: Modelled) -> bool:
         return entry.state == "leased" and entry.at <= self.clock.now() and entry.attempts < MAX_ATTEMPTS
 
-    def may_be_taken(self) -> list[Modelled]:
-        """Those that a take may hand out now."""
+    def may_be_taken(self, *, first_due: bool) -> list[Modelled]:
+        """Those that a take may hand out now; `first_due`: what has expired before the others."""
         expired = [entry for entry in self.entries.values() if self.expired(entry)]
-        return expired or [entry for entry in self.due() if self._passes(entry, counting_claims=False)]
+        if expired and first_due:
+            return expired
+        return expired + [entry for entry in self.due() if self._passes(entry, counting_claims=False)]
 
     def must_be_takable(self) -> list[Modelled]:
         """Those of which a take must hand out one: if it hands out none, there is none."""

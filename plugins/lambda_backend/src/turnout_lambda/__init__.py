@@ -1,1 +1,1 @@
-"""Turnout on AWS Lambda: payloads in S3. Nothing here is imported before it is asked for."""
+"""Turnout on AWS Lambda: the queue on SQS, payloads in S3. Nothing here is imported before it is asked for."""

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from turnout.hookspecs import hookimpl
 
+if TYPE_CHECKING:
+    from turnout.interfaces.queue import Queue
+
 __all__: list[str] = []
+
+
+@hookimpl
+def turnout_queues() -> Mapping[str, type[Queue]]:
+    from turnout_lambda.sqs_queue import SqsQueue
+
+    return {"sqs": SqsQueue}
 
 
 @hookimpl
