@@ -87,10 +87,11 @@ class DefinitionError(UserError):
 
 
 class SettingsError(UserError):
-    """A setting, config value or connection is wrong or missing; `setting` names it."""
+    """A setting, config value or connection is wrong or missing; `setting` names it. `faults` has each where there are several."""
 
-    def __init__(self, message: str, *, setting: str = "") -> None:
+    def __init__(self, message: str, *, setting: str = "", faults: Sequence[str] = ()) -> None:
         self.setting = setting
+        self.faults = tuple(faults)
         super().__init__(message)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+from turnout import hookimpl
 from turnout.config import ApiSettings, QueueSettings, RunnerSettings, Settings
+from turnout.connectors import Connector
 from turnout.definition.loader import load_yaml_text
+from turnout.interfaces.oauth import OAuth2, OAuth2Provider
 from turnout.local.api import api_of
 from turnout.local.asgi import application
 from turnout.local.platform import Platform
@@ -21,8 +24,9 @@ from turnout.values import Value
 
 from core.tests.api.described import require_described
 from core.tests.engine.laboratory import SteppingClock
+from core.tests.services.customers_yard import ERP
 
-__all__ = ["CUSTOMERS", "Town", "town_in"]
+__all__ = ["CUSTOMERS", "ORDERS", "Town", "town_in"]
 
 CUSTOMERS = ("acme", "bolt")
 FLOWS = """
@@ -43,6 +47,42 @@ flows:
     steps:
       - {id: long, wait: {for: 1h}}
 """
+
+
+ORDERS = """
+integration: orders
+version: 1.0.0
+config:
+  greeting: {type: string}
+  size: {type: integer, default: 10}
+connections:
+  erp: {connector: erp, type: basic}
+flows:
+  take:
+    trigger: webhook
+    steps:
+      - {id: who, action: erp.whoami, connection: erp}
+      - {id: out, stop: {output: "${{ config.greeting }} ${{ steps.who }} ${{ config.size }}"}}
+"""
+
+
+class Account(OAuth2):
+    """An account that is connected in a browser."""
+
+    provider = OAuth2Provider(
+        authorization_url="https://mail.example/authorize",
+        token_url="https://mail.example/token",
+    )
+
+
+MAIL = Connector("mail", description="Mail.")
+MAIL.connection("account", Account)
+
+
+class Installed:
+    @hookimpl
+    def turnout_connectors(self) -> Mapping[str, Connector]:
+        return {"erp": ERP, "mail": MAIL}
 
 
 @dataclass
@@ -68,6 +108,21 @@ class Town:
             for role in Role:
                 made = await keys.create(f"{customer} {role}", role=role, customer=customer or None)
                 self.keys[f"{customer}/{role}"] = made.text
+
+    async def publish(self, text: str = ORDERS) -> None:
+        """A version, by the side of the API."""
+        await self.platform.tenants.versions.publish(load_yaml_text(text))
+
+    async def connect(self, customer: str, name: str = "erp", key: str = "/admin", **fields: str) -> httpx.Response:
+        """Make a connection of the type that `orders` needs; its user is the customer."""
+        given = {"url": f"https://{customer}.example", "user": customer, "password": f"hunter2-of-{customer}", **fields}
+        body = {"name": name, "connector": "erp", "type": "basic", "fields": given}
+        return await self.ask("POST", f"/customers/{customer}/connections", key, json=body)
+
+    async def deploy(self, customer: str, name: str = "orders", **config: Any) -> httpx.Response:
+        """Deploy `orders` by the organisation's key."""
+        body = {"integration": "orders", "name": name, "config": {"greeting": "hello", **config}}
+        return await self.ask("POST", f"/customers/{customer}/instances", json=body)
 
     async def ask(self, method: str, path: str, key: str | None = "/admin", **options: Any) -> httpx.Response:
         """With the key of that name; None: without one. Every answer is held to its description."""
@@ -110,7 +165,7 @@ async def town_in(directory: Path, api: ApiSettings | None = None, **settings: A
         **settings,
     )
     clock = SteppingClock()
-    platform = await Platform.open(made, load_plugins(), clock=clock)
+    platform = await Platform.open(made, load_plugins(extra=[Installed()]), clock=clock)
     app = application(api_of(platform).routes(), request_bytes=10_000_000)
     try:
         async with httpx.AsyncClient(

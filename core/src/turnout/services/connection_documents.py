@@ -56,13 +56,16 @@ class NewConnection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionView:
-    """A connection as people see it: `shown` has its fields, `***` for each that is or may be secret. `used_by` are the
-    customer's instances that name it."""
+    """A connection as people see it: `shown` has its fields, `***` for each that is or may be secret; `secrets` says of each of
+    these, and of each that its type has, whether it is set. `used_by` are the customer's instances that name it, `revision` is
+    that of its document."""
 
     name: str
     connection: Connection
     shown: Mapping[str, Any]
+    secrets: Mapping[str, bool] = field(default_factory=dict)
     used_by: tuple[str, ...] = ()
+    revision: int = 0
 
 
 class TokenSource(Protocol):

@@ -16,10 +16,11 @@ from pydantic import SecretStr
 
 from turnout.definition.nearest import hint_for
 from turnout.engine.connections import field_faults, resolved_connection, type_named
-from turnout.errors import BackendError, NotFound, SettingsError, StepError, UserError
+from turnout.errors import BackendError, Changed, NotFound, SettingsError, StepError, UserError
 from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.connector import ConnectionType, Connector
+from turnout.interfaces.oauth import OAuth2
 from turnout.interfaces.secrets import Secret
 from turnout.services.connection_documents import (
     Connection,
@@ -92,18 +93,36 @@ class Connections:
         connection = await self._made(tenant, name, new, before=None)
         if not await self.documents.create(name, connection, tenant=tenant):
             raise UserError(
-                f"customer {tenant!r} has a connection {name!r} already: change it with `turnout connections update`, "
-                "or choose another name"
+                f"customer {tenant!r} has a connection {name!r} already: change that one, or choose another name"
             )
         return connection
 
     async def update(
-        self, tenant: str, name: str, fields: Mapping[str, Any], *, unset: Sequence[str] = (), references: bool = True
+        self,
+        tenant: str,
+        name: str,
+        fields: Mapping[str, Any],
+        *,
+        unset: Sequence[str] = (),
+        references: bool = True,
+        expected: int | None = None,
     ) -> Connection:
         """Change some fields, leaving out those in `unset`: every instance that names the connection works with them from
-        its next step. `SettingsError` as `create`; somebody else's change at the same moment is `UserError`."""
+        its next step. `SettingsError` as `create`; `Changed` if somebody else changes it at the same moment, or it has another
+        revision than `expected`.
+
+        Who may make no `references` may not change a connection either of which any stays: its secret would go to whatever host
+        the other fields then name.
+        """
         document = await self._document(tenant, name)
         before = document.value
+        if expected is not None and document.revision != expected:
+            raise _changed(name)
+        if not references and (others := set(before.references) - {*fields, *unset}):
+            raise UserError(
+                f"connection {name!r} uses secrets of the organisation in {', '.join(sorted(others))}: "
+                "give these fields values of your own as well, or ask the organisation to change it"
+            )
         values = {**await self._opened(tenant, name, before), **fields}
         for field in unset:
             if field not in values:
@@ -116,7 +135,7 @@ class Connections:
         new = NewConnection(connector=before.connector, type=before.type, fields=values)
         changed = await self._made(tenant, name, new, before=before)
         if not await self.documents.replace(document, changed):
-            raise UserError(f"connection {name!r} was changed by somebody else just now: look at it and try again")
+            raise _changed(name)
         self._read.pop((tenant, name), None)
         return changed
 
@@ -136,13 +155,24 @@ class Connections:
 
     async def view(self, tenant: str, name: str) -> ConnectionView:
         """What people may see of it."""
-        connection = await self.get(tenant, name)
+        document = await self._document(tenant, name)
+        connection = document.value
         values = await self._opened(tenant, name, connection)
         kind = self._kind(connection)
+        hidden = {field for field, value in values.items() if _hides(kind, field, value)}
         shown = {
-            field: connection.references.get(field) or _shown(kind, field, value) for field, value in values.items()
+            field: connection.references.get(field) or (_HIDDEN if field in hidden else value)
+            for field, value in values.items()
         }
-        return ConnectionView(name=name, connection=connection, shown=shown, used_by=await self.used_by(tenant, name))
+        secrets = {field: field in values for field in sorted({*_secret_fields(kind, values), *hidden})}
+        return ConnectionView(
+            name=name,
+            connection=connection,
+            shown=shown,
+            secrets=secrets,
+            used_by=await self.used_by(tenant, name),
+            revision=document.revision,
+        )
 
     async def used_by(self, tenant: str, name: str) -> tuple[str, ...]:
         """The customer's instances that name it."""
@@ -163,7 +193,7 @@ class Connections:
         connection = document.value
         values = await self._opened_or_lost(tenant, name, connection)
         if not await self.documents.remove(name, tenant=tenant, expected=document.revision):
-            raise UserError(f"connection {name!r} was changed by somebody else just now: look at it and try again")
+            raise _changed(name)
         self._read.pop((tenant, name), None)
         connector = self._connectors.get(connection.connector)
         kind = None if connector is None else connector.connections.get(connection.type)
@@ -218,7 +248,7 @@ class Connections:
         if document is None:
             self._read.pop((tenant, name), None)
             raise StepError(
-                f"customer {tenant!r} has no connection {name!r}: make it with `turnout connections create`",
+                f"customer {tenant!r} has no connection {name!r}: make one of that name",
                 kind="connection",
                 retryable=False,
             )
@@ -353,10 +383,25 @@ def _purpose(name: str) -> str:
     return f"connection/{name}"
 
 
-def _shown(kind: type[ConnectionType], field: str, value: Any) -> Any:
+def _changed(name: str) -> Changed:
+    return Changed(f"connection {name!r} was changed by somebody else just now: look at it and try again")
+
+
+def _hides(kind: type[ConnectionType], field: str, value: Any) -> bool:
     if not isinstance(value, str | int | float) or _is_secret(kind, field):
-        return _HIDDEN
-    return _HIDDEN if isinstance(value, str) and _CREDENTIALS_IN_URL.search(value) else value
+        return True
+    return isinstance(value, str) and _CREDENTIALS_IN_URL.search(value) is not None
+
+
+def _secret_fields(kind: type[ConnectionType], values: Mapping[str, Any]) -> set[str]:
+    """By the names that are written: a field's own, where it was given under that, or its alias. An access token that the
+    platform puts there is none of them."""
+    ours = {"access_token"} if issubclass(kind, OAuth2) else set()
+    return {
+        name if name in values else info.alias or name
+        for name, info in kind.model_fields.items()
+        if name not in ours and _holds_secret(info.annotation)
+    }
 
 
 def _is_secret(kind: type[ConnectionType], field: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from turnout.definition.nearest import hint_for
-from turnout.errors import NotFound, Paused, SettingsError, TurnoutError, UserError
+from turnout.errors import Changed, NotFound, Paused, SettingsError, TurnoutError, UserError
 from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.clock import Clock
 from turnout.model.definition import Integration
@@ -46,22 +46,24 @@ class NewInstance:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
     """What an instance is to have otherwise. `version` empty: the one that it has. Config values in `unset` get their
-    defaults again; what is named nowhere stays."""
+    defaults again; what is named nowhere stays. `expected` is the revision that somebody has seen: `Changed` if it is another."""
 
     version: str = ""
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     unset: tuple[str, ...] = ()
     connections: Mapping[str, str] = field(default_factory=dict)
+    expected: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """An instance as it is kept, and, of an operation that checked it, what people should know."""
+    """An instance as it is kept, under which revision, and, of an operation that checked it, what people should know."""
 
     customer: str
     name: str
     deployed: Deployed
     notes: tuple[str, ...] = ()
+    revision: int = 0
 
 
 class Local(Protocol):
@@ -115,8 +117,7 @@ class Deployments:
         )
         if not await self.documents.create(name, deployed, tenant=customer, due=_due(deployed)):
             raise UserError(
-                f"customer {customer!r} has an instance {name!r} already: upgrade it with `turnout instances upgrade`, or "
-                "deploy under another name"
+                f"customer {customer!r} has an instance {name!r} already: upgrade that one, or deploy under another name"
             )
         return await self._after(customer, name, checked.notes)
 
@@ -128,15 +129,17 @@ class Deployments:
 
     async def upgrade(self, customer: str, name: str, changes: Changes) -> Deployment:
         """Go to another version, or change config values and connections, and start `on_deploy`. Executions that were accepted
-        go on with what they began with. `SettingsError` as `deploy`."""
+        go on with what they began with. `SettingsError` as `deploy`, `Changed` as somebody else changes it."""
         document = await self._document(customer, name)
+        if changes.expected not in (None, document.revision):
+            raise _changed(name)
         version, checked = await self._changed(document, changes)
         before = document.value
         checked.require(f"instance {name!r} cannot go from {before.current.version} to {version.version}")
         release = await self._release(customer, name, version, checked)
         same = replace(release, since=before.current.since) == before.current
         if same:
-            return Deployment(customer=customer, name=name, deployed=before, notes=("there is nothing to change",))
+            return replace(_deployment(document), notes=("there is nothing to change",))
         event = "upgrade" if release.bundle != before.current.bundle else "settings"
         after = replace(
             before,
@@ -197,12 +200,16 @@ class Deployments:
     async def show(self, customer: str, name: str) -> Deployment:
         """`NotFound` names the nearest."""
         document = await self._document(customer, name, deleting=True)
-        return Deployment(customer=customer, name=name, deployed=document.value)
+        return _deployment(document)
 
     async def of(self, customer: str) -> AsyncIterator[Deployment]:
         """A customer's instances by name."""
         async for document in self.documents.all(tenant=customer):
-            yield Deployment(customer=customer, name=document.name, deployed=document.value)
+            yield _deployment(document)
+
+    async def page(self, customer: str, *, after: str = "", limit: int = 100) -> Sequence[Deployment]:
+        """A customer's instances by name, those after `after`."""
+        return [_deployment(one) for one in await self.documents.page(tenant=customer, after=after, limit=limit)]
 
     async def all(self) -> AsyncIterator[Deployment]:
         """Those of all customers."""
@@ -328,9 +335,7 @@ class Deployments:
 
     async def _write(self, document: Document[Deployed], after: Deployed, *, due: float | None = None) -> None:
         if not await self.documents.replace(document, after, due=_due(after) if due is None else due):
-            raise UserError(
-                f"instance {document.name!r} was changed by somebody else just now: look at it and try again"
-            )
+            raise _changed(document.name)
         self._recent.forget((document.tenant, document.name))
 
     async def _after(self, customer: str, name: str, notes: tuple[str, ...] = ()) -> Deployment:
@@ -339,6 +344,14 @@ class Deployments:
         if deployment.deployed.lifecycle is not None:
             await self._parts.lifecycle.start(self.instance_of(deployment), deployment.deployed)
         return replace(await self.show(customer, name), notes=notes)
+
+
+def _deployment(document: Document[Deployed]) -> Deployment:
+    return Deployment(customer=document.tenant, name=document.name, deployed=document.value, revision=document.revision)
+
+
+def _changed(name: str) -> Changed:
+    return Changed(f"instance {name!r} was changed by somebody else just now: look at it and try again")
 
 
 def _due(deployed: Deployed) -> float | None:

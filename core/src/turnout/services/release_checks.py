@@ -43,7 +43,7 @@ class Checked:
         """`SettingsError` with everything that is wrong, a line each."""
         if self.problems:
             lines = "".join(f"\n  {problem}" for problem in self.problems)
-            raise SettingsError(f"{what}; nothing was changed:{lines}")
+            raise SettingsError(f"{what}; nothing was changed:{lines}", faults=self.problems)
 
 
 async def check_release(bundle: Bundle, customer: str, given: Given, connections: Connections) -> Checked:
@@ -113,8 +113,8 @@ def _missing(slot: ConnectionSlot, customer: str, named: str | None, known: Mapp
         return f"connection {slot.name!r}: customer {customer!r} has no connection {named!r}" + (
             f" ({hint})" if hint else ""
         )
-    others = f"name one of {', '.join(fitting)}, or make it" if fitting else "make it"
-    return f"connection {slot.name!r} is not set: {others} with `turnout connections create` (connector {kind})"
+    others = f"name one of {', '.join(fitting)}, or make one" if fitting else "make one"
+    return f"connection {slot.name!r} is not set: {others} of connector {kind}"
 
 
 def _unfit(slot: ConnectionSlot, name: str, found: Connection) -> str:

@@ -167,7 +167,7 @@ class Removal:
             await self._write(document, replace(lifecycle, trouble=why), due=self._parts.clock.now() + 60.0)
         else:
             await self._later(document, why, within_s=60.0)
-        return f"a person, since {why}: resume that execution, or delete with --force"
+        return f"a person, since {why}: resume that execution, or delete by force"
 
     async def _write(self, document: Document[Deployed], lifecycle: Lifecycle | None, *, due: float) -> bool:
         after = replace(document.value, lifecycle=lifecycle)

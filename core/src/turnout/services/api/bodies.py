@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from turnout.errors import SettingsError
-from turnout.services.api.endpoint import Answer
+from turnout.services.api.endpoint import Answer, Call
+from turnout.services.api.parts import Parts
 from turnout.services.api.problems import ProblemError
+from turnout.services.customers import CustomerState
 
-__all__ = ["Delete", "Deleted", "Name", "deleted", "wrong_values"]
+__all__ = ["Delete", "Deleted", "Name", "deleted", "existing", "wrong_values"]
+
+_OPERATORS: Final = ("runner.", "stores.")
+"""Settings of `turnout.toml` that keep a version from running here."""
 
 Name = Annotated[
     str,
@@ -45,9 +50,26 @@ def deleted(waiting: str) -> Answer:
 
 
 @contextmanager
-def wrong_values() -> Iterator[None]:
-    """Values of the body that do not hold are 400, as a body that cannot be read is."""
+def wrong_values(call: Call[Any, Any], *, status: int = 400) -> Iterator[None]:
+    """Values of the body that do not hold are 400, as a body that cannot be read is. What the settings of this installation do
+    not allow is 409, and for a customer's key no more than that: the reason may name other customers."""
     try:
         yield
     except SettingsError as error:
-        raise ProblemError(400, f"body: {error}") from None
+        if error.setting.startswith(_OPERATORS):
+            own = "the settings of this installation do not allow it: ask whoever runs it"
+            raise ProblemError(409, str(error) if call.principal.customer is None else own) from None
+        where = "body: " if status == 400 else ""
+        raise ProblemError(status, f"{where}{error}", faults=error.faults) from None
+
+
+async def existing(parts: Parts, call: Call[Any, Any], *, growing: bool = False) -> str:
+    """The customer that the path names, looked up. 404 where there is none, or it is none of the key's; with `growing`, 409 where
+    it is being deleted."""
+    name = call.customer()
+    found = await parts.customers.documents.get(name)
+    if found is None:
+        raise ProblemError(404, f"no customer {name!r}")
+    if growing and found.value.state is CustomerState.DELETING:
+        raise ProblemError(409, f"customer {name!r} is being deleted")
+    return name

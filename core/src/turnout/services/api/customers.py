@@ -67,7 +67,7 @@ async def search(parts: Parts, call: Call[Paged, Nothing]) -> Answer:
 
 async def create(parts: Parts, call: Call[Nothing, NewCustomer]) -> Answer:
     wanted = call.body
-    with wrong_values():
+    with wrong_values(call):
         await parts.customers.create(wanted.name, title=wanted.title, metadata=wanted.metadata)
     return await _shown(parts, wanted.name, status=201)
 
@@ -79,7 +79,7 @@ async def show(parts: Parts, call: Call[Nothing, Nothing]) -> Answer:
 async def change(parts: Parts, call: Call[Nothing, CustomerChange]) -> Answer:
     name, wanted = call.customer(), call.body
     title = None if isinstance(wanted.title, msgspec.UnsetType) else wanted.title
-    with wrong_values():
+    with wrong_values(call):
         await parts.customers.change(name, title=title, metadata=wanted.metadata, expected=call.expected)
     return await _shown(parts, name)
 

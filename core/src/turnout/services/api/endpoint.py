@@ -53,11 +53,13 @@ class Call(Generic[Q, B]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """`body` becomes JSON; None: there is none. `revision` becomes the ETag."""
+    """`body` becomes JSON; None: there is none. `revision` becomes the ETag, with what else the body `depends` on: a change
+    of that makes another answer, but not another thing for `If-Match`."""
 
     body: Any = None
     status: int = 200
     revision: int | None = None
+    depends: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -62,8 +62,11 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ProblemError(Exception):
     """Ends a request: `status`, and `detail` for whoever sent it."""
 
-    def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, detail: str, *, headers: Mapping[str, str] | None = None, faults: Sequence[str] = ()
+    ) -> None:
         self.status, self.detail, self.headers = status, detail, headers or {}
+        self.faults = tuple(Fault(detail=fault) for fault in faults)
         super().__init__(detail)
 
 
@@ -87,7 +90,7 @@ def problem_of(error: Exception) -> Response:
     """The answer for an error of ours. What a store says of its trouble is for who runs it, not for who asks."""
     match error:
         case ProblemError():
-            return problem_response(error.status, error.detail, headers=error.headers)
+            return problem_response(error.status, error.detail, headers=error.headers, faults=error.faults)
         case NotFound():
             # Without its hint, which names what is near: whoever guesses is told nothing, and hints are for the command line.
             return problem_response(404, f"no {error.kind} {error.name!r}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from turnout.interfaces.service import Invocation, Route, Service, Timer
-from turnout.services.api import customers, executions, keys, queues
+from turnout.services.api import connections, customers, executions, instances, integrations, keys, queues
 from turnout.services.api.access import Access, Failures
 from turnout.services.api.endpoint import Answer, Call, Endpoint, Nothing
 from turnout.services.api.openapi import document
@@ -26,6 +26,9 @@ ENDPOINTS: Final[tuple[Endpoint[Any, Any], ...]] = (
     *executions.ENDPOINTS,
     *queues.ENDPOINTS,
     *customers.ENDPOINTS,
+    *integrations.ENDPOINTS,
+    *connections.ENDPOINTS,
+    *instances.ENDPOINTS,
     *keys.ENDPOINTS,
     Endpoint(
         method="GET",

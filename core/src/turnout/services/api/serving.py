@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
@@ -23,7 +24,9 @@ BODY_BYTES: Final = 1000 * 1000
 """What a request's body may have: values are small here; what is large goes through webhooks."""
 
 _ANYBODY: Final = Principal(id="", role=Role.READ)
-_ETAG: Final = re.compile(r'(?:W/)?"([0-9]{1,18})"')
+_ETAG: Final = re.compile(r'"([0-9]{1,18})(?:-[0-9a-f]{16})?"')
+
+_NONE_SUCH: Final = -2
 
 T = TypeVar("T")
 
@@ -105,15 +108,15 @@ def _expected(request: Request) -> int | None:
     if given == "*":
         return None
     match = _ETAG.fullmatch(given)
-    return -2 if match is None or given.startswith("W/") else int(match[1])
+    return _NONE_SUCH if match is None else int(match[1])
 
 
 def _encoded(answer: Answer, request: Request) -> Response:
     # What one key is shown must not be kept by anything in between and shown to another.
     headers = {"cache-control": "no-store", **answer.headers}
     if answer.revision is not None:
-        headers["etag"] = f'"{answer.revision}"'
-        if request.method == "GET" and _is_known(request, answer.revision):
+        headers["etag"] = tag = _tag(answer)
+        if request.method == "GET" and _is_known(request, tag):
             return Response(status=304, headers=headers)
     if answer.body is None:
         return Response(status=answer.status, headers=headers)
@@ -121,6 +124,12 @@ def _encoded(answer: Answer, request: Request) -> Response:
     return Response(status=answer.status, headers=headers, body=msgspec.json.encode(answer.body))
 
 
-def _is_known(request: Request, revision: int) -> bool:
+def _tag(answer: Answer) -> str:
+    more = f"-{hashlib.sha256(answer.depends.encode()).hexdigest()[:16]}" if answer.depends else ""
+    return f'"{answer.revision}{more}"'
+
+
+def _is_known(request: Request, tag: str) -> bool:
+    """A weak tag will do here (RFC 9110, 13.1.2)."""
     given = request.headers.get("if-none-match", "")
-    return given.strip() == "*" or str(revision) in _ETAG.findall(given)
+    return given.strip() == "*" or tag in [one.strip().removeprefix("W/") for one in given.split(",")]
