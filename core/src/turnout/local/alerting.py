@@ -27,7 +27,7 @@ _BROKEN: Final = 10_000
 
 
 class Alerting:
-    """`instances` gives those that are active. `SettingsError` names the file and line of a
+    """`instances` gives those that are active, `instance` one of a customer, `NotFound` if it is not. `SettingsError` names the file and line of a
     channel that is set up wrongly."""
 
     def __init__(
@@ -37,6 +37,7 @@ class Alerting:
         stores: Stores,
         *,
         instances: Callable[[], AsyncIterator[Instance]],
+        instance: Callable[[str, str], Awaitable[Instance]],
         connections: Connections,
         catch_up: Callable[[], Awaitable[None]],
     ) -> None:
@@ -56,6 +57,7 @@ class Alerting:
             records=stores.records,
             queue=stores.queue,
             instances=instances,
+            instance=instance,
             broken=lambda: _broken(connections),
             connection=lambda customer, name: _health(connections, customer, name),
             catch_up=catch_up,

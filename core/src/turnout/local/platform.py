@@ -176,6 +176,7 @@ class Platform:
             registry,
             stores,
             instances=self.tenants.deployments.active,
+            instance=self.tenants.deployments.get,
             connections=self.connections,
             catch_up=self.metadata.catch_up,
         )

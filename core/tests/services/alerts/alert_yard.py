@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from turnout.config import AlertRule
+from turnout.errors import NotFound
 from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.notifier import Notification, Notifier
 from turnout.interfaces.opening import Opening
@@ -89,6 +90,7 @@ class AlertYard:
             records=self.records,
             queue=self.queue,
             instances=self._instances,
+            instance=self._instance,
             broken=self._broken,
             connection=self._connection,
             catch_up=self._catch_up,
@@ -122,6 +124,12 @@ class AlertYard:
     async def _instances(self) -> AsyncIterator[Instance]:
         for instance in self.instances:
             yield instance
+
+    async def _instance(self, customer: str, name: str) -> Instance:
+        for instance in self.instances:
+            if (instance.tenant, instance.name) == (customer, name):
+                return instance
+        raise NotFound("instance", name)
 
     async def _broken(self) -> AsyncIterator[ConnectionHealth]:
         for one in self.connections:

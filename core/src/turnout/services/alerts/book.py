@@ -154,7 +154,8 @@ def level_mark(alert: Alert, rule: AlertRule, now: float, *, bad: bool, note: st
     again = incident is not None and incident.announced and told is not None and now >= told + rule.throttle_s
     if bad == known and not (bad and again):
         return None
-    return Mark(at=now, cause="state", bad=bad, note=note)
+    at = max(now, alert.marks[-1].at + 0.001) if alert.marks else now  # newer than what is known, whatever clocks say
+    return Mark(at=at, cause="state", bad=bad, note=note)
 
 
 def _watched(alert: Alert) -> Watched:

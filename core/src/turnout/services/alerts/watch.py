@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from turnout.config import AlertKind, AlertRule
+from turnout.errors import NotFound, Paused
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.queue import Queue
 from turnout.interfaces.records import ExecutionQuery, RecordStore
@@ -37,13 +38,14 @@ class ConnectionHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Where to look. `instances` are those that are active now, `broken` the connections that are, `connection` one of them, or one
+    """Where to look. `instances` are those that are active now, `instance` is one of a customer, `NotFound` or `Paused` if it is not; `broken` the connections that are, `connection` one of them, or one
     that is not broken or gone. `catch_up` brings the records up
     to what the journal has: nobody shall hear that a flow did not run because its record is late."""
 
     records: RecordStore
     queue: Queue
     instances: Callable[[], AsyncIterator[Instance]]
+    instance: Callable[[str, str], Awaitable[Instance]]
     broken: Callable[[], AsyncIterator[ConnectionHealth]]
     connection: Callable[[str, str], Awaitable[ConnectionHealth]]
     catch_up: Callable[[], Awaitable[None]]
@@ -133,6 +135,13 @@ class Watch:
                         found[name_of(watched)] = (watched, one)
         return found
 
+    async def _expected_of(self, alert: Alert, rule: AlertRule) -> Expected | None:
+        try:
+            instance = await self._sources.instance(alert.scope.customer, alert.scope.instance)
+        except (NotFound, Paused):
+            return None
+        return next((one for one in expected_of(rule, instance) if one.scope == alert.scope), None)
+
     async def _compare(self, document: Document[Alert], found: tuple[Watched, Expected] | None) -> None:
         alert = document.value
         if found is None and alert.expected_at is not None:
@@ -164,10 +173,9 @@ class Watch:
         assert alert.expected_at is not None
         if now < alert.expected_at + rule.grace_s:
             return advance(alert, rule, now)
-        expected = (await self._expected({alert.rule: rule})).get(name_of(Watched(rule=alert.rule, scope=alert.scope)))
-        if expected is None:
+        one = await self._expected_of(alert, rule)
+        if one is None:
             return advance(alert, rule, now)  # it is not expected any more, which `overdue` finds
-        one = expected[1]
         began = await self._ran(alert, rule, since=alert.expected_at - _SKEW_S - (one.every_s or 0.0))
         if began is not None and (next_at := one.after(began)) > alert.expected_at:
             alert = replace(alert, expected_at=next_at)
