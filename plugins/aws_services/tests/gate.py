@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 from xml.sax.saxutils import escape
 
-__all__ = ["Answer", "Asked", "Gate", "gate", "json_answer", "refusal", "xml_refusal"]
+__all__ = ["NO_ANSWER", "Answer", "Asked", "Gate", "gate", "json_answer", "refusal", "xml_refusal"]
 
 _HOPS = frozenset({"connection", "host", "transfer-encoding", "content-length"})
 
@@ -49,6 +49,9 @@ class Asked:
             return {}
         return {name: values[0] for name, values in parse_qs(self.body.decode(), keep_blank_values=True).items()}
 
+
+NO_ANSWER: Final = Answer(status=0, body=b"")
+"""The connection is closed."""
 
 Answering = Callable[[Asked], Answer | None]
 
@@ -102,6 +105,9 @@ def gate(behind: str = "") -> Iterator[Gate]:
             asked = Asked(path=self.path, headers=headers, body=body)
             made.asked.append(asked)
             answer = made.answer(asked) or _passed_on(behind, asked)
+            if answer is NO_ANSWER:
+                self.close_connection = True
+                return
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)

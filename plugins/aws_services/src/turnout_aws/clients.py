@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import re
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Annotated, Any, Final, LiteralString
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 from turnout.errors import BackendError, SettingsError
 
-__all__ = ["AwsOptions", "CallFailed", "NoCredentials", "call", "connect_client", "make_client"]
+__all__ = ["AwsOptions", "CallFailed", "NoCredentials", "call", "connect_client", "make_client", "shaped"]
 
 _CONNECT_S: Final = 5
 _READ_S: Final = 15
 _ATTEMPTS: Final = 3
+_ROLE: Final = r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+"
 _SAID: Final = 300
 _LONGEST_WAIT_S: Final = 300.0
 _THROTTLED: Final = frozenset(
@@ -59,15 +62,24 @@ _STRANGERS: Final = frozenset(
 )
 
 
+def shaped(pattern: str, expected: LiteralString) -> AfterValidator:
+    """Of an option's text: a fault says what is `expected`, and not which pattern."""
+
+    def check(given: str) -> str:
+        if not re.fullmatch(pattern, given):
+            raise PydanticCustomError("shape", expected)
+        return given
+
+    return AfterValidator(check)
+
+
 class AwsOptions(BaseModel):
     """What every service of AWS can be told in its table of `turnout.toml`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
-    region: str | None = Field(
-        default=None,
-        pattern=r"^[a-z]{2,4}(-[a-z]+)+-\d{1,2}$",
-        description="The region, `eu-central-1`; without it as boto3 finds it.",
+    region: Annotated[str, shaped(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}", 'a region is expected, "eu-central-1"')] | None = (
+        Field(default=None, description="The region, `eu-central-1`; without it as boto3 finds it.")
     )
     endpoint_url: str | None = Field(
         default=None,
@@ -77,10 +89,10 @@ class AwsOptions(BaseModel):
     profile: str | None = Field(
         default=None, min_length=1, description="A profile of AWS's own files, whose credentials and region are taken."
     )
-    role: str | None = Field(
-        default=None,
-        pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$",
-        description="A role that is taken on for this alone, `arn:aws:iam::123456789012:role/turnout`.",
+    role: (
+        Annotated[str, shaped(_ROLE, 'a role\'s ARN is expected, "arn:aws:iam::123456789012:role/turnout"')] | None
+    ) = Field(
+        default=None, description="A role that is taken on for this alone, `arn:aws:iam::123456789012:role/turnout`."
     )
 
 

@@ -26,7 +26,7 @@ from turnout.interfaces.log_lines import fields_of, fitted
 from turnout.interfaces.log_sink import LogEntry, LogSink, Shipped
 from turnout.interfaces.opening import Opening
 
-from turnout_aws.clients import AwsOptions, CallFailed, call, connect_client
+from turnout_aws.clients import AwsOptions, CallFailed, call, connect_client, shaped
 
 __all__ = ["CloudWatchLogs", "CloudWatchOptions"]
 
@@ -46,6 +46,7 @@ _KEEP_AGAIN_S: Final = 3600.0
 _LONGEST_STREAM: Final = 512
 _NOBODY: Final = "(none)"
 """What belongs to no customer: no customer's name comes out as this."""
+_GROUP: Final = r"(?!aws/)[./#A-Za-z0-9_-]{1,512}"
 _FIELDS: Final = {"customer": "tenant", "integration": "integration", "instance": "instance", "flow": "flow"}
 _FIELD: Final = re.compile(r"\{(\w*)\}")
 _RETENTIONS: Final = (
@@ -59,16 +60,10 @@ _AT_FAULT: Final = frozenset({"InvalidParameterException", "SerializationExcepti
 _log = logging.getLogger("turnout.logs")
 
 
-def _group(given: str) -> str:
-    if given.startswith("aws/"):
-        raise PydanticCustomError("group", "names that begin with 'aws/' are AWS's own")
-    return given
-
-
 def _stream(given: str) -> str:
-    unknown = [name for name in _FIELD.findall(given) if name not in _FIELDS]
-    if unknown:
-        # The template of a message has braces of its own.
+    if not re.fullmatch(r"[^:*\x00-\x1f]{1,256}", given):
+        raise PydanticCustomError("stream", "1 to 256 characters are expected, without `:` and `*`")
+    if any(name not in _FIELDS for name in _FIELD.findall(given)):
         raise PydanticCustomError("stream", "between braces stand customer, integration, instance or flow")
     return given
 
@@ -82,12 +77,11 @@ def _retention(given: int) -> int:
 class CloudWatchOptions(AwsOptions):
     """`options` of a table `[logs.<name>]` of kind `cloudwatch`."""
 
-    group: Annotated[str, AfterValidator(_group)] = Field(
-        pattern=r"^[./#A-Za-z0-9_-]{1,512}$", description="The log group; it is made where it is missing."
+    group: Annotated[str, shaped(_GROUP, "a log group's name is expected, \"/turnout/prod\"; `aws/` is AWS's own")] = (
+        Field(description="The log group; it is made where it is missing.")
     )
     stream: Annotated[str, AfterValidator(_stream)] = Field(
         default="{customer}",
-        pattern=r"^[^:*\x00-\x1f]{1,256}$",
         description="The log stream: text with `{customer}`, `{integration}`, `{instance}`, `{flow}`.",
     )
     retention_days: Annotated[int, AfterValidator(_retention)] | None = Field(

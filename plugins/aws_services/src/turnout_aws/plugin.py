@@ -14,8 +14,12 @@ def turnout_stores() -> Mapping[str, type]:
     from turnout_aws.cloudwatch_logs import CloudWatchLogs
     from turnout_aws.kms_keys import KmsKeyWrapper
     from turnout_aws.secrets_manager import AwsSecrets
+    from turnout_aws.ses_notifier import SesNotifier
+    from turnout_aws.sns_notifier import SnsNotifier
 
     return {
+        "alerts:ses": SesNotifier,
+        "alerts:sns": SnsNotifier,
         "keys:kms": KmsKeyWrapper,
         "logs:cloudwatch": CloudWatchLogs,
         "secrets:aws-secretsmanager": AwsSecrets,

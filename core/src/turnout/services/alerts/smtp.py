@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import html
 import ipaddress
-import re
 import smtplib
 import ssl
 from contextlib import suppress
@@ -15,33 +13,18 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from email.utils import format_datetime
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
 from turnout.errors import BackendError, SettingsError, Undeliverable
+from turnout.interfaces.mail import MailAddress, html_of
 from turnout.interfaces.notifier import Notification, Notifier, Phase, Reference
 from turnout.interfaces.opening import Opening
 
-__all__ = ["MailAddress", "SmtpNotifier", "mail_of"]
+__all__ = ["SmtpNotifier", "mail_of"]
 
 _TIMEOUT_S: Final = 10.0
-_ADDRESS: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?")
-
-
-def _mail_address(given: str) -> str:
-    if (
-        not _ADDRESS.fullmatch(given)
-        or ".." in given
-        or given.split("@", maxsplit=1)[0].strip(".") != given.split("@", maxsplit=1)[0]
-    ):
-        raise PydanticCustomError("mail_address", 'an e-mail address is expected, "ops@example.com"')
-    return given
-
-
-MailAddress = Annotated[str, AfterValidator(_mail_address)]
-"""`ops@example.com`, without a name and without comments."""
 
 
 class _Options(BaseModel):
@@ -154,7 +137,7 @@ def mail_of(notification: Notification, sender: str, to: list[str]) -> EmailMess
     if notification.severity == "critical":
         mail["Importance"] = "high"
     mail.set_content(f"{notification.text}\n", cte="quoted-printable")
-    mail.add_alternative(_html(notification), subtype="html", cte="quoted-printable")
+    mail.add_alternative(html_of(notification), subtype="html", cte="quoted-printable")
     return mail
 
 
@@ -172,16 +155,6 @@ class _Literal(EmailPolicy):
         if name.lower() == "subject" and "=?" in value:
             return f"{name}: {Header(str(value), 'utf-8', header_name=name).encode(linesep=chr(13) + chr(10))}\r\n".encode()
         return super().fold_binary(name, value)
-
-
-def _html(notification: Notification) -> str:
-    lines = "<br>\n".join(html.escape(line) for line in notification.text.split("\n"))
-    return (
-        '<!doctype html>\n<html><head><meta charset="utf-8"></head>\n<body>\n'
-        f"<h3>{html.escape(notification.subject)}</h3>\n<p>{lines}</p>\n"
-        f"<p><small>{html.escape(notification.severity)}, {html.escape(notification.incident)}</small></p>\n"
-        "</body></html>\n"
-    )
 
 
 def _refusal(what: str, code: int, told: str) -> Exception:
