@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from turnout.interfaces.records import ExecutionChange, ExecutionQuery, RecordBatch
+from turnout.interfaces.journal import JournalEntry
+from turnout.interfaces.records import ExecutionChange, ExecutionQuery, KeptEvents, RecordBatch
 from turnout.local.memory_records import MemoryRecords
 from turnout.model.execution import ExecutionRecord, LogLine, Status
 from turnout.testing.records import RecordStoreContract, execution
@@ -247,6 +248,114 @@ class ShowsHalfBatches(MemoryRecords):
         return record and replace(record, steps=record.steps[:40])
 
 
+class KeepsTwice(MemoryRecords):
+    """It counts what comes twice as two."""
+
+    async def keep(self, entries: Sequence[JournalEntry]) -> Sequence[KeptEvents]:
+        return [replace(one, kept=one.kept + len(entries)) for one in await super().keep(entries)]
+
+
+class KeepsAsTheyCame(MemoryRecords):
+    async def keep(self, entries: Sequence[JournalEntry]) -> Sequence[KeptEvents]:
+        return [replace(one, entries=one.entries[::-1]) for one in await super().keep(entries)]
+
+
+class ForgetsWhatItRecorded(MemoryRecords):
+    async def record(self, kept: Sequence[KeptEvents], batch: RecordBatch) -> bool:
+        done = await super().record(kept, batch)
+        for one in kept:
+            self._events[one.execution].recorded.clear()
+        return done
+
+
+class GivesAllAgain(MemoryRecords):
+    async def keep(self, entries: Sequence[JournalEntry]) -> Sequence[KeptEvents]:
+        return [
+            replace(one, entries=tuple(dict(sorted(self._events[one.execution].entries.items())).values()))
+            for one in await super().keep(entries)
+        ]
+
+
+class MakesNothingAnew(MemoryRecords):
+    async def keep(self, entries: Sequence[JournalEntry]) -> Sequence[KeptEvents]:
+        return [
+            replace(one, anew=False, entries=tuple(entry for entry in one.entries if entry.position in one.lacking))
+            for one in await super().keep(entries)
+        ]
+
+
+class KeepsWhatTheStreamBrought(MemoryRecords):
+    async def keep(self, entries: Sequence[JournalEntry]) -> Sequence[KeptEvents]:
+        position, self._position = self._position, 0
+        try:
+            return await super().keep(entries)
+        finally:
+            self._position = position
+
+
+class MovesThePosition(MemoryRecords):
+    async def record(self, kept: Sequence[KeptEvents], batch: RecordBatch) -> bool:
+        self._position = max(self._position, batch.position)
+        return await super().record(kept, batch)
+
+
+class RecordsWhatIsOld(MemoryRecords):
+    async def record(self, kept: Sequence[KeptEvents], batch: RecordBatch) -> bool:
+        now = [
+            replace(
+                one,
+                kept=len(self._events[one.execution].entries),
+                lacking=frozenset(self._events[one.execution].entries.keys() - self._events[one.execution].recorded),
+            )
+            for one in kept
+        ]
+        return await super().record(now, batch)
+
+
+class NotesWhatFails(MemoryRecords):
+    async def record(self, kept: Sequence[KeptEvents], batch: RecordBatch) -> bool:
+        for one in kept:
+            self._events[one.execution].recorded |= one.lacking
+        return await super().record([], batch)
+
+
+class LeavesTheOldLines(MemoryRecords):
+    def _remove(self, id: str) -> None:
+        logs = self._executions[id].logs
+        super()._remove(id)
+        self._left = {**getattr(self, "_left", {}), id: logs}
+
+    async def record(self, kept: Sequence[KeptEvents], batch: RecordBatch) -> bool:
+        done = await super().record(kept, batch)
+        for id, lines in getattr(self, "_left", {}).items():
+            self._executions[id].logs[:0] = lines
+        self._left = {}
+        return done
+
+
+class InventsWhatHasNotBegun(MemoryRecords):
+    async def record(self, kept: Sequence[KeptEvents], batch: RecordBatch) -> bool:
+        told = tuple(
+            ExecutionChange(id=one.execution, info=execution(one.execution))
+            for one in kept
+            if one.execution not in self._executions
+        )
+        return await super().record(kept, replace(batch, executions=(*told, *batch.executions)))
+
+
+class KeepsEventsOfThePruned(MemoryRecords):
+    def _forget_events(self, removed: Sequence[str]) -> None:
+        """Not at all."""
+
+
+class StartsAgain(MemoryRecords):
+    def _change(self, change: ExecutionChange) -> None:
+        if change.started_at is not None and change.id in self._executions:
+            held = self._executions[change.id]
+            held.record = replace(held.record, started_at=None)
+        super()._change(change)
+
+
 CAUGHT = {
     StandsStill: ["the_position_is_that_of_the_last_batch"],
     AppliesAgain: ["a_batch_that_is_not_above_the_last_changes_nothing"],
@@ -280,6 +389,19 @@ CAUGHT = {
     ForgetsDetails: ["every_payload_that_is_still_named_is_referenced"],
     ForgetsTenants: ["every_payload_that_is_still_named_is_referenced"],
     CutsLoops: ["a_large_loop_is_applied_and_read_whole"],
+    KeepsTwice: ["what_a_record_lacks_is_kept_once_in_order"],
+    KeepsAsTheyCame: ["what_a_record_lacks_is_kept_once_in_order"],
+    ForgetsWhatItRecorded: ["what_is_recorded_is_lacking_no_more"],
+    GivesAllAgain: ["what_follows_comes_without_what_was_before"],
+    MakesNothingAnew: ["where_one_comes_late_all_come_again"],
+    KeepsWhatTheStreamBrought: ["what_the_stream_has_brought_is_left_out"],
+    MovesThePosition: ["recording_leaves_the_position_as_it_is"],
+    RecordsWhatIsOld: ["a_batch_made_of_fewer_events_than_there_are_is_refused", "a_batch_is_recorded_once"],
+    NotesWhatFails: ["what_cannot_be_written_changes_nothing"],
+    LeavesTheOldLines: ["events_in_any_order_and_number_leave_the_record_that_they_leave_in_order"],
+    InventsWhatHasNotBegun: ["what_comes_before_its_beginning_waits_for_it"],
+    KeepsEventsOfThePruned: ["events_of_a_pruned_execution_are_forgotten_and_bring_nothing_back"],
+    StartsAgain: ["the_start_is_that_of_the_first_worker"],
     ShowsHalfBatches: ["readers_and_a_writer_do_not_disturb_each_other"],
 }
 

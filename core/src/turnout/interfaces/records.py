@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from turnout.interfaces.journal import JournalEntry
 from turnout.interfaces.opening import Openable
 from turnout.model.execution import (
     ErrorInfo,
@@ -19,7 +20,7 @@ from turnout.model.execution import (
 )
 from turnout.model.payload import Encoded
 
-__all__ = ["MOST_SANDBOXES", "ExecutionChange", "ExecutionQuery", "RecordBatch", "RecordStore"]
+__all__ = ["MOST_SANDBOXES", "ExecutionChange", "ExecutionQuery", "KeptEvents", "RecordBatch", "RecordStore"]
 
 MOST_SANDBOXES: Final = 100
 
@@ -61,6 +62,19 @@ class RecordBatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptEvents:
+    """Events of an execution in the order of their positions: those that its record lacks or, with `anew`, all that the store
+    keeps of it, since one of them came late and the record has to be made again. `lacking` are the positions that the record
+    lacks; `kept` is how many events the store keeps of the execution."""
+
+    execution: str
+    entries: tuple[JournalEntry, ...]
+    lacking: frozenset[int]
+    kept: int
+    anew: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionQuery:
     """Filters, all of which must hold; empty means any. Times are seconds since the epoch, `since` inclusive, `until`
     exclusive, on the time of creation. `text` is looked for in the error's message, without case. `before` is the id
@@ -90,6 +104,18 @@ class RecordStore(Openable, ABC):
     @abstractmethod
     async def position(self) -> int:
         """The position of the last batch applied; 0 at first."""
+
+    @abstractmethod
+    async def keep(self, entries: Sequence[JournalEntry]) -> Sequence[KeptEvents]:
+        """Keep events that come as they like: in any order, late, any number of times. What the records of their executions
+        lack then, each execution once. An event is kept until its execution is pruned. One that is not above `position` is left
+        out: the record has it."""
+
+    @abstractmethod
+    async def record(self, kept: Sequence[KeptEvents], batch: RecordBatch) -> bool:
+        """Apply a batch that was made of these events, all or nothing, and note that the records have them; the position stays
+        as it is. Executions whose events are `anew`, and of which the batch says what they are, are removed first. False, and
+        nothing changes, if the store keeps other events of one of them by now, or the record lacks others."""
 
     @abstractmethod
     async def get(self, id: str) -> ExecutionRecord | None:

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field, replace
 
 from turnout.codec import pack_info, pack_receipts
 from turnout.errors import BackendError
-from turnout.interfaces.records import MOST_SANDBOXES, ExecutionChange, ExecutionQuery, RecordBatch, RecordStore
+from turnout.interfaces.journal import JournalEntry
+from turnout.interfaces.records import (
+    MOST_SANDBOXES,
+    ExecutionChange,
+    ExecutionQuery,
+    KeptEvents,
+    RecordBatch,
+    RecordStore,
+)
 from turnout.local.records.schema import packed, packed_error, payloads
 from turnout.model.execution import ErrorInfo, ExecutionRecord, LogLine, Status, StepRecord
 from turnout.model.payload import Encoded
@@ -34,6 +42,24 @@ class _Held:
             yield packed_error(part.error)
 
 
+@dataclass(slots=True)
+class _Events:
+    """What is kept of an execution, by position, and which of it the record has."""
+
+    entries: dict[int, JournalEntry] = field(default_factory=dict)
+    recorded: set[int] = field(default_factory=set)
+
+    def lacking(self, execution: str) -> KeptEvents | None:
+        lacking = self.entries.keys() - self.recorded
+        if not lacking:
+            return None
+        anew = bool(self.recorded) and min(lacking) < max(self.recorded)
+        entries = tuple(self.entries[at] for at in sorted(self.entries) if anew or at in lacking)
+        return KeptEvents(
+            execution=execution, entries=entries, lacking=frozenset(lacking), kept=len(self.entries), anew=anew
+        )
+
+
 class MemoryRecords(RecordStore):
     """Records of one process."""
 
@@ -41,16 +67,45 @@ class MemoryRecords(RecordStore):
         self._executions: dict[str, _Held] = {}
         self._order: list[tuple[float, str]] = []
         self._position = 0
+        self._events: dict[str, _Events] = {}
         self._closed = False
 
     async def apply(self, batch: RecordBatch) -> bool:
         self._check()
         if batch.position <= self._position:
             return False
+        self._apply(batch)
+        self._position = batch.position
+        return True
+
+    async def keep(self, entries: Sequence[JournalEntry]) -> Sequence[KeptEvents]:
+        self._check()
+        new = [entry for entry in entries if entry.position > self._position]
+        for entry in new:
+            self._events.setdefault(entry.execution, _Events()).entries[entry.position] = entry
+        found = (self._events[id].lacking(id) for id in dict.fromkeys(entry.execution for entry in new))
+        return [kept for kept in found if kept is not None]
+
+    async def record(self, kept: Sequence[KeptEvents], batch: RecordBatch) -> bool:
+        self._check()
+        for one in kept:
+            events = self._events.get(one.execution, _Events())
+            if len(events.entries) != one.kept or events.entries.keys() - events.recorded != one.lacking:
+                return False
+        told = {change.id for change in batch.executions if change.info is not None}
+        self._apply(batch, anew=[one.execution for one in kept if one.anew and one.execution in told])
+        for one in kept:
+            self._events[one.execution].recorded |= one.lacking
+        return True
+
+    def _apply(self, batch: RecordBatch, anew: Sequence[str] = ()) -> None:
         for change in batch.executions:
             _refuse_unkept(change.output, change.error)
         for _, step in batch.steps:
             _refuse_unkept(step.output, step.error)
+        for id in anew:
+            if id in self._executions:
+                self._remove(id)
         for change in batch.executions:
             self._change(change)
         for id, step in batch.steps:
@@ -59,8 +114,6 @@ class MemoryRecords(RecordStore):
         for id, line in batch.logs:
             if id in self._executions:
                 self._executions[id].logs.append(line)
-        self._position = batch.position
-        return True
 
     async def position(self) -> int:
         self._check()
@@ -102,6 +155,7 @@ class MemoryRecords(RecordStore):
                 size -= _size(self._executions[id])
                 self._remove(id)
                 removed.append(id)
+        self._forget_events(removed)
         return removed
 
     async def references(self) -> set[tuple[str, str]]:
@@ -140,6 +194,8 @@ class MemoryRecords(RecordStore):
             }
         names = ("status", "attempts", "started_at", "ended_at", "output", "error")
         changed = {name: getattr(change, name) for name in names if getattr(change, name) is not None}
+        if held.record.started_at is not None:
+            changed.pop("started_at", None)
         sandboxes = (*held.record.sandboxes, *change.sandboxes)[:MOST_SANDBOXES]
         held.record = replace(held.record, **changed, sandboxes=sandboxes)
 
@@ -148,6 +204,14 @@ class MemoryRecords(RecordStore):
 
     def _ended(self, id: str) -> float | None:
         return self._executions[id].record.ended_at
+
+    def _forget_events(self, removed: Sequence[str]) -> None:
+        """Of these, and of those before them that no record was made of: they were removed earlier, and came again."""
+        there = [events for id in removed if (events := self._events.pop(id, None)) is not None]
+        through = max((max(events.entries) for events in there), default=0)
+        for id in [id for id, events in self._events.items() if id not in self._executions]:
+            if max(self._events[id].entries) <= through:
+                del self._events[id]
 
     def _remove(self, id: str) -> None:
         del self._order[bisect.bisect_left(self._order, self._place(id))]

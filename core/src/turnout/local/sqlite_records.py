@@ -12,10 +12,11 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import ClassVar, Self, TypeVar
 
+from turnout.interfaces.journal import JournalEntry
 from turnout.interfaces.opening import NoOptions, Opening
-from turnout.interfaces.records import ExecutionQuery, RecordBatch, RecordStore
+from turnout.interfaces.records import ExecutionQuery, KeptEvents, RecordBatch, RecordStore
 from turnout.local.database import Database
-from turnout.local.records import reading, writing
+from turnout.local.records import events, reading, writing
 from turnout.local.records.pruning import prune
 from turnout.local.records.schema import MIGRATIONS
 from turnout.model.execution import ExecutionRecord, LogLine
@@ -42,11 +43,13 @@ class SQLiteRecords(RecordStore):
         return cls(opening.directory / "records.db")
 
     async def apply(self, batch: RecordBatch) -> bool:
-        def apply() -> bool:
-            with self._database.transaction() as connection:
-                return writing.apply(connection, batch)
+        return await self._write(lambda connection: writing.apply(connection, batch))
 
-        return await asyncio.to_thread(apply)
+    async def keep(self, entries: Sequence[JournalEntry]) -> Sequence[KeptEvents]:
+        return await self._write(lambda connection: events.keep(connection, entries))
+
+    async def record(self, kept: Sequence[KeptEvents], batch: RecordBatch) -> bool:
+        return await self._write(lambda connection: events.record(connection, kept, batch))
 
     async def position(self) -> int:
         return await self._read(lambda connection: _one(connection, "SELECT position FROM record_position"))
@@ -72,6 +75,13 @@ class SQLiteRecords(RecordStore):
     async def close(self) -> None:
         self._reader.close()
         self._database.close()
+
+    async def _write(self, write: Callable[[Connection], T]) -> T:
+        def written() -> T:
+            with self._database.transaction() as connection:
+                return write(connection)
+
+        return await asyncio.to_thread(written)
 
     async def _read(self, read: Callable[[Connection], T]) -> T:
         def snapshot() -> T:

@@ -17,7 +17,7 @@ from turnout.engine.history import is_below
 from turnout.errors import BackendError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.journal import Journal, JournalEntry
-from turnout.interfaces.records import ExecutionChange, RecordBatch, RecordStore
+from turnout.interfaces.records import ExecutionChange, KeptEvents, RecordBatch, RecordStore
 from turnout.interfaces.service import Invocation, Needs, Service, Timer
 from turnout.model.events import (
     Accepted,
@@ -43,6 +43,8 @@ __all__ = ["Metadata", "batch_of"]
 
 _BATCH = 2000
 _FINISH_S = 5.0
+_ADDED = frozenset({"log", "isolated"})
+"""What a record gets another one of each time; anything else is said anew."""
 _BATCH_S = 5.0
 """What is left of a call's time must suffice for a batch, so that none is cut off in the middle."""
 _log = logging.getLogger("turnout.metadata")
@@ -118,6 +120,13 @@ class Metadata(Service):
                 if len(entries) < _BATCH:
                     return
 
+    async def record(self, entries: Sequence[JournalEntry]) -> None:
+        """Record events as a queue delivers them: in any order, late, any number of times. In the end the records are what they
+        would be had each come once and in order. Beside the stream, which `catch_up` reads: what that has read is known."""
+        while kept := await self._records.keep(entries):
+            if await self._records.record(kept, batch_of([entry for one in kept for entry in _told(one)])):
+                return
+
     async def _record(self, call: Invocation) -> None:
         await self.catch_up(remaining_s=call.remaining_s)
 
@@ -134,6 +143,13 @@ def batch_of(entries: Sequence[JournalEntry]) -> RecordBatch:
     for entry in entries:
         gathered.add(entry.execution, decode_event(entry.row.kind, entry.row.body))
     return gathered.batch(entries[-1].position)
+
+
+def _told(kept: KeptEvents) -> Sequence[JournalEntry]:
+    """What a record is made of. One that cannot be made again, since the stream began it, gets no line twice."""
+    if not kept.anew or any(entry.row.kind == "accepted" for entry in kept.entries):
+        return kept.entries
+    return [entry for entry in kept.entries if entry.row.kind not in _ADDED or entry.position in kept.lacking]
 
 
 class _Gathered:

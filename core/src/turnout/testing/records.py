@@ -23,6 +23,7 @@ from turnout.model.execution import (
     StepStatus,
 )
 from turnout.model.payload import Encoded, File
+from turnout.testing.record_events import KeptEventsContract
 
 __all__ = ["RecordStoreContract", "created", "ended", "execution", "receipt", "step"]
 
@@ -80,7 +81,7 @@ def receipt(jobs: int = 1, **fields: Any) -> SandboxReceipt:
     return SandboxReceipt(jobs=jobs, **{**usual, **fields})
 
 
-class RecordStoreContract:
+class RecordStoreContract(KeptEventsContract):
     """Each test is one sentence of the interface."""
 
     @pytest.fixture

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from turnout.local.database import Database
+from turnout.local.records.events import forget
 from turnout.local.records.schema import FINAL
+from turnout.local.records.writing import erase
 
 __all__ = ["prune"]
 
@@ -43,8 +45,6 @@ def _excess(database: Database, keep_bytes: int) -> int:
 def _remove(database: Database, condition: str, values: tuple[float | int, ...]) -> list[str]:
     with database.transaction() as connection:
         rows = connection.execute(f"SELECT number, id FROM executions WHERE {condition}", values).fetchall()  # noqa: S608 - the conditions are those above
-        numbers = [(number,) for number, _ in rows]
-        for table in ("steps", "logs", "record_payloads"):
-            connection.executemany(f"DELETE FROM {table} WHERE execution = ?", numbers)  # noqa: S608 - made of constants
-        connection.executemany("DELETE FROM executions WHERE number = ?", numbers)
+        erase(connection, [number for number, _ in rows])
+        forget(connection, [id for _, id in rows])
     return [id for _, id in rows]

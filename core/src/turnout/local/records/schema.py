@@ -79,6 +79,17 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     ),
     # `turnout.codec.pack_receipts`; null if there is none.
     ("ALTER TABLE executions ADD COLUMN sandboxes TEXT",),
+    # Events that did not come as a stream: until their execution is pruned, so that what comes twice is known.
+    (
+        """CREATE TABLE record_events (
+            execution TEXT NOT NULL,
+            position INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            body BLOB NOT NULL,
+            recorded INTEGER NOT NULL DEFAULT 0,
+            UNIQUE (execution, position)
+        )""",
+    ),
 )
 
 

@@ -10,7 +10,7 @@ from turnout.interfaces.records import MOST_SANDBOXES, ExecutionChange, RecordBa
 from turnout.local.records.schema import packed, packed_error, payloads, searchable
 from turnout.model.execution import ExecutionInfo, LogLine, Status, StepRecord
 
-__all__ = ["apply"]
+__all__ = ["apply", "apply_to", "erase"]
 
 _Steps = tuple[tuple[str, StepRecord], ...]
 _Logs = tuple[tuple[str, LogLine], ...]
@@ -23,6 +23,9 @@ _STEP = """
         duration_ms = excluded.duration_ms, output = excluded.output, error = excluded.error
 """
 
+_ASSIGNED = {"started_at": "started_at = coalesce(started_at, ?)"}
+"""The start is the first worker's."""
+
 _RECEIPT = """
     UPDATE executions SET sandboxes = coalesce(sandboxes, '') || ? WHERE number = ?
     AND length(coalesce(sandboxes, '')) - length(replace(coalesce(sandboxes, ''), char(10), '')) < ?
@@ -34,13 +37,26 @@ def apply(connection: sqlite3.Connection, batch: RecordBatch) -> bool:
     [applied] = connection.execute("SELECT position FROM record_position").fetchone()
     if batch.position <= applied:
         return False
+    apply_to(connection, batch)
+    connection.execute("UPDATE record_position SET position = ?", (batch.position,))
+    return True
+
+
+def apply_to(connection: sqlite3.Connection, batch: RecordBatch) -> None:
+    """Apply a batch, whatever its position."""
     for change in batch.executions:
         _change(connection, change)
     numbers = _numbers(connection, {execution for execution, _ in (*batch.steps, *batch.logs)})
     _add_steps(connection, numbers, batch.steps)
     _add_logs(connection, numbers, batch.logs)
-    connection.execute("UPDATE record_position SET position = ?", (batch.position,))
-    return True
+
+
+def erase(connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
+    """Remove executions with all that is said of them."""
+    rows = [(number,) for number in numbers]
+    for table in ("steps", "logs", "record_payloads"):
+        connection.executemany(f"DELETE FROM {table} WHERE execution = ?", rows)  # noqa: S608 - made of constants
+    connection.executemany("DELETE FROM executions WHERE number = ?", rows)
 
 
 def _change(connection: sqlite3.Connection, change: ExecutionChange) -> None:
@@ -68,7 +84,7 @@ def _change(connection: sqlite3.Connection, change: ExecutionChange) -> None:
     }
     changed = {name: value for name, value in columns.items() if value is not None}
     if changed:
-        assignments = ", ".join(f"{name} = ?" for name in changed)
+        assignments = ", ".join(_ASSIGNED.get(name, f"{name} = ?") for name in changed)
         connection.execute(f"UPDATE executions SET {assignments} WHERE number = ?", (*changed.values(), number))  # noqa: S608 - the names are those above
     for receipt in change.sandboxes:
         connection.execute(_RECEIPT, (pack_receipts([receipt]), number, MOST_SANDBOXES))

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Self
 from uuid import uuid4
 
+from turnout.interfaces.journal import JournalEntry
 from turnout.interfaces.opening import Opening
-from turnout.interfaces.records import ExecutionQuery, RecordBatch, RecordStore
+from turnout.interfaces.records import ExecutionQuery, KeptEvents, RecordBatch, RecordStore
 from turnout.model.execution import ExecutionRecord, LogLine
 
 from turnout_postgres.database import Database, Session
-from turnout_postgres.records import pruning, reading
+from turnout_postgres.records import events, pruning, reading
 from turnout_postgres.records.changes import gathered
 from turnout_postgres.records.partitions import DAY_S, make_missing, partition_of
 from turnout_postgres.records.writing import apply, lock_state
@@ -39,6 +40,14 @@ class PostgresRecords(RecordStore):
         changes, call = gathered(batch), uuid4()
         return await self._database.transact(lambda session: apply(session, changes, call))
 
+    async def keep(self, entries: Sequence[JournalEntry]) -> Sequence[KeptEvents]:
+        return await self._database.transact(lambda session: events.keep(session, entries))
+
+    async def record(self, kept: Sequence[KeptEvents], batch: RecordBatch) -> bool:
+        """As promised. Where it is not known what became of a call, it is made again and says False: what is kept then tells."""
+        changes = gathered(batch)
+        return await self._database.transact(lambda session: events.record(session, kept, changes))
+
     async def position(self) -> int:
         row = await self._database.run(lambda session: session.one("SELECT position FROM {s}.record_state"))
         return int(row[0]) if row else 0
@@ -62,6 +71,10 @@ class PostgresRecords(RecordStore):
             removed += await pruning.prune_by_age(self._database, ended_before)
         if keep_bytes is not None:
             removed += await pruning.prune_by_size(self._database, keep_bytes)
+        if removed:
+            await self._database.transact(
+                lambda session: events.forget(session, removed), patience_s=pruning.PATIENCE_S
+            )
         return removed
 
     async def references(self) -> set[tuple[str, str]]:

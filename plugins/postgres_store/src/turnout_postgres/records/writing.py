@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from turnout_postgres.records.changes import Change, Changes
 from turnout_postgres.records.partitions import Partition, make_missing, partition_of
 from turnout_postgres.records.removed import Removed
 
-__all__ = ["apply", "erase", "lock_state"]
+__all__ = ["apply", "apply_anew", "erase", "lock_state"]
 
 _INSERT = """
     INSERT INTO {executions} (
@@ -123,7 +123,24 @@ async def apply(session: Session, changes: Changes, call: UUID) -> bool:
     position, last_call, removed = await lock_state(session)
     if changes.position <= position:
         return last_call == call
+    await _apply(session, changes, await _find(session, changes.ids, removed))
+    await session.change("UPDATE {s}.record_state SET position = $1, call = $2", changes.position, call)
+    return True
+
+
+async def apply_anew(
+    session: Session, changes: Changes, removed: Removed, *, position: int, anew: Sequence[str]
+) -> None:
+    """Apply a batch that is no part of the stream, whose position stays; of `anew`, what is there is deleted first, where the batch
+    says what they are. The caller holds the lock."""
     found = await _find(session, changes.ids, removed)
+    told = {id for id in anew if id in found and changes.executions[id].info is not None}
+    for partition, places in _by_partition(found[id] for id in told):
+        await erase(partition.of(session), [place.number for place in places])
+    await _apply(session, replace(changes, position=position), {id: found[id] for id in found if id not in told})
+
+
+async def _apply(session: Session, changes: Changes, found: Mapping[str, _Place]) -> None:
     made = await _create(session, changes, found)
     for partition, places in _by_partition(found.values()):
         await _update(partition.of(session), changes, places)
@@ -131,8 +148,6 @@ async def apply(session: Session, changes: Changes, call: UUID) -> bool:
     for partition, places in _by_partition((*found.values(), *made.values())):
         await _add_steps(partition.of(session), changes, places)
         await _add_logs(partition.of(session), changes, places)
-    await session.change("UPDATE {s}.record_state SET position = $1, call = $2", changes.position, call)
-    return True
 
 
 async def erase(session: Session, numbers: Sequence[int]) -> None:
