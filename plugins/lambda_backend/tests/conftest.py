@@ -45,6 +45,12 @@ def s3(stand_in: StandIn, credentials: None) -> Iterator[Any]:
 
 
 @pytest.fixture
+def sqs(stand_in: StandIn, credentials: None) -> Any:
+    """A client of one's own. It stays open: polls that nobody waits for any more may use it."""
+    return boto3.client("sqs", endpoint_url=stand_in.url)
+
+
+@pytest.fixture
 def bucket(s3: Any) -> str:
     """An empty one."""
     name = f"turnout-{next(_NUMBERS)}"

@@ -11,8 +11,10 @@ from turnout.config import Settings
 from turnout.definition import find_integrations, load_integration
 from turnout.deploy.fit import Finding, fit
 from turnout.deploy.flows import FlowUse, flow_use
+from turnout.deploy.queue_fit import queue_findings
 from turnout.errors import DefinitionError, NotFound, SettingsError, UserError
 from turnout.interfaces.deployment import ServiceShape
+from turnout.interfaces.queue import QueueCapability
 from turnout.local.chosen import chosen_backends
 from turnout.local.services import service_shapes
 from turnout.local.stores import Stores
@@ -24,12 +26,14 @@ __all__ = ["Placement", "placement_of"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """The services with what does not fit, and the flows that were looked at. `broken` are definitions that cannot be read."""
+    """The services with what does not fit, and the flows that were looked at. `broken` are definitions that cannot be read,
+    `unkept` what the chosen queue does not declare to keep."""
 
     services: tuple[ServiceShape, ...]
     findings: tuple[Finding, ...]
     flows: tuple[FlowUse, ...] = ()
     broken: tuple[str, ...] = ()
+    unkept: tuple[str, ...] = ()
 
 
 async def placement_of(settings: Settings, path: Path | None = None) -> Placement:
@@ -54,7 +58,15 @@ async def placement_of(settings: Settings, path: Path | None = None) -> Placemen
         flows=uses,
         code=code,
     )
-    return Placement(services=shapes, findings=tuple(findings), flows=tuple(uses), broken=tuple(broken))
+    queue = registry.find(Kind.QUEUES, settings.stores.queue)
+    findings += queue_findings(settings, queue, integrations)
+    return Placement(
+        services=shapes,
+        findings=tuple(findings),
+        flows=tuple(uses),
+        broken=tuple(broken),
+        unkept=tuple(sorted(frozenset(QueueCapability) - queue.capabilities)),
+    )
 
 
 def _definitions(path: Path) -> tuple[list[Integration], list[str]]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from turnout.config import Settings
+from turnout.deploy.queue_fit import flow_fault
 from turnout.engine.backends import Bundle
 from turnout.engine.egress import no_broker
 from turnout.engine.engine import Engine
 from turnout.errors import SettingsError
-from turnout.interfaces.queue import Queue, QueueCapability
+from turnout.interfaces.queue import Queue
 from turnout.interfaces.sandbox import Sandbox
 from turnout.model.definition import CodeStep, Integration, language_of, walk
-from turnout.model.limits import FlowLimits
 
 __all__ = ["Admission"]
 
@@ -41,14 +39,13 @@ class Admission:
 
     def _require_limits(self, integration: Integration) -> None:
         """Limits that the queue cannot keep are refused here: it would refuse every execution that has one."""
-        kept = {flow.name: replace(flow.limits, deduplicate=None, priority=0) for flow in integration.flows.values()}
-        limited = [name for name, limits in kept.items() if limits != FlowLimits()]
-        if limited and QueueCapability.LIMITS not in self._queue.capabilities:
-            raise SettingsError(
-                f"flow {limited[0]!r} of {integration.name!r} has `limits`, which the queue {self._settings.stores.queue!r} "
-                "does not keep: choose another queue, or remove them",
-                setting="stores.queue",
-            )
+        for flow in integration.flows.values():
+            if fault := flow_fault(flow, type(self._queue)):
+                raise SettingsError(
+                    f"flow {flow.name!r} of {integration.name!r} has {fault}, which the queue {self._settings.stores.queue!r} "
+                    "does not keep: choose another queue, or remove them",
+                    setting="stores.queue",
+                )
 
     def _require_broker(self, integration: Integration) -> None:
         """Code that uses credentials needs a sandbox that keeps them from it."""

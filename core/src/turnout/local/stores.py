@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from turnout.config import Settings
+from turnout.deploy.queue_fit import require_turns
 from turnout.errors import BackendError, NotFound, SettingsError, Unsupported
 from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.clock import Clock, SystemClock
@@ -137,7 +138,9 @@ class _Openings:
 
         name = self.settings.stores.queue
         openings = replace(self, opening=replace(self.opening, catalog=catalog))
-        queue = await openings._connect(self._find(Kind.QUEUES, name, "stores.queue"), name, shared, "stores.queue")
+        kind = self._find(Kind.QUEUES, name, "stores.queue")
+        require_turns(self.settings, cast("type[Queue]", kind))
+        queue = await openings._connect(kind, name, shared, "stores.queue")
         stack.push_async_callback(queue.close)
         return cast("Queue", queue)
 

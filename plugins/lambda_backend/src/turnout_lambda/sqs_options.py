@@ -21,7 +21,7 @@ class SqsOptions(AwsOptions):
     """`[backends.sqs]`."""
 
     queue: str = Field(
-        pattern=r"^([A-Za-z0-9_-]{1,80}|https?://[^\s@]+/[A-Za-z0-9_-]{1,80})$",
+        pattern=r"^(https?://[^\s@]+/)?[A-Za-z0-9_-]{1,80}(\.fifo)?$",
         description="The queue's name, or its URL: a standard queue. It is not made: your templates do.",
     )
 

@@ -59,6 +59,8 @@ def _fitting(settings: Settings, placement: Placement) -> Iterator[str]:
         places.setdefault(settings.service(service.name).target, []).append(service.name)
     for target, names in places.items():
         yield f"{target}: {', '.join(names)}"
+    if placement.unkept:
+        yield f"queue {settings.stores.queue}: it keeps no {', '.join(placement.unkept)}; nothing here asks for it"
     for use in placement.flows:
         known = f"{use.executions} executions, the longest kept a worker busy for {shown_time(use.busy_s)}"
         yield f"{use.integration}/{use.flow}: {known if use.executions else 'has not run yet'}"

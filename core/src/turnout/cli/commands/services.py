@@ -47,6 +47,8 @@ def command(*, as_json: bool, environment: str | None) -> None:
             )
         )
     print_table(("SERVICE", "TARGET", "CALLED BY", "NEEDS", "FITS"), rows)
+    if placement.unkept:
+        click.echo(printable(f"The queue {settings.stores.queue!r} keeps no {', '.join(placement.unkept)}."))
     known = {service.name for service in placement.services}
     for finding in placement.findings:
         if finding.service not in known:
