@@ -6,7 +6,7 @@ its line mean:
     ```sh                      run; it must succeed
     ```sh exit=1               run; it must end with this status
     ```sh root                 run; only root can: the whole page is skipped for anybody else, who is told so
-    ```sh background           run until the page ends; it is up once it says `serving on` or `takes executions`
+    ```sh background           run until the page ends; it is up once it says `serving on`, `takes executions` or `Running on`
     ```text                    after a `sh` fence: what that printed, ids, times and durations aside; a line `...` stands for any lines
     ```yaml FILE               written to FILE (also js, json, python, toml); without FILE, checked as it stands
     ```python append FILE      added at the end of FILE
@@ -201,7 +201,7 @@ def _free_port() -> int:
         return port
 
 
-_UP = ("serving on", "takes executions")
+_UP = ("serving on", "takes executions", "Running on")
 """What a process in the background says once it is up."""
 
 _CHANGING = (

@@ -43,7 +43,11 @@ def _table(given: object) -> Mapping[str, Any]:
 LOG = Section(
     make=LogSettings,
     keys={
-        "kind": leaf("kind", text, "The sink, by the name a plugin gives it: `file`, `datadog`, `otlp`."),
+        "kind": leaf(
+            "kind",
+            text,
+            "The sink, by the name a plugin gives it: `file`, `datadog`, `otlp`, `cloudwatch` of `turnout-aws`.",
+        ),
         "level": leaf(
             "level", one_of({level: level for level in _LEVELS}), "Lines of this level and above are shipped."
         ),
