@@ -11,12 +11,19 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from turnout.codec import encode_event
 from turnout.errors import BackendError
+from turnout.interfaces.journal import Row
 from turnout.interfaces.queue import QueueStats
 from turnout.interfaces.sandbox import SandboxStats
 from turnout.interfaces.service import Request
+from turnout.model.events import Accepted
+from turnout.services.behind import Readings
+from turnout.services.consumers import Consumers, ConsumerState, Failed
 from turnout.services.health import Health
+from turnout.services.logs.counts import LogCounts
 from turnout.services.metrics import Metrics
+from turnout.testing.records import execution
 
 from core.tests.services.yard import Yard
 
@@ -53,11 +60,27 @@ def time() -> Time:
     return Time()
 
 
+def readings(yard: Yard) -> Readings:
+    async def names() -> tuple[str, ...]:
+        return ("logs/all", "alerts")
+
+    stores = yard.stores
+    return Readings(
+        journal=stores.journal,
+        records=stores.records,
+        consumers=Consumers(stores.catalog),
+        counts=LogCounts(stores.catalog),
+        clock=stores.clock,
+        names=names,
+        sinks=("all",),
+    )
+
+
 @pytest.fixture
 def health(yard: Yard, time: Time) -> Health:
     stores, metrics = yard.stores, Metrics()
     sandbox: Any = Pooled()
-    metrics.attach(stores.queue, yard.runner, sandbox)
+    metrics.attach(stores.queue, yard.runner, sandbox, readings(yard))
     return Health(stores.queue, stores.journal, yard.runner, metrics, monotonic=time)
 
 
@@ -174,3 +197,41 @@ async def test_a_queue_that_does_not_answer_leaves_the_other_metrics(yard: Yard,
     assert "turnout_queue_messages" not in text
     assert 'turnout_worker_failures_total{of="queue"} 1.0' in text
     assert 'turnout_sandbox_processes{state="busy"} 1.0' in text
+
+
+async def test_readers_of_the_event_stream_tell_how_far_they_are_behind_and_what_was_lost(
+    yard: Yard, health: Health
+) -> None:
+    stores, consumers = yard.stores, Consumers(yard.stores.catalog)
+    info = execution("e1", at=stores.clock.now())
+    await stores.journal.begin("e1", [Row(*encode_event(Accepted(at=info.created_at, info=info)))])
+    [entry] = await stores.journal.entries(after=0, limit=1)
+    waiting = Failed(position=1, execution="e0", since=0.0, attempts=1, due=1e12)
+    await consumers.put("alerts", ConsumerState(position=entry.position, failed=(waiting,)))
+    await consumers.count_dropped("logs/all", 3)
+    await LogCounts(stores.catalog).refused("all", 7)
+    yard.lab.clock.at += 90
+
+    text = (await health.metrics(ASKED)).body.decode()  # type: ignore[union-attr]
+
+    for line in (
+        'turnout_consumer_behind_seconds{consumer="records"} 90.0',
+        'turnout_consumer_behind_seconds{consumer="logs/all"} 90.0',
+        'turnout_consumer_behind_seconds{consumer="alerts"} 0.0',
+        'turnout_consumer_failed_events{consumer="alerts"} 1.0',
+        'turnout_consumer_dropped_executions_total{consumer="logs/all"} 3.0',
+        'turnout_consumer_dropped_executions_total{consumer="alerts"} 0.0',
+        'turnout_log_entries_refused_total{sink="all"} 7.0',
+    ):
+        assert line in text
+
+
+async def test_a_journal_that_does_not_answer_leaves_the_other_metrics(yard: Yard, health: Health) -> None:
+    async def fail(**_: Any) -> Any:
+        raise BackendError("connection refused")
+
+    yard.stores.journal.entries = fail  # type: ignore[method-assign]
+    text = (await health.metrics(ASKED)).body.decode()  # type: ignore[union-attr]
+
+    assert "turnout_consumer_behind_seconds" not in text
+    assert "turnout_queue_up 1.0" in text

@@ -190,7 +190,9 @@ async def test_what_is_under_way_is_never_dropped(yard: Swept) -> None:
     assert await yard.kept("a") == ["a"]
 
 
-async def test_a_failed_event_that_was_dropped_is_given_up_and_counted(yard: Swept) -> None:
+async def test_a_failed_event_that_was_dropped_is_given_up_counted_and_told(
+    yard: Swept, caplog: pytest.LogCaptureFixture
+) -> None:
     yard.unread = UnreadSettings(hours=1)
     metadata, receiver = yard.metadata(), Receiver()
     receiver.refuse = {"a:bad"}
@@ -205,4 +207,5 @@ async def test_a_failed_event_that_was_dropped_is_given_up_and_counted(yard: Swe
     await read_all(reading)
 
     assert receiver.dropped == [1]
+    assert "consumer shipper: events of 1 executions that it refused were dropped" in caplog.text
     assert (await yard.consumers.get("shipper")).value.failed == ()

@@ -49,11 +49,13 @@ def test_tables_are_made_once_and_shown(run: Run, schema: str) -> None:
         "pending  0003 state",
         "pending  0004 sandboxes",
         "pending  0005 catalog",
+        "pending  0006 record_events",
         "Apply them with: turnout postgres migrate",
     ]
     assert migrated == (
         0,
-        "applied 0001 records\napplied 0002 journal\napplied 0003 state\napplied 0004 sandboxes\napplied 0005 catalog\n",
+        "applied 0001 records\napplied 0002 journal\napplied 0003 state\napplied 0004 sandboxes\napplied 0005 catalog\n"
+        + "applied 0006 record_events\n",
         "",
     )
     assert again == (0, "nothing to apply: the tables are up to date\n", "")
@@ -64,6 +66,7 @@ def test_tables_are_made_once_and_shown(run: Run, schema: str) -> None:
         "applied  0003 state",
         "applied  0004 sandboxes",
         "applied  0005 catalog",
+        "applied  0006 record_events",
     ]
 
 
@@ -72,7 +75,7 @@ def test_a_dry_run_changes_nothing(run: Run) -> None:
 
     assert status == 0
     assert "CREATE TABLE executions" in printed
-    assert len(json.loads(run("migrate", "--dry-run", "--json")[1])) == 5
+    assert len(json.loads(run("migrate", "--dry-run", "--json")[1])) == 6
     assert json.loads(run("status", "--json")[1])["applied"] == []
 
 

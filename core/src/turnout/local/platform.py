@@ -112,7 +112,7 @@ class Platform:
         )
         self.endings = Endings()
         consumers = Consumers(stores.catalog)
-        readers = Readers(consumers=consumers, names=self._consumers, unread=settings.storage.unread)
+        readers = Readers(consumers=consumers, names=self.consumer_names, unread=settings.storage.unread)
         self.metadata = Metadata(stores.journal, stores.records, stores.clock, readers=readers)
         self.consumers = consumers
         self.stream = EventStream(
@@ -249,7 +249,8 @@ class Platform:
         """The services of those names, or everything that `turnout dev` serves, in the order of their start."""
         return tuple(service for service in services_of(self) if not names or service.name in names)
 
-    async def _consumers(self) -> tuple[str, ...]:
+    async def consumer_names(self) -> tuple[str, ...]:
+        """Of every consumer that is configured."""
         if self._consumer_names is None:
             self._consumer_names = await consumer_names(self)
         return self._consumer_names

@@ -16,7 +16,9 @@ from turnout.interfaces.service import Service
 from turnout.local.asgi import application
 from turnout.local.http import HttpServer, url_of
 from turnout.local.platform import Platform
+from turnout.services.behind import Readings
 from turnout.services.health import Health
+from turnout.services.logs.counts import LogCounts
 from turnout.services.metrics import Metrics
 
 __all__ = ["WorkerProcess"]
@@ -39,7 +41,16 @@ class WorkerProcess:
         self._stopping = asyncio.Event()
         stores, runner = platform.stores, platform.runner
         self._health = Health(stores.queue, stores.journal, runner, metrics)
-        metrics.attach(stores.queue, runner, platform.backends.sandbox)
+        readings = Readings(
+            journal=stores.journal,
+            records=stores.records,
+            consumers=platform.consumers,
+            counts=LogCounts(stores.catalog),
+            clock=stores.clock,
+            names=platform.consumer_names,
+            sinks=tuple(platform.settings.logs),
+        )
+        metrics.attach(stores.queue, runner, platform.backends.sandbox, readings)
 
     async def run(self) -> None:
         """Until a signal, and what runs has finished or was handed back. `BackendError` if it cannot start."""

@@ -181,6 +181,13 @@ class Reading:
             if delivery is not None:
                 deliveries[failed.position] = delivery
         gone = {failed.execution for failed in again if failed.position not in deliveries}
+        if gone:
+            _log.warning(
+                "consumer %s: events of %d executions that it refused were dropped: they were kept for as long as "
+                "storage.unread says",
+                self.consumer.name,
+                len(gone),
+            )
         failing: frozenset[str] | None = None
         try:
             failing = await self._handle(list(deliveries.values()), document.value)

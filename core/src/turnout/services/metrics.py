@@ -19,6 +19,7 @@ from turnout.interfaces.queue import Queue, QueueStats
 from turnout.interfaces.sandbox import Sandbox
 from turnout.model.events import Ended, Event, StepEnded
 from turnout.model.execution import ExecutionInfo, Status, parent_id
+from turnout.services.behind import Behind, Readings
 from turnout.services.runner import Runner
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
@@ -35,6 +36,14 @@ class _QueueState:
 
     stats: QueueStats | None = None
     workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _StreamState:
+    """How far readers of the event stream are behind, and what log sinks refused; None where it could not be asked in time."""
+
+    behind: Mapping[str, Behind] | None = None
+    refused: Mapping[str, int] | None = None
 
 
 class Metrics(Collector):
@@ -79,11 +88,13 @@ class Metrics(Collector):
         self._queue: Queue | None = None
         self._runner: Runner | None = None
         self._sandbox: Sandbox | None = None
+        self._readings: Readings | None = None
         self._state = _QueueState()
+        self._stream = _StreamState()
 
-    def attach(self, queue: Queue, runner: Runner, sandbox: Sandbox) -> None:
+    def attach(self, queue: Queue, runner: Runner, sandbox: Sandbox, readings: Readings | None = None) -> None:
         """What is read at each scrape."""
-        self._queue, self._runner, self._sandbox = queue, runner, sandbox
+        self._queue, self._runner, self._sandbox, self._readings = queue, runner, sandbox, readings
         self._registry.register(self)
 
     def observe(self, execution: str, event: Event) -> None:
@@ -105,8 +116,8 @@ class Metrics(Collector):
         self._failures.labels(of).inc()
 
     async def scrape(self) -> bytes:
-        """All metrics in Prometheus' text format. A queue that does not answer makes its own metrics absent."""
-        self._state = await self._ask_queue()
+        """All metrics in Prometheus' text format. A queue, or a store, that does not answer makes its own metrics absent."""
+        self._state, self._stream = await asyncio.gather(self._ask_queue(), self._ask_stream())
         return generate_latest(self._registry)
 
     async def _ask_queue(self) -> _QueueState:
@@ -119,8 +130,18 @@ class Metrics(Collector):
             self.failed("queue")
             return _QueueState()
 
+    async def _ask_stream(self) -> _StreamState:
+        if self._readings is None:
+            return _StreamState()
+        try:
+            async with asyncio.timeout(_ASK_S):
+                return _StreamState(await self._readings.behind(), await self._readings.refused())
+        except (BackendError, TimeoutError):
+            return _StreamState()
+
     def collect(self) -> Iterator[Metric]:
         yield from self._of_queue()
+        yield from self._of_stream()
         yield from self._of_runner()
         yield from self._of_sandbox()
 
@@ -148,6 +169,34 @@ class Metrics(Collector):
             "Messages that are due, for each worker that holds a lease: what to scale by.",
             value=stats.ready / max(1, workers),
         )
+
+    def _of_stream(self) -> Iterator[Metric]:
+        behind, refused = self._stream.behind, self._stream.refused
+        if behind is None or refused is None:
+            return
+        age = GaugeMetricFamily(
+            "turnout_consumer_behind_seconds",
+            "How old the first event is that a reader of the event stream has not come past; 0 if there is none.",
+            labels=["consumer"],
+        )
+        failed = GaugeMetricFamily(
+            "turnout_consumer_failed_events", "Events that a consumer is to be given again.", labels=["consumer"]
+        )
+        dropped = CounterMetricFamily(
+            "turnout_consumer_dropped_executions",
+            "Executions of which a consumer has not got every event: it was away for too long.",
+            labels=["consumer"],
+        )
+        for name, reader in behind.items():
+            age.add_metric([name], reader.behind_s)
+            failed.add_metric([name], reader.failed)
+            dropped.add_metric([name], reader.dropped)
+        sinks = CounterMetricFamily(
+            "turnout_log_entries_refused", "Entries that a log sink refused for good.", labels=["sink"]
+        )
+        for name, count in refused.items():
+            sinks.add_metric([name], count)
+        yield from (age, failed, dropped, sinks)
 
     def _of_runner(self) -> Iterator[Metric]:
         runner = self._runner
