@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from turnout.config import ApiSettings, Authentication, ProjectSettings
+from turnout.services.api.service import ENDPOINTS
 from turnout.services.api_keys import ApiKeys
 
 from core.tests.api.town import Town, town_in
@@ -50,25 +52,100 @@ async def test_a_revoked_key_is_refused_from_the_next_request_on(town: Town) -> 
     assert (before.status_code, (await town.ask("GET", "/executions", "acme/read")).status_code) == (200, 401)
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "needed"),
-    [
-        ("GET", "/executions", "read"),
-        ("POST", "/executions/unknown/cancel", "operate"),
-        ("POST", "/executions/unknown/resume", "operate"),
-        ("POST", "/executions/unknown/replay", "operate"),
-        ("POST", "/dead-letters/unknown/retry", "operate"),
-        ("DELETE", "/dead-letters/unknown", "operate"),
-        ("GET", "/api-keys", "admin"),
-        ("DELETE", "/api-keys/unknown", "admin"),
-    ],
-)
-async def test_a_role_does_what_it_may_and_no_more(town: Town, method: str, path: str, needed: str) -> None:
+WHO = """
+GET /executions: read
+GET /executions/{id}: read
+GET /executions/{id}/logs: read
+POST /executions/{id}/cancel: operate
+POST /executions/{id}/resume: operate
+POST /executions/{id}/replay: operate
+GET /queue: read, organisation
+GET /dead-letters: read
+GET /dead-letters/{id}: read
+POST /dead-letters/{id}/retry: operate
+DELETE /dead-letters/{id}: operate
+GET /api-keys: admin
+POST /api-keys: admin
+GET /api-keys/{id}: admin
+DELETE /api-keys/{id}: admin
+GET /customers: read
+POST /customers: admin, organisation
+GET /customers/{customer}: read
+PATCH /customers/{customer}: admin, organisation
+POST /customers/{customer}/suspend: operate, organisation
+POST /customers/{customer}/resume: operate, organisation
+DELETE /customers/{customer}: admin, organisation
+GET /customers/{customer}/connections: read
+POST /customers/{customer}/connections: admin
+GET /customers/{customer}/connections/{connection}: read
+PATCH /customers/{customer}/connections/{connection}: admin
+DELETE /customers/{customer}/connections/{connection}: admin
+POST /customers/{customer}/connections/{connection}/test: operate
+POST /customers/{customer}/connections/{connection}/invitations: admin
+GET /instances: read
+GET /customers/{customer}/instances: read
+POST /customers/{customer}/instances: admin
+GET /customers/{customer}/instances/{instance}: read
+PATCH /customers/{customer}/instances/{instance}: admin
+DELETE /customers/{customer}/instances/{instance}: admin
+POST /customers/{customer}/instances/{instance}/check: read
+POST /customers/{customer}/instances/{instance}/rollback: admin
+POST /customers/{customer}/instances/{instance}/pause: operate
+POST /customers/{customer}/instances/{instance}/resume: operate
+GET /integrations: read
+GET /integrations/{integration}: read
+GET /integrations/{integration}/versions: read
+GET /integrations/{integration}/versions/{version}: read
+GET /integrations/{integration}/differences: read
+"""
+RIGHTS = {one.partition(": ")[0]: one.partition(": ")[2].split(", ") for one in WHO.strip().splitlines()}
+
+
+def test_the_table_has_every_endpoint() -> None:
+    assert set(RIGHTS) == {f"{one.method} {one.path}" for one in ENDPOINTS if not one.public}
+
+
+@pytest.mark.parametrize("whose", ["acme", ""])
+async def test_a_role_does_what_it_may_and_no_more(town: Town, whose: str) -> None:
+    """Each endpoint by each role: nothing is found, or the request is not understood, but only who may not is told so."""
     roles = ["read", "operate", "admin"]
+    wrong = []
+    for endpoint, (needed, *more) in RIGHTS.items():
+        method, _, template = endpoint.partition(" ")
+        path = re.sub(r"\{\w+\}", "unknown", template)
+        statuses = [(await town.ask(method, path, f"{whose}/{role}", json={})).status_code for role in roles]
+        refused = roles if more and whose else roles[: roles.index(needed)]
+        if [role for role, status in zip(roles, statuses, strict=True) if status == 403] != refused:
+            wrong.append((endpoint, statuses))
+        assert max(statuses) < 500
 
-    refused = [role for role in roles if (await town.ask(method, path, f"acme/{role}")).status_code == 403]
+    assert not wrong
 
-    assert refused == roles[: roles.index(needed)]
+
+async def test_every_path_without_a_key_is_401(town: Town) -> None:
+    for endpoint in RIGHTS:
+        method, _, template = endpoint.partition(" ")
+        answer = await town.ask(method, re.sub(r"\{\w+\}", "acme", template), None, json={})
+        assert answer.status_code == 401, endpoint
+
+
+async def test_a_customers_key_finds_another_customer_as_little_as_nobody(town: Town) -> None:
+    """Whatever it asks of it: word for word the same."""
+    await town.publish()
+    await town.connect("bolt")
+    await town.deploy("bolt")
+    names = {"connection": "erp", "instance": "orders"}
+    bodies = {"POST /customers/{customer}/connections": {"name": "erp", "connector": "erp"}}
+    bodies["POST /customers/{customer}/instances"] = {"integration": "orders"}
+    for endpoint in (one for one in RIGHTS if "{customer}" in one):
+        method, _, template = endpoint.partition(" ")
+        answers = []
+        for customer in ("bolt", "nope"):
+            path = template.format(customer=customer, **names)
+            answer = await town.ask(method, path, "acme/admin", json=bodies.get(endpoint, {}))
+            answers.append((answer.status_code, answer.text.replace(customer, "X")))
+        assert answers[0] == answers[1], endpoint
+        assert answers[0][0] == (403 if "organisation" in RIGHTS[endpoint] else 404), endpoint
 
 
 async def test_what_is_the_organisations_is_not_for_a_customers_key(town: Town) -> None:
