@@ -12,6 +12,7 @@ from turnout.errors import NotFound
 from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.notifier import Notification, Notifier
 from turnout.interfaces.opening import Opening
+from turnout.interfaces.queue import Message
 from turnout.interfaces.service import Delivery, Invocation
 from turnout.local.memory_catalog import MemoryCatalog
 from turnout.local.memory_queue import MemoryQueue
@@ -105,6 +106,12 @@ class AlertYard:
     @property
     def ops(self) -> Told:
         return self.told["ops"]
+
+    async def bury(self, id: str) -> None:
+        """Make a dead letter of that id."""
+        await self.queue.put(Message(id=id, tenant="acme"))
+        while (lease := await self.queue.take("worker", wait_s=0)) is not None:
+            await self.queue.fail(lease, reason="its worker died")
 
     async def give(self, *deliveries: Delivery) -> None:
         assert list(await self.service.handle(deliveries, Invocation())) == []

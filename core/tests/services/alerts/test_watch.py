@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from turnout.config import AlertKind, AlertRule, Resolve
-from turnout.interfaces.queue import Message
 from turnout.interfaces.records import RecordBatch
 from turnout.model.definition import Flow, Integration, Trigger
 from turnout.model.execution import ErrorInfo, Status
@@ -329,9 +328,7 @@ async def test_connections_of_the_same_name_of_two_customers_are_told_of_apart()
 
 
 async def bury(yard: AlertYard, id: str) -> None:
-    await yard.queue.put(Message(id=id, tenant="acme"))
-    while (lease := await yard.queue.take("worker", wait_s=0)) is not None:
-        await yard.queue.fail(lease, reason="its worker died")
+    await yard.bury(id)
     now = yard.clock.now()
     await yard.give(ended(info_of(id, now), now, error=ErrorInfo(kind="dead_letter", message="given up")))
 
