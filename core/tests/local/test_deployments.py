@@ -321,8 +321,12 @@ async def test_a_customer_goes_with_everything_that_is_theirs(town: Town, tmp_pa
     await tenants.customers.mark_deleting("acme")
     with pytest.raises(UserError, match="being deleted"):
         await town.deploy("acme", "another")
+    with pytest.raises(UserError, match="being deleted"):
+        await town.platform.connections.create("acme", "new", NewConnection(connector="erp", type="basic"))
     await town.keep_up()
     await town.clock.sleep(3)
+    await town.keep_up()
+    await town.clock.sleep(30)
     await town.keep_up()
 
     with pytest.raises(NotFound):

@@ -121,6 +121,20 @@ class DeniesEverything(FilePayloads):
         return False
 
 
+class ClearsWhatIsOld(FilePayloads):
+    async def clear(self, tenant: str) -> int:
+        old = [ref async for owner, ref in self.listing(older_than=self._clock.now() - 60) if owner == tenant]
+        for ref in old:
+            await self.delete(tenant, ref.sha256)
+        return len(old)
+
+
+class ClearsAll(FilePayloads):
+    async def clear(self, tenant: str) -> int:
+        await super().clear("globex")
+        return await super().clear(tenant)
+
+
 class DeletesNothing(FilePayloads):
     async def delete(self, tenant: str, sha256: str) -> None:
         pass
@@ -157,6 +171,8 @@ class StaysOld(FilePayloads):
 
 
 CAUGHT = {
+    ClearsWhatIsOld: ["clearing_removes_all_of_one_tenant_however_young"],
+    ClearsAll: ["clearing_removes_all_of_one_tenant_however_young"],
     NamesNoDurability: ["it_names_its_durability"],
     CutsContent: ["content_comes_back_as_it_was_put"],
     TakesOneChunk: ["a_stream_is_stored_as_one_content"],

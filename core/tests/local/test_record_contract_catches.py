@@ -220,6 +220,16 @@ class PrunesUnasked(MemoryRecords):
         return await super().prune(ended_before=ended_before or 1e12, keep_bytes=keep_bytes)
 
 
+class RemovesWhatHasEnded(MemoryRecords):
+    async def remove(self, ids: Sequence[str]) -> None:
+        await super().remove([id for id in ids if id in self._executions and self._executions[id].record.status.final])
+
+
+class RemovesTheRest(MemoryRecords):
+    async def remove(self, ids: Sequence[str]) -> None:
+        await super().remove([*ids, "late"])
+
+
 class BringsBackHalves(MemoryRecords):
     async def get(self, id: str) -> ExecutionRecord | None:
         half: Any = "half" if self._position == 9 else None
@@ -386,6 +396,8 @@ CAUGHT = {
     PrunesWhatRuns: ["executions_that_are_not_final_are_never_removed"],
     PrunesUnasked: ["pruning_without_a_limit_removes_nothing"],
     BringsBackHalves: ["a_pruned_execution_does_not_come_back_by_halves"],
+    RemovesWhatHasEnded: ["removed_executions_are_gone_whatever_their_status_and_no_others"],
+    RemovesTheRest: ["removed_executions_are_gone_whatever_their_status_and_no_others"],
     ForgetsDetails: ["every_payload_that_is_still_named_is_referenced"],
     ForgetsTenants: ["every_payload_that_is_still_named_is_referenced"],
     CutsLoops: ["a_large_loop_is_applied_and_read_whole"],

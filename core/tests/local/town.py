@@ -113,9 +113,12 @@ def output_of(record: ExecutionRecord) -> Any:
 
 
 @asynccontextmanager
-async def town_in(directory: Path) -> AsyncIterator[Town]:
-    clock = SteppingClock()
-    platform = await Platform.open(Settings(root=directory), load_plugins(extra=[Installed()]), clock=clock)
+async def town_in(
+    directory: Path, settings: Settings | None = None, clock: SteppingClock | None = None
+) -> AsyncIterator[Town]:
+    clock = clock or SteppingClock()
+    plugins = load_plugins(extra=[Installed()])
+    platform = await Platform.open(settings or Settings(root=directory), plugins, clock=clock)
     try:
         yield Town(platform, clock)
     finally:

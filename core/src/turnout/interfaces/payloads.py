@@ -11,6 +11,9 @@ from turnout.model.durability import Durability
 
 __all__ = ["PayloadRef", "PayloadStore"]
 
+_LATER_THAN_ANY = 253_402_300_799.0
+"""The last second of the year 9999."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayloadRef:
@@ -56,6 +59,15 @@ class PayloadStore(Openable, ABC):
     def listing(self, *, older_than: float) -> AsyncIterator[tuple[str, PayloadRef]]:
         """Tenant and reference of all content last put before `older_than` (seconds since the epoch); putting again
         makes it young."""
+
+    async def clear(self, tenant: str) -> int:
+        """Remove all content of a tenant, however young, and nothing of another's; how many contents there were."""
+        removed = 0
+        async for owner, ref in self.listing(older_than=_LATER_THAN_ANY):
+            if owner == tenant:
+                await self.delete(tenant, ref.sha256)
+                removed += 1
+        return removed
 
     @abstractmethod
     async def close(self) -> None: ...

@@ -135,6 +135,11 @@ class RecordStore(Openable, ABC):
         than `keep_bytes`, the oldest. Executions that are not final are never removed. Returns their ids."""
 
     @abstractmethod
+    async def remove(self, ids: Sequence[str]) -> None:
+        """Remove these executions with steps and logs, whatever their status; the others stay as they are. Unknown ids are
+        ignored. What a later batch says of one without its `info` does not bring it back."""
+
+    @abstractmethod
     async def references(self) -> set[tuple[str, str]]:
         """Tenant and SHA-256 of every payload that a record still names."""
 

@@ -18,6 +18,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Final, Self
@@ -115,6 +116,19 @@ class FilePayloads(PayloadStore):
                 tenant, found = await asyncio.to_thread(_old_contents, folder, older_than)
             for ref in found:
                 yield tenant, ref
+
+    async def clear(self, tenant: str) -> int:
+        """With the folder, in which the tenant's name is, and with what is being written at this moment, which fails."""
+
+        def remove() -> int:
+            folder = self._folder(tenant)
+            count = sum(1 for _ in folder.glob("[0-9a-f][0-9a-f]/*"))
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(folder)
+            return count
+
+        with self._translating():
+            return await asyncio.to_thread(remove)
 
     async def close(self) -> None:
         """Nothing is held open between calls."""

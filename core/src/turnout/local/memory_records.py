@@ -158,6 +158,13 @@ class MemoryRecords(RecordStore):
         self._forget_events(removed)
         return removed
 
+    async def remove(self, ids: Sequence[str]) -> None:
+        self._check()
+        for id in ids:
+            self._events.pop(id, None)
+            if id in self._executions:
+                self._remove(id)
+
     async def references(self) -> set[tuple[str, str]]:
         self._check()
         return {

@@ -17,7 +17,7 @@ from turnout.interfaces.opening import NoOptions, Opening
 from turnout.interfaces.records import ExecutionQuery, KeptEvents, RecordBatch, RecordStore
 from turnout.local.database import Database
 from turnout.local.records import events, reading, writing
-from turnout.local.records.pruning import prune
+from turnout.local.records.pruning import prune, remove
 from turnout.local.records.schema import MIGRATIONS
 from turnout.model.execution import ExecutionRecord, LogLine
 
@@ -65,6 +65,9 @@ class SQLiteRecords(RecordStore):
 
     async def prune(self, *, ended_before: float | None = None, keep_bytes: int | None = None) -> Sequence[str]:
         return await asyncio.to_thread(prune, self._database, ended_before=ended_before, keep_bytes=keep_bytes)
+
+    async def remove(self, ids: Sequence[str]) -> None:
+        await asyncio.to_thread(remove, self._database, ids)
 
     async def references(self) -> set[tuple[str, str]]:
         return await self._read(reading.references)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from turnout.errors import NotFound
 from turnout.local.instances import LocalInstances
 from turnout.services.api_keys import ApiKeys
 from turnout.services.customers import Customers
-from turnout.services.data_keys import KIND as DATA_KEYS
-from turnout.services.instance_settings import KIND as SETTINGS
+from turnout.services.erasure import Erasure, ErasureParts
 from turnout.services.instances import DeploymentParts, Deployments
 from turnout.services.lifecycle import LifecycleFlows
 from turnout.services.removal import Removal, RemovalParts
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
     from turnout.local.tenancy import Tenancy
 
 __all__ = ["Tenants"]
-
-_KINDS: Final = ("connection", "oauth-token", "schedule", SETTINGS, DATA_KEYS)
-"""Kinds of documents whose tenant is a customer. The data keys go last: until then what is sealed with them can be removed
-again, and once they are gone no copy of it opens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +61,22 @@ class Tenants:
                 beside=beside,
             )
         )
+        api_keys = ApiKeys(stores.catalog, stores.clock)
+        erasure = Erasure(
+            ErasureParts(
+                catalog=stores.catalog,
+                queue=stores.queue,
+                journal=stores.journal,
+                records=stores.records,
+                payloads=stores.payloads,
+                state=stores.state,
+                versions=versions,
+                recorded=platform.metadata.catch_up,
+                others=(api_keys.remove_all, platform.oauth.forget),
+            )
+        )
         removal = Removal(
             RemovalParts(
-                catalog=stores.catalog,
                 clock=stores.clock,
                 journal=stores.journal,
                 records=stores.records,
@@ -77,8 +85,8 @@ class Tenants:
                 lifecycle=lifecycle,
                 recorded=platform.metadata.catch_up,
                 cancel=platform.operations.cancel,
-                revoke_keys=ApiKeys(stores.catalog, stores.clock).revoke_all,
-                kinds=_KINDS,
+                revoke_keys=api_keys.revoke_all,
+                erasure=erasure,
             )
         )
         return cls(

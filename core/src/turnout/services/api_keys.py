@@ -192,6 +192,13 @@ class ApiKeys:
             await self.revoke(id)
         return len(keys)
 
+    async def remove_all(self, customer: str) -> int:
+        """Forget every key of a customer that is gone; how many there were."""
+        keys = [id for id, _ in await self.page(customer=customer, limit=100_000)]
+        for id in keys:
+            await self._keys.remove(id)
+        return len(keys)
+
     async def sweep(self) -> None:
         """Forget keys that opened nothing for a month."""
         for found in await self._keys.due(self._clock.now(), limit=_SWEPT):

@@ -29,6 +29,7 @@ from turnout.services.connection_documents import (
     NewConnection,
     TokenSource,
 )
+from turnout.services.customers import Customer, CustomerState
 from turnout.services.documents import Document, Documents
 from turnout.services.ids import new_execution_id
 from turnout.services.instance_documents import Deployed, deployed_of
@@ -85,11 +86,16 @@ class Connections:
         self.tokens = tokens
         self.documents: Documents[Connection] = Documents(catalog, "connection", Connection)
         self._instances: Documents[Deployed] = deployed_of(catalog)
+        self._customers: Documents[Customer] = Documents(catalog, "customer", Customer)
         self._read: dict[tuple[str, str], _Read] = {}
 
     async def create(self, tenant: str, name: str, new: NewConnection) -> Connection:
-        """Keep a new connection. `SettingsError` says all that is wrong with it, `UserError` that there is one of that name."""
+        """Keep a new connection. `SettingsError` says all that is wrong with it, `UserError` that there is one of that name, or
+        that the customer is being deleted."""
         check_name("connection", name)
+        owner = await self._customers.get(tenant)
+        if owner is not None and owner.value.state is CustomerState.DELETING:
+            raise UserError(f"customer {tenant!r} is being deleted")
         connection = await self._made(tenant, name, new, before=None)
         if not await self.documents.create(name, connection, tenant=tenant):
             raise UserError(

@@ -37,12 +37,14 @@ class CustomerState(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Customer:
     """The document `customer`. Its name is its address and never changes; `title` is for people, `metadata` for programs:
-    an id in another system. Times are seconds since the epoch."""
+    an id in another system. Times are seconds since the epoch; `erased_at` is when all that was theirs was removed, of one that is
+    being deleted."""
 
     title: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     state: CustomerState = CustomerState.ACTIVE
     created_at: float = 0.0
+    erased_at: float | None = None
 
 
 class Customers:

@@ -47,12 +47,11 @@ class SettingsStore:
     async def save(
         self, tenant: str, config: Mapping[str, Any], connections: Mapping[str, Mapping[str, Any] | str]
     ) -> str:
-        """Keep settings of a customer; their digest. `SettingsError` if they are too large."""
+        """Keep settings of a customer; their digest. `SettingsError` if they are too large. What this process knows of them says
+        nothing of whether they are kept still: an instance that had the same may have been deleted."""
         said = {"config": config, "connections": connections}
         text = json.dumps(said, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
         digest = hmac.digest(self._key, tenant.encode() + b"\0" + text, hashlib.sha256).hex()
-        if (tenant, digest) in self._known:
-            return digest
         if len(text) > _MOST_BYTES:
             raise SettingsError(
                 f"the config values and connections of an instance may have {_MOST_BYTES:,} bytes, these have {len(text):,}: "

@@ -119,6 +119,7 @@ class Deployments:
             raise UserError(
                 f"customer {customer!r} has an instance {name!r} already: upgrade that one, or deploy under another name"
             )
+        await self._kept(customer, checked)
         return await self._after(customer, name, checked.notes)
 
     async def check(self, customer: str, name: str, changes: Changes) -> Checked:
@@ -149,6 +150,7 @@ class Deployments:
             changed_at=release.since,
         )
         await self._write(document, after)
+        await self._kept(customer, checked)
         return await self._after(customer, name, checked.notes)
 
     async def rollback(self, customer: str, name: str) -> Deployment:
@@ -319,6 +321,10 @@ class Deployments:
             connections=checked.connections,
             since=parts.clock.now(),
         )
+
+    async def _kept(self, customer: str, checked: Checked) -> None:
+        """Whoever deletes an instance with the same settings at this moment may have removed them before this one named them."""
+        await self._parts.settings.save(customer, checked.config, checked.connections)
 
     def _event(self, event: str, release: Release, before: str = "") -> Lifecycle | None:
         integration = self._parts.versions.bundle(release.bundle).integration

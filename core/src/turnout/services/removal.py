@@ -11,14 +11,14 @@ from typing import Final
 
 from turnout.engine.history import History
 from turnout.errors import NotFound
-from turnout.interfaces.catalog import CatalogChange, CatalogStore
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.journal import Journal
 from turnout.interfaces.records import ExecutionQuery, RecordStore
 from turnout.interfaces.service import Invocation, Needs, Route, Service, Timer
 from turnout.model.execution import ErrorInfo, Status
-from turnout.services.customers import Customers, CustomerState
+from turnout.services.customers import Customer, Customers, CustomerState
 from turnout.services.documents import Document
+from turnout.services.erasure import Erasure
 from turnout.services.ids import new_execution_id
 from turnout.services.instance_documents import Deployed, InstanceState, Lifecycle
 from turnout.services.instances import SEEN_S, Deployment, Deployments
@@ -31,15 +31,15 @@ _PAGE: Final = 500
 _UNENDED: Final = tuple(status for status in Status if not status.final)
 _SETTLED_S: Final = 2 * SEEN_S
 """After this nobody takes in anything more, having read the instance as it was before."""
+_LATE_S: Final = 30.0
+"""For so long who had begun before a customer was erased may still write of it: an alert of what it had read, a token that a provider
+had been asked for. Then it is erased once more, and its keys go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovalParts:
-    """`recorded` brings the records up to date, `cancel` ends an execution. `kinds` are those of documents that a customer has,
-    beside its
-    instances."""
+    """`recorded` brings the records up to date, `cancel` ends an execution, `revoke_keys` makes a customer's API keys open nothing."""
 
-    catalog: CatalogStore
     clock: Clock
     journal: Journal
     records: RecordStore
@@ -49,7 +49,7 @@ class RemovalParts:
     recorded: Callable[[], Awaitable[object]]
     cancel: Callable[[str, str], Awaitable[bool]]
     revoke_keys: Callable[[str], Awaitable[object]]
-    kinds: Sequence[str]
+    erasure: Erasure
 
 
 class Removal:
@@ -69,33 +69,45 @@ class Removal:
         waiting = await self._waiting(document, force=force)
         if waiting:
             return waiting
+        await self._parts.erasure.instance(customer, name, document.value)
         await self._parts.deployments.documents.remove(name, tenant=customer)
         return ""
 
     async def customer(self, name: str, *, force: bool = False) -> str:
-        """As `instance`, for a customer with everything that is theirs."""
+        """As `instance`, for a customer with everything that is theirs. Nothing of it runs any more once it begins to be erased."""
         parts = self._parts
         found = await parts.customers.documents.get(name)
         if found is None:
             return ""
+        if found.value.state is not CustomerState.DELETING:
+            return "nothing: it is not being deleted"
+        await parts.revoke_keys(name)
         waiting = []
         async for deployment in parts.deployments.of(name):
-            await parts.deployments.delete(name, deployment.name)
+            if deployment.deployed.state is not InstanceState.DELETING:
+                await parts.deployments.delete(name, deployment.name)
             if said := await self.instance(name, deployment.name, force=force):
                 waiting.append(f"instance {deployment.name}: {said}")
         if waiting:
             return "; ".join(waiting)
-        await parts.revoke_keys(name)
-        for kind in parts.kinds:
-            await self._remove_all(kind, name)
+        return await self._erase(found)
+
+    async def _erase(self, document: Document[Customer]) -> str:
+        """Twice, and in between whoever had begun before comes to an end. It has an end only in the catalog, so that it goes on
+        wherever it was cut short."""
+        parts, name = self._parts, document.name
+        removed = await parts.erasure.customer(name)
+        now, since = parts.clock.now(), document.value.erased_at
+        if since is None or (removed and now >= since + _LATE_S):
+            since = now
+            after = replace(document.value, erased_at=now)
+            if not await parts.customers.documents.replace(document, after, due=now + _LATE_S):
+                return "another process, which erases it at this moment"
+        if now < since + _LATE_S:
+            return f"{since + _LATE_S - now:.0f} s, in which others may still write what they had begun; everything else is gone"
+        await parts.erasure.data_keys(name)
         await parts.customers.documents.remove(name)
         return ""
-
-    async def _remove_all(self, kind: str, customer: str) -> None:
-        catalog = self._parts.catalog
-        while found := await catalog.entries(kind, tenant=customer, limit=_PAGE):
-            for entry in found:
-                await catalog.write(CatalogChange(address=entry.address, body=None))
 
     async def _waiting(self, document: Document[Deployed], *, force: bool) -> str:
         parts, customer, name = self._parts, document.tenant, document.name

@@ -174,6 +174,18 @@ class PayloadStoreContract:
         with pytest.raises(PayloadMissing):
             await store.read("acme", ref.sha256, limit=100)
 
+    async def test_clearing_removes_all_of_one_tenant_however_young(self, store: PayloadStore) -> None:
+        refs = [await store.put("acme", content) for content in (_SMALL, bytes(1_000_000))]
+        other = await store.put("globex", _SMALL)
+
+        assert await store.clear("acme") == 2
+        assert await store.clear("acme") == 0
+
+        assert [await store.exists("acme", ref.sha256) for ref in refs] == [False, False]
+        assert await store.read("globex", other.sha256, limit=100) == _SMALL
+        again = await store.put("acme", _SMALL)
+        assert await store.exists("acme", again.sha256)
+
     async def test_a_reader_of_deleted_content_finishes_or_fails_clearly(self, store: PayloadStore) -> None:
         content = bytes(range(250)) * 8000
         ref = await store.put("acme", content)

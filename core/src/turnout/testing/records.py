@@ -418,6 +418,18 @@ class RecordStoreContract(KeptEventsContract):
         assert await store.get("failed") is None
         assert await store.references() == set()
 
+    async def test_removed_executions_are_gone_whatever_their_status_and_no_others(self, store: RecordStore) -> None:
+        await self._fill(store)
+
+        await store.remove(["running", "failed", "parked", "nobody"])
+        await store.apply(RecordBatch(position=9, steps=(("running", step("a")),)))
+
+        left = {record.info.id for record in await store.search(ExecutionQuery())}
+        assert left == {"queued", "waiting", "succeeded", "cancelled", "late"}
+        assert await store.get("running") is None
+        assert list(await store.logs("running")) == []
+        assert len(await store.logs("late")) == 1
+
     async def test_every_payload_that_is_still_named_is_referenced(self, store: RecordStore) -> None:
         def stored(digit: str) -> Encoded:
             return Encoded(json=b"", stored=File(sha256=digit * 64, size=10**6))

@@ -120,9 +120,10 @@ def resume(*, name: str, as_json: bool, environment: str | None) -> None:
 @json_option
 @environment_option
 def delete(*, name: str, yes: bool, force: bool, as_json: bool, environment: str | None) -> int:
-    """Delete a customer with its instances, connections, schedules and keys. Records go by their age.
+    """Delete a customer with everything that is theirs: instances, connections, keys, state, payloads, records.
 
-    It waits for what runs, and for each instance's `on_delete`: the services finish what is under way when this returns.
+    It waits for what runs, and for each instance's `on_delete`, then half a minute for what others still write: the services finish
+    what is under way when this returns, or this command, called again.
     """
     confirmed(f"Delete customer {name!r} with everything that is theirs?", yes=yes)
 

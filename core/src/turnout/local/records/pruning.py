@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from turnout.local.database import Database
@@ -9,7 +10,7 @@ from turnout.local.records.events import forget
 from turnout.local.records.schema import FINAL
 from turnout.local.records.writing import erase
 
-__all__ = ["prune"]
+__all__ = ["prune", "remove"]
 
 _CHUNK: Final = 200
 """Executions removed in one transaction at most, so that a large clean-up keeps no writer waiting."""
@@ -27,10 +28,26 @@ def prune(database: Database, *, ended_before: float | None, keep_bytes: int | N
         while (excess := _excess(database, keep_bytes)) and (ids := _remove(database, condition, (excess,))):
             removed += ids
     if removed:
-        while database.reclaim():
-            pass  # in steps, between which others write
-        database.checkpoint()
+        _give_back(database)
     return removed
+
+
+def remove(database: Database, ids: Sequence[str]) -> None:
+    """Those of these ids that are there."""
+    for start in range(0, len(ids), _CHUNK):
+        with database.transaction() as connection:
+            for id in ids[start : start + _CHUNK]:
+                numbers = connection.execute("SELECT number FROM executions WHERE id = ?", (id,)).fetchall()
+                erase(connection, [number for (number,) in numbers])
+                # Theirs alone: of others there may be events and no record yet.
+                connection.execute("DELETE FROM record_events WHERE execution = ?", (id,))
+    _give_back(database)
+
+
+def _give_back(database: Database) -> None:
+    while database.reclaim():
+        pass  # in steps, between which others write
+    database.checkpoint()
 
 
 def _excess(database: Database, keep_bytes: int) -> int:

@@ -164,6 +164,15 @@ class Authorizations:
         used = _UsedLink(at=self._clock.now())
         await self._used.put(link.id, used, tenant=link.tenant, due=link.expires_at)
 
+    async def forget(self, tenant: str) -> int:
+        """Give up what a customer has begun; how many there were. Nobody who comes back from a provider finds it any more."""
+        forgotten = 0
+        async for pending in self._pending.all():
+            link = self._links.read(pending.value.link)
+            if link is not None and link.tenant == tenant:
+                forgotten += await self._pending.remove(pending.name, expected=pending.revision)
+        return forgotten
+
     async def sweep(self) -> None:
         """Forget authorizations that nobody finished in time, and used links that are over."""
         now = self._clock.now()

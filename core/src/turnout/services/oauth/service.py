@@ -74,6 +74,10 @@ class OAuth(Service):
         text = self._links.make(tenant, connection, return_to=return_to, valid_s=valid_s)
         return f"{self._parts.public_url.rstrip('/')}{_path(text)}"
 
+    async def forget(self, tenant: str) -> int:
+        """As a customer is deleted: nothing that it has begun can be finished any more; how much that was."""
+        return await self._authorizations.forget(tenant)
+
     def routes(self) -> Sequence[Route]:
         return (
             Route(method="GET", path="/connect/{link}", handle=partial(_told, self._show)),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from enum import Enum, auto
 from functools import partial
 from typing import Final, TypeVar
@@ -19,12 +19,12 @@ from turnout.errors import BackendError
 
 from turnout_postgres.database import Database, Session
 from turnout_postgres.faults import is_gone
-from turnout_postgres.plain_text import original
+from turnout_postgres.plain_text import original, plain
 from turnout_postgres.records.partitions import DAY_S, TABLES, Partition, drop, partitions
 from turnout_postgres.records.removed import knowing
 from turnout_postgres.records.writing import erase, lock_state
 
-__all__ = ["PATIENCE_S", "prune_by_age", "prune_by_size", "size_bytes", "sizes"]
+__all__ = ["PATIENCE_S", "prune_by_age", "prune_by_size", "remove", "size_bytes", "sizes"]
 
 T = TypeVar("T")
 
@@ -58,6 +58,13 @@ async def sizes(session: Session) -> list[tuple[Partition, int]]:
 
 async def size_bytes(session: Session) -> int:
     return sum(size for _, size in await sizes(session))
+
+
+async def remove(database: Database, ids: Sequence[str]) -> None:
+    """Delete those of these ids that are there, row by row."""
+    for start in range(0, len(ids), _CHUNK):
+        chunk = [plain(id) for id in ids[start : start + _CHUNK]]
+        await database.transact(partial(_erase, ids=chunk), patience_s=PATIENCE_S)
 
 
 async def prune_by_age(database: Database, ended_before: float) -> list[str]:
@@ -123,6 +130,19 @@ async def _clear(database: Database, partition: Partition, *, over: bool) -> Non
         return
     while await database.transact(partial(_erase_removed, partition=partition), patience_s=PATIENCE_S):
         pass
+
+
+async def _erase(session: Session, *, ids: Sequence[str]) -> None:
+    await lock_state(session)
+    rows = await session.rows(
+        "SELECT number, created_at FROM {s}.record_ids WHERE id = ANY ($1::text[])", list(ids), prepare=True
+    )
+    for partition in await partitions(session):
+        numbers = [number for number, at in rows if partition.holds(at)]
+        if numbers:
+            await erase(partition.of(session), numbers)
+    # Theirs alone: of others there may be events and no record yet.
+    await session.change("DELETE FROM {s}.record_events WHERE execution = ANY ($1::text[])", list(ids))
 
 
 async def _remove(session: Session, *, ended_before: float) -> list[str]:

@@ -77,6 +77,9 @@ class PostgresRecords(RecordStore):
             )
         return removed
 
+    async def remove(self, ids: Sequence[str]) -> None:
+        await pruning.remove(self._database, ids)
+
     async def references(self) -> set[tuple[str, str]]:
         return await self._database.transact(reading.references, patience_s=pruning.PATIENCE_S)
 
