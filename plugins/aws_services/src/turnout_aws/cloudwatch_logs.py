@@ -25,8 +25,10 @@ from turnout.interfaces.clock import Clock
 from turnout.interfaces.log_lines import fields_of, fitted
 from turnout.interfaces.log_sink import LogEntry, LogSink, Shipped
 from turnout.interfaces.opening import Opening
+from turnout.interfaces.permission import Permission
 
 from turnout_aws.clients import AwsOptions, CallFailed, call, connect_client, shaped
+from turnout_aws.permissions import allowed, arn
 
 __all__ = ["CloudWatchLogs", "CloudWatchOptions"]
 
@@ -121,6 +123,15 @@ class CloudWatchLogs(LogSink):
         self._beside = asyncio.Semaphore(_AT_ONCE)
         self._making = asyncio.Lock()
         self._keep_at = 0.0 if options.retention_days else None
+
+    @classmethod
+    def permissions(cls, opening: Opening) -> Sequence[Permission]:
+        options = opening.read(CloudWatchOptions)
+        actions = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]
+        if options.retention_days:
+            actions.append("logs:PutRetentionPolicy")
+        group = arn("logs", f"log-group:{options.group}", options)
+        return allowed(options, actions, (group, f"{group}:*"))  # its streams
 
     @classmethod
     async def connect(cls, opening: Opening) -> Self:

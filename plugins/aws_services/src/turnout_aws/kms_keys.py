@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Self
 from urllib.parse import quote
 
@@ -9,8 +10,10 @@ from pydantic import Field
 from turnout.errors import BackendError, SettingsError
 from turnout.interfaces.keys import KeyWrapper
 from turnout.interfaces.opening import Opening
+from turnout.interfaces.permission import Permission
 
 from turnout_aws.clients import AwsOptions, CallFailed, call, connect_client
+from turnout_aws.permissions import allowed, arn
 
 __all__ = ["KmsKeyWrapper", "KmsOptions"]
 
@@ -38,6 +41,12 @@ class KmsKeyWrapper(KeyWrapper):
         self._client = client
         self._key = key
         self._allowed = allowed
+
+    @classmethod
+    def permissions(cls, opening: Opening) -> Sequence[Permission]:
+        options = opening.read(KmsOptions)
+        keys = [_resource(key, options) for key in (options.key_id, *options.former_key_ids)]
+        return allowed(options, ("kms:Encrypt", "kms:Decrypt", "kms:DescribeKey"), list(dict.fromkeys(keys)))
 
     @classmethod
     async def connect(cls, opening: Opening) -> Self:
@@ -109,6 +118,13 @@ async def _described(client: Any, key_id: str, setting: str) -> str:
         raise SettingsError(message, setting=setting)
     arn: str = found["Arn"]
     return arn
+
+
+def _resource(key: str, options: KmsOptions) -> str:
+    """A policy names keys, and no alias: which key one stands for is known when it is looked up."""
+    if key.startswith("arn:") and ":alias/" not in key:
+        return key
+    return arn("kms", "key/*" if "alias/" in key else f"key/{key}", options)
 
 
 def _bound(context: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ twice: boto3 sends it once, and the outbox again only after an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.header import Header
 from typing import Annotated, Any, ClassVar, Final, Self
 
@@ -17,8 +17,10 @@ from turnout.interfaces.log_lines import unicode
 from turnout.interfaces.mail import MailAddress, html_of
 from turnout.interfaces.notifier import Notification, Notifier, Phase
 from turnout.interfaces.opening import Opening
+from turnout.interfaces.permission import Permission
 
 from turnout_aws.clients import AwsOptions, CallFailed, connect_client
+from turnout_aws.permissions import allowed, arn
 from turnout_aws.sending import send
 
 __all__ = ["SesNotifier", "SesOptions"]
@@ -60,6 +62,15 @@ class SesNotifier(Notifier):
         self._client = client
         self._options = options
         self._setting = setting
+
+    @classmethod
+    def permissions(cls, opening: Opening) -> Sequence[Permission]:
+        options = opening.read(SesOptions)
+        # The address is verified by itself or by its domain.
+        resources = [f"identity/{options.sender}", f"identity/{options.sender.rpartition('@')[2]}"]
+        if options.configuration_set is not None:
+            resources.append(f"configuration-set/{options.configuration_set}")
+        return allowed(options, ("ses:SendEmail",), [arn("ses", one, options) for one in resources])
 
     @classmethod
     async def connect(cls, opening: Opening) -> Self:

@@ -7,7 +7,7 @@ else boto3 sends it once, and the outbox again only after an error.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, Field
@@ -15,8 +15,10 @@ from turnout.errors import SettingsError, Undeliverable
 from turnout.interfaces.log_lines import unicode
 from turnout.interfaces.notifier import Notification, Notifier
 from turnout.interfaces.opening import Opening
+from turnout.interfaces.permission import Permission
 
 from turnout_aws.clients import AwsOptions, CallFailed, connect_client, shaped
+from turnout_aws.permissions import allowed
 from turnout_aws.sending import send
 from turnout_aws.sms_text import MOST_PARTS, sms_text
 
@@ -88,6 +90,12 @@ class SnsNotifier(Notifier):
         self._client = client
         self._options = options
         self._setting = setting
+
+    @classmethod
+    def permissions(cls, opening: Opening) -> Sequence[Permission]:
+        options = opening.read(SnsOptions)
+        # A phone is no resource of AWS.
+        return allowed(options, ("sns:Publish",), ("*" if options.topic is None else options.topic,))
 
     @classmethod
     async def connect(cls, opening: Opening) -> Self:
