@@ -93,6 +93,7 @@ POST /customers/{customer}/instances/{instance}/rollback: admin
 POST /customers/{customer}/instances/{instance}/pause: operate
 POST /customers/{customer}/instances/{instance}/resume: operate
 GET /integrations: read
+POST /integrations: admin, organisation
 GET /integrations/{integration}: read
 GET /integrations/{integration}/versions: read
 GET /integrations/{integration}/versions/{version}: read

@@ -30,6 +30,7 @@ def api_of(platform: Platform) -> Api:
         executions=platform.operations,
         dead_letters=platform.dead_letters,
         keys=keys,
+        connectors=platform.backends.connectors,
         customers=platform.tenants.customers,
         connections=platform.connections,
         versions=platform.tenants.versions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -12,9 +12,12 @@ from turnout.services.api.parts import Parts
 from turnout.services.api.problems import ProblemError
 from turnout.services.api_keys import Principal, Role
 
-__all__ = ["PREFIX", "Answer", "Call", "Endpoint", "Nothing"]
+__all__ = ["BODY_BYTES", "PREFIX", "Answer", "Call", "Endpoint", "Nothing"]
 
 PREFIX = "/api/v1"
+
+BODY_BYTES: Final = 1000 * 1000
+"""What most requests' bodies may have: values are small here; what is large goes through webhooks."""
 
 Q = TypeVar("Q")
 B = TypeVar("B")
@@ -69,7 +72,7 @@ class Endpoint(Generic[Q, B]):
     `refusals` those of failure beyond what every endpoint may answer.
 
     `role` is what a key needs; `organisation` keeps customers' keys out; `public` needs no key. `conditional` means that answers
-    have an ETag, and that `If-Match` is obeyed.
+    have an ETag, and that `If-Match` is obeyed. `body_bytes` is what a body may have.
     """
 
     method: str
@@ -82,6 +85,7 @@ class Endpoint(Generic[Q, B]):
     refusals: tuple[int, ...] = ()
     query: type[Q] = Nothing  # type: ignore[assignment]
     body: type[B] = Nothing  # type: ignore[assignment]
+    body_bytes: int = BODY_BYTES
     role: Role = Role.READ
     organisation: bool = False
     public: bool = False

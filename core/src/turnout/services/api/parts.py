@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from turnout.interfaces.clock import Clock
+from turnout.interfaces.connector import Connector
 from turnout.interfaces.payloads import PayloadStore
 from turnout.interfaces.queue import DeadMessage, Queue
 from turnout.interfaces.records import RecordStore
@@ -74,6 +75,7 @@ class Parts:
     executions: ExecutionChanges
     dead_letters: DeadLetters
     keys: ApiKeys
+    connectors: Mapping[str, Connector]
     customers: Customers
     connections: Connections
     versions: Versions

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from turnout.interfaces.service import Invocation, Route, Service, Timer
-from turnout.services.api import connections, customers, executions, instances, integrations, keys, queues
+from turnout.services.api import connections, customers, executions, instances, integrations, keys, publishing, queues
 from turnout.services.api.access import Access, Failures
 from turnout.services.api.endpoint import Answer, Call, Endpoint, Nothing
 from turnout.services.api.openapi import document
@@ -27,6 +27,7 @@ ENDPOINTS: Final[tuple[Endpoint[Any, Any], ...]] = (
     *queues.ENDPOINTS,
     *customers.ENDPOINTS,
     *integrations.ENDPOINTS,
+    *publishing.ENDPOINTS,
     *connections.ENDPOINTS,
     *instances.ENDPOINTS,
     *keys.ENDPOINTS,

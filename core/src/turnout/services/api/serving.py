@@ -18,10 +18,7 @@ from turnout.services.api.parts import Parts
 from turnout.services.api.problems import ProblemError, problem_of
 from turnout.services.api_keys import Principal, Role
 
-__all__ = ["BODY_BYTES", "route_of"]
-
-BODY_BYTES: Final = 1000 * 1000
-"""What a request's body may have: values are small here; what is large goes through webhooks."""
+__all__ = ["route_of"]
 
 _ANYBODY: Final = Principal(id="", role=Role.READ)
 _ETAG: Final = re.compile(r'"([0-9]{1,18})(?:-[0-9a-f]{16})?"')
@@ -51,7 +48,7 @@ async def _answer(endpoint: Endpoint[Any, Any], parts: Parts, access: Access, re
         principal=principal,
         path=request.parameters,
         query=_query(endpoint.query, request.query),
-        body=await _body(endpoint.body, request),
+        body=await _body(endpoint.body, request, endpoint.body_bytes),
         expected=_expected(request) if endpoint.conditional else None,
     )
     try:
@@ -83,7 +80,7 @@ def _query(model: type[T], given: Mapping[str, str]) -> T:
         raise ProblemError(400, f"query: {error}") from None
 
 
-async def _body(model: type[T], request: Request) -> T:
+async def _body(model: type[T], request: Request, most_bytes: int) -> T:
     """JSON alone: a browser sends no other type to a strange origin without asking first, which nobody here answers."""
     if model is Nothing:
         return model()
@@ -91,8 +88,8 @@ async def _body(model: type[T], request: Request) -> T:
     data = bytearray()
     async for chunk in request.body:
         data += chunk
-        if len(data) > BODY_BYTES:
-            raise ProblemError(413, f"a body may have {BODY_BYTES} bytes here")
+        if len(data) > most_bytes:
+            raise ProblemError(413, f"a body may have {most_bytes} bytes here")
     if (data or kind) and kind != "application/json":
         raise ProblemError(415, "send the body as JSON, with `Content-Type: application/json`")
     try:
