@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from turnout.errors import BackendError, SettingsError, Unsupported
-from turnout.interfaces.catalog import CatalogStore
+from turnout.interfaces.catalog import Address, CatalogEntry, CatalogStore
 from turnout.interfaces.opening import Opening
 from turnout.interfaces.queue import Concurrency, Debounce, Lease, LeaseState, QueueCapability, Rate
 from turnout.local.memory_catalog import MemoryCatalog
@@ -44,6 +45,15 @@ def queue(sqs: Any, url: str, clock: SharedClock, catalog: CatalogStore) -> Iter
     queue = sqs_queue(Hints(sqs, url, clock), catalog, clock, Policies())
     yield queue
     asyncio.run(queue.close())
+
+
+class Distant(MemoryCatalog):
+    """Much happens until its answer has come."""
+
+    async def get(self, address: Address) -> CatalogEntry | None:
+        entry = await super().get(address)
+        await asyncio.to_thread(time.sleep, 0.02)
+        return entry
 
 
 def there(sqs: Any, url: str) -> int:
@@ -131,6 +141,7 @@ async def test_an_old_hint_of_a_message_that_was_put_again_counts_no_more(
     await queue.put(message("e1"), delay_s=100)
 
     assert await queue.take("host:1:a", wait_s=0) is None
+    assert there(sqs, url) == 1
     clock.advance(101)
     assert await order(queue) == ["e1"]
 
@@ -218,6 +229,43 @@ async def test_leases_are_renewed_in_sqs_as_well_and_more_than_ten_at_once(
 
     assert set(states) == {LeaseState.HELD}
     assert _all(sqs, url) == []
+
+
+async def test_another_process_renews_and_ends_a_lease_in_sqs_as_well(
+    queue: SqsQueue, sqs: Any, url: str, clock: SharedClock, catalog: CatalogStore
+) -> None:
+    other = sqs_queue(Hints(sqs, url, clock), catalog, clock, Policies())
+    await queue.put(message("e1"))
+    lease = await taken(queue)
+    clock.advance(LEASE_S - 1)
+
+    states = await other.extend([lease])
+    clock.advance(LEASE_S - 1)
+    hidden = _all(sqs, url)
+    completed = await other.complete(lease)
+
+    assert (list(states), hidden, completed) == ([LeaseState.HELD], [], True)
+    assert there(sqs, url) == 0
+
+
+async def test_of_many_who_take_at_once_each_message_has_one_holder(sqs: Any, url: str, clock: SharedClock) -> None:
+    catalog = Distant()
+    queues = [sqs_queue(Hints(sqs, url, clock), catalog, clock, Policies()) for _ in range(4)]
+    for n in range(24):
+        await queues[0].put(message(f"e{n}"))
+    for hint in _all(sqs, url):
+        for _ in range(3):  # each comes as often
+            sqs.send_message(QueueUrl=url, MessageBody=hint["Body"])
+
+    async def take_all(queue: SqsQueue, worker: str) -> list[Lease]:
+        leases: list[Lease] = []
+        while found := await queue.take_many(worker, limit=3, wait_s=0):
+            leases += found
+        return leases
+
+    found = await asyncio.gather(*[take_all(queue, f"host:{n}:a") for n, queue in enumerate(queues)])
+
+    assert sorted(lease.message.id for leases in found for lease in leases) == sorted(f"e{n}" for n in range(24))
 
 
 async def test_hundreds_wait_and_all_come(queue: SqsQueue, clock: SharedClock) -> None:

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hint:
-    """To look at `id` after `delay_s`. It counts as long as the ledger has its `ticket`."""
+    """To look at `id` after `delay_s`. It is kept for later as long as the ledger has its `ticket`."""
 
     id: str
     tenant: str

@@ -33,8 +33,9 @@ class State(StrEnum):
 class Record:
     """All that is known of a message. `at` is when it is due, its lease ends or it died (infinity: when it is woken).
 
-    `ticket` is that of the one hint in SQS that counts, which was sent at `hinted_at`: older ones say nothing any more.
-    `counted` says that it is in the index of the waiting.
+    `ticket` is that of the newest hint in SQS, sent at `hinted_at`: older ones are not kept for later.
+    `receipt` is the one by which SQS knows the hint that the lease came from: whoever renews or ends the lease, in whatever
+    process, tells SQS with it. `counted` says that it is in the index of the waiting.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Record:
     token: int = 0
     attempts: int = 0
     worker: str = ""
+    receipt: str = ""
     woken: bool = False
     cancelled: bool = False
     counted: bool = False
@@ -67,7 +69,7 @@ class Record:
 
     def waiting(self, at: float, now: float) -> Record:
         """The same, due then, with a ticket of its own."""
-        return replace(self, state=State.WAITING, at=at, ticket=new_ticket(), hinted_at=now)
+        return replace(self, state=State.WAITING, at=at, ticket=new_ticket(), hinted_at=now, receipt="")
 
 
 def new_ticket() -> str:

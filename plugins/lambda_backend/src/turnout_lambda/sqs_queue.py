@@ -2,7 +2,7 @@
 it, is in the ledger, which is in the project's catalog.
 
 The ledger is written first, then SQS is told. A process that dies in between leaves a record of which no hint is on its
-way: `reap` finds it by its time, and tells SQS again. A hint that counts no more is deleted by whoever receives it.
+way: `reap` finds it by its time, and tells SQS again. A hint that is good for nothing is deleted by whoever receives it.
 """
 
 from __future__ import annotations
@@ -74,7 +74,6 @@ class SqsQueue(Queue):
         self._clock = clock or SystemClock()
         self._lease_s = lease_s
         self._max_attempts = max_attempts
-        self._receipts: dict[tuple[str, int], str] = {}
 
     @classmethod
     async def connect(cls, opening: Opening) -> Self:
@@ -166,18 +165,20 @@ class SqsQueue(Queue):
             changed = await self._of(lease, lambda record, _: replace(record, at=expires_at))
             if changed is None:
                 states.append(LeaseState.LOST)
-                self._receipts.pop((lease.message.id, lease.token), None)
                 continue
-            states.append(LeaseState.CANCELLED if _after(changed).cancelled else LeaseState.HELD)
-            if receipt := self._receipts.get((lease.message.id, lease.token)):
-                hidden.append((receipt, self._lease_s))
+            record = _after(changed)
+            states.append(LeaseState.CANCELLED if record.cancelled else LeaseState.HELD)
+            if record.receipt:
+                hidden.append((record.receipt, self._lease_s))
         await self._hints.hide(hidden)
         return states
 
     async def complete(self, lease: Lease) -> bool:
         changed = await self._of(lease, lambda record, _: None)
-        await self._forget(lease)
-        return changed is not None
+        if changed is None:
+            return False
+        await self._forget(changed[0])
+        return True
 
     async def release(self, lease: Lease, *, delay_s: float | None = 0.0) -> bool:
         def change(record: Record, now: float) -> Record:
@@ -209,9 +210,9 @@ class SqsQueue(Queue):
 
     async def reap(self, *, workers: Collection[str] = ()) -> Sequence[Lease]:
         now, lost = self._clock.now(), frozenset(workers)
-        ids = list(await self._ledger.expired(now))
+        ids = dict.fromkeys(await self._ledger.expired(now))
         if lost:
-            ids += [id async for id, worker in self._ledger.holders() if worker in lost and id not in ids]
+            ids |= {id: None async for id, worker in self._ledger.holders() if worker in lost}
         ended, waiting = [], []
         for id in ids:
             changed = await self._ledger.change(id, self._ending(now, lost))
@@ -268,7 +269,7 @@ class SqsQueue(Queue):
         changed = await self._ledger.change(id, lambda record, _: None)
         if changed is None:
             return False
-        await self._forget(changed[0].lease)
+        await self._forget(changed[0])
         return True
 
     async def close(self) -> None:
@@ -278,11 +279,9 @@ class SqsQueue(Queue):
     async def _accept_one(self, worker: str, receipt: str, hint: Hint) -> Lease | None:
         """Lease what a hint is about; if that cannot be now, put it off until it can, and delete it if it never can."""
         now = self._clock.now()
-        changed = await self._ledger.change(hint.id, self._leasing(worker, ticket=hint.ticket))
+        changed = await self._ledger.change(hint.id, self._leasing(worker, receipt=receipt))
         if changed is not None:
-            lease = _after(changed).lease
-            self._receipts[lease.message.id, lease.token] = receipt
-            return lease
+            return _after(changed).lease
         record, _ = await self._ledger.find(hint.id)
         if record is None or record.ticket != hint.ticket or record.state is State.DEAD or math.isinf(record.at):
             await self._hints.delete([receipt])
@@ -294,11 +293,9 @@ class SqsQueue(Queue):
             await self._hints.hide([(receipt, record.at - now if record.at > now else self._lease_s)])
         return None
 
-    def _leasing(self, worker: str, *, due: bool = True, ticket: str = "") -> Callable[[Record, int], Record]:
+    def _leasing(self, worker: str, *, due: bool = True, receipt: str = "") -> Callable[[Record, int], Record]:
         def change(record: Record, revision: int) -> Record:
             now = self._clock.now()
-            if ticket and record.ticket != ticket:
-                return record
             waits = record.state is State.WAITING and (record.at <= now or not due)
             ended = record.state is State.LEASED and record.at <= now and record.attempts < self._max_attempts
             if not waits and not ended:
@@ -310,6 +307,7 @@ class SqsQueue(Queue):
                 token=_raised(record, revision, now),
                 attempts=record.attempts + 1,
                 worker=worker,
+                receipt=receipt,
                 woken=False,
             )
 
@@ -338,10 +336,12 @@ class SqsQueue(Queue):
 
     async def _give_back(self, lease: Lease, change: Callable[[Record, float], Record]) -> bool:
         changed = await self._of(lease, change)
-        if changed is not None and (new := _after(changed)).state is State.WAITING:
+        if changed is None:
+            return False
+        if (new := _after(changed)).state is State.WAITING:
             await self._tell(new)
-        await self._forget(lease)
-        return changed is not None
+        await self._forget(changed[0])
+        return True
 
     async def _nudge(self, id: str, *, cancel: bool) -> bool:
         now = self._clock.now()
@@ -384,10 +384,10 @@ class SqsQueue(Queue):
         changes = [await self._ledger.change(record.id, change) for record in silent]
         await self._tell(*[_after(changed) for changed in changes if changed is not None])
 
-    async def _forget(self, lease: Lease) -> None:
+    async def _forget(self, record: Record) -> None:
         """Delete the hint by which a lease came to be."""
-        if receipt := self._receipts.pop((lease.message.id, lease.token), None):
-            await self._hints.delete([receipt])
+        if record.receipt:
+            await self._hints.delete([record.receipt])
 
 
 def _raised(record: Record, revision: int, now: float) -> int:
