@@ -43,4 +43,4 @@ def test_random_calls_agree_with_the_model(stand_in: StandIn, sqs: Any) -> None:
 
     machine = queue_machine(make_queue, make_clock=lambda: SharedClock(stand_in))
 
-    run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=60, deadline=None))
+    run_state_machine_as_test(machine, settings=settings(max_examples=12, stateful_step_count=40, deadline=None))
