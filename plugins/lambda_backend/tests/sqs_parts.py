@@ -15,7 +15,7 @@ from turnout_lambda.sqs_queue import SqsQueue
 from plugins.lambda_backend.tests.stand_in import StandIn
 
 _NUMBERS: Final = itertools.count(1)
-_STARTS: Final = itertools.count(1_800_000_000, 100_000_000)
+_STARTS: Final = itertools.count(1_800_000_000, 20_000_000)
 
 
 class SharedClock(ManualClock):

@@ -8,7 +8,6 @@ which its clock shall stand still, a line each, and answers `ok`.
 from __future__ import annotations
 
 import datetime
-import itertools
 import logging
 import subprocess
 import sys
@@ -56,17 +55,19 @@ def _serve() -> None:
     from moto.core import utils
 
     ahead, stands_at = 0.0, None
-    looks = itertools.count()
 
     def now() -> datetime.datetime:
-        # Where time stands it goes on by a microsecond a look: what is hidden for 0 seconds is visible after that time.
-        moment = time.time() + ahead if stands_at is None else stands_at + next(looks) * 1e-6
+        moment = time.time() + ahead if stands_at is None else stands_at
         return datetime.datetime.fromtimestamp(moment, datetime.UTC).replace(tzinfo=None)
 
     utils.utcnow = now
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     from moto.server import ThreadedMotoServer
+    from moto.sqs.models import Message
 
+    # Moto's says "after", and where time stands nothing is: what is hidden until now is visible now.
+    visible = property(lambda message: utils.unix_time_millis() >= message.visible_at)
+    Message.visible = visible  # type: ignore[method-assign,assignment]
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     sys.stdout.write(f"{server.get_host_and_port()[1]}\n")
@@ -74,7 +75,6 @@ def _serve() -> None:
     for line in sys.stdin:
         if line.startswith("="):
             stands_at = float(line[1:])
-            looks = itertools.count()
         else:
             ahead, stands_at = float(line), None
         sys.stdout.write("ok\n")
