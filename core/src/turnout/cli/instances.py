@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from turnout.cli.definitions import checked, deploy
 from turnout.cli.inputs import RunInputs
 from turnout.definition import find_integrations
-from turnout.errors import SettingsError, TurnoutError, UserError
+from turnout.errors import NotFound, SettingsError, TurnoutError, UserError
 from turnout.local.platform import Platform
+from turnout.services.customers import LOCAL_TENANT
+from turnout.services.instance_documents import InstanceState
 from turnout.services.submission import Instance
 
-__all__ = ["ProjectInstances", "hooks", "instance_lines"]
+__all__ = ["DeployedInstances", "ProjectInstances", "deployed_instances", "hooks", "instance_lines"]
 
+_SHOWN = 10
 _IGNORED = frozenset({".turnout", "node_modules", ".git", "__pycache__", ".venv"})
 
 
@@ -103,7 +108,7 @@ class ProjectInstances:
 def hooks(instance: Instance, url: str) -> list[str]:
     """Where each flow that a request starts takes it."""
     flows = instance.integration.flows.values()
-    return [f"{url}/hooks/{instance.name}/{flow.name}" for flow in flows if flow.trigger.by_request]
+    return [f"{url}/hooks/{_path(instance)}/{flow.name}" for flow in flows if flow.trigger.by_request]
 
 
 def instance_lines(instance: Instance, url: str) -> list[str]:
@@ -111,8 +116,34 @@ def instance_lines(instance: Instance, url: str) -> list[str]:
     scheduled = [flow.name for flow in instance.integration.flows.values() if flow.trigger.type == "schedule"]
     polled = [flow.name for flow in instance.integration.flows.values() if flow.trigger.every_s is not None]
     return [
-        f"{instance.name} {instance.integration.version}",
+        f"{_path(instance)} {instance.integration.version}",
         *(f"  POST {hook}" for hook in hooks(instance, url)),
         *(f"  flow {name} is started by its schedule" for name in scheduled),
         *(f"  flow {name} is started by what its polls find" for name in polled),
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployedInstances:
+    """Instances of customers that take something in: the first of them, and how many `more` there are."""
+
+    shown: Sequence[Instance] = ()
+    more: int = 0
+
+
+async def deployed_instances(platform: Platform) -> DeployedInstances:
+    """Those of the customers, by name. One whose version is not here is counted alone."""
+    deployments, shown, count = platform.tenants.deployments, list[Instance](), 0
+    async for deployment in deployments.all():
+        if deployment.deployed.state is not InstanceState.ACTIVE:
+            continue
+        count += 1
+        if len(shown) < _SHOWN:
+            with contextlib.suppress(NotFound):
+                shown.append(deployments.instance_of(deployment))
+    return DeployedInstances(shown=shown, more=count - len(shown))
+
+
+def _path(instance: Instance) -> str:
+    """Its part of an address: that of a customer has the customer before it."""
+    return instance.name if instance.tenant == LOCAL_TENANT else f"{instance.tenant}/{instance.name}"

@@ -15,7 +15,7 @@ import click
 from turnout.cli.durability import durability_lines
 from turnout.cli.faults import printable
 from turnout.cli.inputs import RunInputs, input_options, read_inputs
-from turnout.cli.instances import ProjectInstances, hooks, instance_lines
+from turnout.cli.instances import DeployedInstances, ProjectInstances, deployed_instances, hooks, instance_lines
 from turnout.cli.options import environment_option, json_option, unsafe_sandbox_option
 from turnout.cli.project import load_project
 from turnout.cli.serving import serve, tell
@@ -72,11 +72,14 @@ class _Dev:
         self._settings = settings
         self._as_json = as_json
         self._instances = ProjectInstances(path, inputs, self._tell)
+        self._deployed = DeployedInstances()
 
     async def run(self, host: str, port: int) -> int:
         settings = _open_here(self._settings, host)
         async with platform_of(settings, observers=(self._watch,)) as platform:
+            await platform.check_tenancy()  # as a worker does, which knows nothing of the project's own files
             await self._instances.deploy_all(platform)
+            self._deployed = await deployed_instances(platform)
             sandbox = await platform.start_sandbox()
             recovered = await platform.recover()
             reloading = asyncio.ensure_future(self._instances.reload(platform))
@@ -95,7 +98,7 @@ class _Dev:
             self._tell("execution", f"{execution} {event.status.value}{why}")
 
     def _ready(self, platform: Platform, sandbox: Sequence[str], recovered: int, url: str) -> None:
-        instances = platform.instances.all()
+        instances = [*platform.instances.all(), *self._deployed.shown]
         if self._as_json:
             found = [hook for instance in instances for hook in hooks(instance, url)]
             click.echo(json.dumps({"event": "ready", "url": url, "hooks": found, "recovered": recovered}))
@@ -107,6 +110,8 @@ class _Dev:
         for instance in instances:
             for line in instance_lines(instance, url):
                 click.echo(printable(line))
+        if self._deployed.more:
+            click.echo(f"and {self._deployed.more} more instances of customers: `turnout instances list` shows them")
         click.echo(f"serving on {url} (Ctrl-C stops)")
 
     def _tell(self, event: str, text: str) -> None:

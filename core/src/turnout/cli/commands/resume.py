@@ -30,6 +30,7 @@ def command(*, allow_unsafe_sandbox: bool, as_json: bool, environment: str | Non
 
 async def _resume(settings: Settings, *, as_json: bool) -> int:
     async with platform_of(settings) as platform:
+        await platform.check_tenancy()
         await platform.recover()
         taken = (await platform.stores.queue.stats()).ready
         await platform.start_sandbox()
