@@ -30,7 +30,7 @@ async def test_a_version_is_published_once_and_never_changes(town: Town) -> None
     assert (other.status_code, "raise `version`" in other.json()["detail"]) == (409, True)
     shown = await town.ask("GET", made.headers["location"].removeprefix("/api/v1"))
     assert (shown.json()["bundle"], shown.json()["flows"][0]["name"]) == (made.json()["bundle"], "main")
-    bundle = town.platform.stores.bundles.load(made.json()["bundle"])
+    bundle = await town.platform.stores.bundles.load(made.json()["bundle"])
     assert (Path(bundle.code.directory) / "steps/total.mjs").read_text() == FILES["steps/total.mjs"]
 
 

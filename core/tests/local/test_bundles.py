@@ -85,7 +85,7 @@ async def test_a_changed_neighbour_changes_the_hash(project: Path, store: Bundle
 async def test_a_bundle_is_found_again_by_its_hash(project: Path, store: BundleStore) -> None:
     built = await store.build(integration_in(project, FILE, INLINE))
 
-    loaded = store.load(built.hash)
+    loaded = await store.load(built.hash)
 
     assert loaded.integration == built.integration
     assert loaded.code == built.code
@@ -94,7 +94,7 @@ async def test_a_bundle_is_found_again_by_its_hash(project: Path, store: BundleS
 @pytest.mark.parametrize("digest", ["0" * 64, "../../etc", ""])
 async def test_an_unknown_hash_is_not_found(store: BundleStore, digest: str) -> None:
     with pytest.raises(NotFound):
-        store.load(digest)
+        await store.load(digest)
 
 
 async def test_builders_side_by_side_make_one_bundle(project: Path, store: BundleStore, tmp_path: Path) -> None:

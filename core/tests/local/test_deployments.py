@@ -175,7 +175,7 @@ async def test_an_execution_goes_on_with_the_version_that_it_began_with(town: To
 
     record = await town.ran(accepted)
     assert (record.info.version, output_of(record)) == ("1.0.0", "hello acme 10")
-    assert town.platform.stores.bundles.load(record.info.bundle).integration.version == "1.0.0"
+    assert (await town.platform.stores.bundles.load(record.info.bundle)).integration.version == "1.0.0"
 
 
 async def test_a_paused_instance_and_a_suspended_customer_take_nothing_in(town: Town, tmp_path: Path) -> None:

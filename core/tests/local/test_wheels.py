@@ -167,7 +167,7 @@ async def test_packages_with_extension_modules_are_known(index: Path, store: Bun
     bundle = await store.build(integration_in(tmp_path / "project", pin))
 
     assert bundle.code.native == ("loud",)
-    assert store.load(bundle.hash).code == bundle.code
+    assert (await store.load(bundle.hash)).code == bundle.code
 
 
 async def test_without_pip_it_is_said_what_is_missing(

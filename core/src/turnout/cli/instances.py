@@ -140,7 +140,7 @@ async def deployed_instances(platform: Platform) -> DeployedInstances:
         count += 1
         if len(shown) < _SHOWN:
             with contextlib.suppress(NotFound):
-                shown.append(deployments.instance_of(deployment))
+                shown.append(await deployments.instance_of(deployment))
     return DeployedInstances(shown=shown, more=count - len(shown))
 
 

@@ -36,13 +36,13 @@ class Placement:
     unkept: tuple[str, ...] = ()
 
 
-async def placement_of(settings: Settings, path: Path | None = None) -> Placement:
-    """Look at the project's definitions below `path`, and at its records. `SettingsError`, `BackendError` where a store cannot
-    be opened: what executions took is a part of the answer."""
+async def placement_of(settings: Settings, path: Path | None = None, *, recorded: bool = True) -> Placement:
+    """Look at the project's definitions below `path`, and, where what is `recorded` counts, at its records: `SettingsError`,
+    `BackendError` where a store cannot be opened."""
     registry = load_registry(settings)
     shapes = await service_shapes(settings, registry)
     integrations, broken = _definitions(path or settings.root)
-    uses = await _uses(settings, registry, integrations)
+    uses = await _uses(settings, registry, integrations) if recorded else []
     code = any(
         isinstance(step, CodeStep)
         for integration in integrations

@@ -38,7 +38,7 @@ class Bundle(Protocol):
 
 
 class Bundles(Protocol):
-    def load(self, hash: str) -> Bundle:
+    async def load(self, hash: str) -> Bundle:
         """`NotFound` if there is no such bundle."""
 
 

@@ -197,7 +197,7 @@ class Engine(Caller):
     async def _session(
         self, info: ExecutionInfo, history: History, token: int, worker: str, running: Running
     ) -> Session:
-        bundle = self._bundle(info.bundle)
+        bundle = await self._bundle(info.bundle)
         return Session(
             self.backends,
             self.resources,
@@ -211,13 +211,13 @@ class Engine(Caller):
             held=running,
         )
 
-    def _bundle(self, hash: str) -> Bundle:
+    async def _bundle(self, hash: str) -> Bundle:
         """Bundles never change: each is read once."""
         known = self._bundles.get(hash)
         if known is None:
             if len(self._bundles) >= _PLANS_KEPT:
                 self._bundles.pop(next(iter(self._bundles)))
-            known = self._bundles[hash] = self.backends.bundles.load(hash)
+            known = self._bundles[hash] = await self.backends.bundles.load(hash)
         return known
 
     def plan(self, bundle: Bundle, flow: str) -> FlowPlan:

@@ -29,6 +29,7 @@ from turnout.errors import BackendError, DefinitionError, NotFound, Problem
 from turnout.interfaces.sandbox import CodeBundle
 from turnout.local.building import building
 from turnout.local.npm import Lockfile, install, read_lockfile
+from turnout.local.shared_bundles import SharedBundles
 from turnout.local.sources import gather, inside
 from turnout.local.wheels import LAYER, Requirements, install_wheels, native_packages, read_pinned
 from turnout.model.definition import CodeStep, Integration, Position, language_of, walk
@@ -39,6 +40,7 @@ __all__ = ["Bundle", "BundleStore"]
 _FORMAT: Final = b"turnout-bundle-1\0"
 _INLINE_FILE: Final = ".bundle.json"
 _NODE_LAYER: Final = "node_modules"
+_BUNDLES: Final = "bundles"
 _PLAIN: Final = re.compile(r"^[A-Za-z0-9_-]{1,80}$")
 _HASH: Final = re.compile(r"^[0-9a-f]{64}$")
 
@@ -76,10 +78,12 @@ class _Parts:
 
 
 class BundleStore:
-    """Builds and finds bundles below `directory`. Several processes may use one directory."""
+    """Builds and finds bundles below `directory`. Several processes may use one directory; those of other machines give
+    and take them by what is `shared`."""
 
-    def __init__(self, directory: Path) -> None:
-        self._bundles = directory / "bundles"
+    def __init__(self, directory: Path, shared: SharedBundles | None = None) -> None:
+        self._shared = shared
+        self._bundles = directory / _BUNDLES
         self._layers = directory / "npm"
         self._python_layers = directory / "python"
         self._installing = asyncio.Lock()
@@ -97,6 +101,8 @@ class BundleStore:
         if not target.is_dir() or not all(layer.is_dir() for layer in wanted):
             layers = await self._install(parts)
             await asyncio.to_thread(self._write, target, parts.contents, _modules(integration), layers)
+        if self._shared is not None:
+            await self._shared.give(f"{_BUNDLES}/{parts.digest}")
         return _bundle(integration, target)
 
     async def _install(self, parts: _Parts) -> Mapping[str, Path]:
@@ -109,18 +115,24 @@ class BundleStore:
                 layers[LAYER] = await install_wheels(parts.requirements, self._python_layers) / LAYER
         return layers
 
-    def load(self, digest: str) -> Bundle:
-        """The bundle of that hash. `NotFound` if it was never built here."""
+    async def load(self, digest: str) -> Bundle:
+        """The bundle of that hash, taken from where it is shared if it was built elsewhere. `NotFound` if it is nowhere."""
         target = self._bundles / digest
         try:
             if not _HASH.match(digest):
                 raise FileNotFoundError(digest)
+            if self._shared is not None and not target.is_dir():
+                await self._shared.take(f"{_BUNDLES}/{digest}")
             definition = (target / "definition.json").read_bytes()
         except FileNotFoundError as error:
             raise NotFound("bundle", digest, hint="it was built elsewhere or removed") from error
         except OSError as error:
             raise BackendError(f"the bundle {digest} cannot be read: {error.strerror}") from error
         return _bundle(parse(definition, directory=str(target / "code")), target)
+
+    async def references(self) -> set[tuple[str, str]]:
+        """Content of the payload store that bundles are kept in, by tenant and hash."""
+        return set() if self._shared is None else await self._shared.references()
 
     def _write(
         self, target: Path, contents: Mapping[str, bytes], modules: Sequence[str], layers: Mapping[str, Path]

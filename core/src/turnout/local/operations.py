@@ -129,7 +129,7 @@ class Operations:
         return self._submission.renewed(info, (await self._flow(info)).timeout_s)
 
     async def _flow(self, info: ExecutionInfo) -> Flow:
-        flows = self._stores.bundles.load(info.bundle).integration.flows
+        flows = (await self._stores.bundles.load(info.bundle)).integration.flows
         if info.flow not in flows:
             raise NotFound("flow", info.flow, hint=f"that version has {', '.join(flows)}")
         return flows[info.flow]

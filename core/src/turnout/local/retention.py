@@ -57,6 +57,7 @@ class Retention(Service):
 
     async def _sweep(self, now: float) -> None:
         named = await self._stores.records.references() | await self._in_hand()
+        named |= await self._stores.bundles.references()
         async for tenant, ref in self._stores.payloads.listing(older_than=now - _YOUNG_S):
             if (tenant, ref.sha256) not in named:
                 await self._stores.payloads.delete(tenant, ref.sha256)

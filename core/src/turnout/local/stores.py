@@ -28,6 +28,7 @@ from turnout.local.bundles import BundleStore
 from turnout.local.file_secrets import FileSecrets
 from turnout.local.keys import Keys
 from turnout.local.secret_references import OpenStore, SecretReferences
+from turnout.local.shared_bundles import SharedBundles
 from turnout.plugins import Registry
 from turnout.plugins.contracts import Kind
 from turnout.services.data_keys import OpenWrapper
@@ -83,6 +84,7 @@ class Stores:
             stack.push_async_callback(references.close)
             queue = await openings.queue(opening.shared, stack)
             catalog = cast("CatalogStore", await openings.store("catalog", stack))
+            payloads = cast("PayloadStore", await openings.store("payloads", stack))
             return cls(
                 directory=directory,
                 clock=clock,
@@ -91,12 +93,12 @@ class Stores:
                 state=cast("StateStore", await openings.store("state", stack)),
                 catalog=catalog,
                 records=cast("RecordStore", await openings.store("records", stack)),
-                payloads=cast("PayloadStore", await openings.store("payloads", stack)),
+                payloads=payloads,
                 secrets=secrets,
                 references=references,
                 keys=keys,
                 vault=await openings.vault(catalog, stack),
-                bundles=BundleStore(directory),
+                bundles=_bundles(directory, payloads, catalog),
                 _openings=openings,
                 _open=stack.pop_all(),
             )
@@ -223,6 +225,12 @@ class _Openings:
             raise SettingsError(message, setting=setting) from error
         except NotFound as error:  # of what a reference names
             raise SettingsError(f"backends.{name}: {error}", setting=f"backends.{name}") from error
+
+
+def _bundles(directory: Path, payloads: PayloadStore, catalog: CatalogStore) -> BundleStore:
+    """Shared where other machines see the stores."""
+    alone = payloads.on_this_machine or catalog.on_this_machine
+    return BundleStore(directory, None if alone else SharedBundles(directory, payloads, catalog))
 
 
 def _make(directory: Path) -> None:

@@ -6,7 +6,6 @@ each code step: the storage directory remembers whose code ran here first.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import secrets
@@ -62,7 +61,7 @@ class Tenancy:
             return
         newest = await records.search(ExecutionQuery(limit=_LOOKED_AT))
         tenants = {record.info.tenant for record in newest}
-        if len(tenants) > 1 and await asyncio.to_thread(_any_code, bundles, {record.info.bundle for record in newest}):
+        if len(tenants) > 1 and await _any_code(bundles, {record.info.bundle for record in newest}):
             raise self._refusal(tenants)
 
     def admit(self, tenant: str) -> None:
@@ -107,10 +106,10 @@ class Tenancy:
         return tenant
 
 
-def _any_code(bundles: BundleStore, hashes: Iterable[str]) -> bool:
+async def _any_code(bundles: BundleStore, hashes: Iterable[str]) -> bool:
     for one in hashes:
-        with contextlib.suppress(NotFound):  # built elsewhere: it cannot run here either
-            if _has_code(bundles.load(one).integration):
+        with contextlib.suppress(NotFound):  # it is nowhere: it cannot run
+            if _has_code((await bundles.load(one)).integration):
                 return True
     return False
 

@@ -110,6 +110,6 @@ async def _all(deployments: Deployments, own: LocalInstances) -> AsyncIterator[I
         yield instance
     async for deployment in deployments.all():
         try:
-            yield deployments.instance_of(deployment)
+            yield await deployments.instance_of(deployment)
         except NotFound:  # its version is not here: nor does it run here
             continue

@@ -143,7 +143,7 @@ class Erasure:
         found: set[str] = set()
         for version in await self._parts.versions.of(integration):
             try:
-                found |= self._parts.versions.bundle(version.bundle).integration.flows.keys()
+                found |= (await self._parts.versions.bundle(version.bundle)).integration.flows.keys()
             except NotFound:
                 continue
         return found

@@ -111,7 +111,7 @@ class Deployments:
         deployed = Deployed(
             integration=version.integration,
             current=release,
-            lifecycle=self._event("deploy", release),
+            lifecycle=await self._event("deploy", release),
             created_at=release.since,
             changed_at=release.since,
         )
@@ -146,7 +146,7 @@ class Deployments:
             before,
             current=release,
             previous=before.current,
-            lifecycle=self._event(event, release, before.current.version),
+            lifecycle=await self._event(event, release, before.current.version),
             changed_at=release.since,
         )
         await self._write(document, after)
@@ -162,7 +162,7 @@ class Deployments:
             raise UserError(
                 f"instance {name!r} has had no version but {before.current.version}: there is nothing to go back to"
             )
-        self._parts.versions.admitted(before.previous.bundle)
+        await self._parts.versions.admitted(before.previous.bundle)
         gone = [
             f"connection {slot!r}: there is no {used!r} any more"
             for slot, used in before.previous.connections.items()
@@ -176,7 +176,7 @@ class Deployments:
             before,
             current=release,
             previous=before.current,
-            lifecycle=self._event("rollback", release, before.current.version),
+            lifecycle=await self._event("rollback", release, before.current.version),
             changed_at=now,
         )
         await self._write(document, after)
@@ -251,14 +251,14 @@ class Deployments:
                 if deployment.deployed.state is not InstanceState.ACTIVE:
                     continue
                 try:
-                    yield self.instance_of(deployment)
+                    yield await self.instance_of(deployment)
                 except TurnoutError:
                     continue
 
-    def instance_of(self, deployment: Deployment) -> Instance:
+    async def instance_of(self, deployment: Deployment) -> Instance:
         """What it runs, whatever its state. `NotFound` if its bundle is not here."""
         release = deployment.deployed.current
-        bundle = self._parts.versions.bundle(release.bundle)
+        bundle = await self._parts.versions.bundle(release.bundle)
         return Instance(
             name=deployment.name,
             tenant=deployment.customer,
@@ -273,7 +273,7 @@ class Deployments:
         if document is None:
             raise NotFound("instance", name)  # without a hint: whoever sends webhooks is told no other names
         deployment = Deployment(customer=customer, name=name, deployed=document.value)
-        return document.value, self.instance_of(deployment)
+        return document.value, await self.instance_of(deployment)
 
     async def _serving(self, customer: str) -> None:
         if (await self._parts.customers.get(customer)).state is CustomerState.DELETING:
@@ -290,7 +290,7 @@ class Deployments:
         return document
 
     async def _checked(self, version: Version, customer: str, given: Given) -> Checked:
-        bundle = self._parts.versions.admitted(version.bundle)
+        bundle = await self._parts.versions.admitted(version.bundle)
         return await check_release(bundle, customer, given, self._parts.connections)
 
     async def _changed(self, document: Document[Deployed], changes: Changes) -> tuple[Version, Checked]:
@@ -310,7 +310,7 @@ class Deployments:
     async def _release(self, customer: str, name: str, version: Version, checked: Checked) -> Release:
         parts = self._parts
         digest = await parts.settings.save(customer, checked.config, checked.connections)
-        integration: Integration = parts.versions.bundle(version.bundle).integration
+        integration: Integration = (await parts.versions.bundle(version.bundle)).integration
         instance = Instance(name=name, tenant=customer, integration=integration, bundle=version.bundle, settings=digest)
         await parts.beside(instance)
         return Release(
@@ -326,8 +326,8 @@ class Deployments:
         """Whoever deletes an instance with the same settings at this moment may have removed them before this one named them."""
         await self._parts.settings.save(customer, checked.config, checked.connections)
 
-    def _event(self, event: str, release: Release, before: str = "") -> Lifecycle | None:
-        integration = self._parts.versions.bundle(release.bundle).integration
+    async def _event(self, event: str, release: Release, before: str = "") -> Lifecycle | None:
+        integration = (await self._parts.versions.bundle(release.bundle)).integration
         if flow_of(integration, "on_deploy") is None:
             return None
         return Lifecycle(event=event, id=new_execution_id(self._parts.clock.now()), version_before=before)
@@ -348,7 +348,7 @@ class Deployments:
         """Start what is to run now that the change is written. Should this process die before it has, the upkeep does it."""
         deployment = await self.show(customer, name)
         if deployment.deployed.lifecycle is not None:
-            await self._parts.lifecycle.start(self.instance_of(deployment), deployment.deployed)
+            await self._parts.lifecycle.start(await self.instance_of(deployment), deployment.deployed)
         return replace(await self.show(customer, name), notes=notes)
 
 

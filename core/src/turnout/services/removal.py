@@ -131,7 +131,7 @@ class Removal:
         parts = self._parts
         deployment = Deployment(customer=document.tenant, name=document.name, deployed=document.value)
         try:
-            instance = parts.deployments.instance_of(deployment)
+            instance = await parts.deployments.instance_of(deployment)
         except NotFound as error:
             return await self._stuck(document, f"its version cannot be loaded ({error})")
         if flow_of(instance.integration, "on_delete") is None:
@@ -204,7 +204,7 @@ class Removal:
         """A lifecycle flow that whoever asked for it did not live to start; then nothing is due any more."""
         parts = self._parts
         deployment = Deployment(customer=document.tenant, name=document.name, deployed=document.value)
-        await parts.lifecycle.start(parts.deployments.instance_of(deployment), document.value)
+        await parts.lifecycle.start(await parts.deployments.instance_of(deployment), document.value)
         found = await parts.deployments.documents.get(document.name, tenant=document.tenant)
         if found is not None and found.value.state is not InstanceState.DELETING:
             await parts.deployments.documents.replace(found, found.value, due=None)

@@ -121,25 +121,26 @@ class Versions:
             for name, versions in sorted(found.items())
         ]
 
-    def bundle(self, hash: str) -> Bundle:
+    async def bundle(self, hash: str) -> Bundle:
         """What runs; read once in a process. `NotFound` if it is not kept here."""
         bundle = self._loaded.get(hash)
         if bundle is None:
-            bundle = self._bundles.load(hash)
+            bundle = await self._bundles.load(hash)
             if len(self._loaded) >= _LOADED:
                 self._loaded.clear()
             self._loaded[hash] = bundle
         return bundle
 
-    def admitted(self, hash: str) -> Bundle:
+    async def admitted(self, hash: str) -> Bundle:
         """As `bundle`; `SettingsError` if it cannot run with the settings as they are."""
-        bundle = self.bundle(hash)
+        bundle = await self.bundle(hash)
         self._admit(bundle)
         return bundle
 
-    def differences(self, before: Version, after: Version) -> Mapping[str, Sequence[str]]:
+    async def differences(self, before: Version, after: Version) -> Mapping[str, Sequence[str]]:
         """What another version has more, less and otherwise: of `config`, `connections` and `flows`, each name with a sign."""
-        one, other = self.bundle(before.bundle).integration, self.bundle(after.bundle).integration
+        one = (await self.bundle(before.bundle)).integration
+        other = (await self.bundle(after.bundle)).integration
         return {
             "config": _signed(one.config, other.config),
             "connections": _signed(one.connections, other.connections),

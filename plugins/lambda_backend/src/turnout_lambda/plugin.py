@@ -9,6 +9,7 @@ from turnout.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from turnout.interfaces.queue import Queue
+    from turnout.interfaces.target import Target
 
 __all__: list[str] = []
 
@@ -25,3 +26,10 @@ def turnout_stores() -> Mapping[str, type]:
     from turnout_lambda.s3_payloads import S3PayloadStore
 
     return {"payloads:s3": S3PayloadStore}
+
+
+@hookimpl
+def turnout_targets() -> Mapping[str, type[Target]]:
+    from turnout_lambda.target import LambdaTarget
+
+    return {"lambda": LambdaTarget}

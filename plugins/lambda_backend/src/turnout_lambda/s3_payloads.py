@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Literal, Self
 from urllib.parse import quote, unquote
@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 from turnout.errors import BackendError, PayloadMissing, SettingsError
 from turnout.interfaces.opening import Opening
 from turnout.interfaces.payloads import PayloadRef, PayloadStore
+from turnout.interfaces.permission import Permission
 from turnout.model.durability import Durability
 
 from turnout_lambda.clients import AwsOptions, CallFailed, call, make_client
@@ -93,6 +94,20 @@ class S3PayloadStore(PayloadStore):
     def __init__(self, bucket: Bucket, *, prefix: str = "payloads") -> None:
         self._bucket = bucket
         self._prefix = prefix
+
+    @classmethod
+    def permissions(cls, opening: Opening) -> Sequence[Permission]:
+        options = opening.read(S3Options)
+        bucket = f"arn:${{AWS::Partition}}:s3:::{options.bucket}"
+        actions = ("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject")
+        needed = [
+            Permission(actions=actions, resources=(f"{bucket}/{options.prefix}/*",)),
+            Permission(actions=("s3:ListBucket",), resources=(bucket,)),
+        ]
+        if options.kms_key_id is not None and options.kms_key_id.startswith("arn:"):
+            use = ("kms:Decrypt", "kms:GenerateDataKey")
+            needed.append(Permission(actions=use, resources=(options.kms_key_id,)))
+        return needed
 
     @classmethod
     async def connect(cls, opening: Opening) -> Self:

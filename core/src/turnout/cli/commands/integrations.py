@@ -99,7 +99,7 @@ def diff(*, name: str, before: str, after: str, as_json: bool, environment: str 
 
     async def work(platform: Platform) -> Mapping[str, Sequence[str]]:
         kept = platform.tenants.versions
-        return kept.differences(await kept.get(name, before), await kept.get(name, after))
+        return await kept.differences(await kept.get(name, before), await kept.get(name, after))
 
     found = in_platform(environment, work)
     if as_json:

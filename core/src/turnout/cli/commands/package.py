@@ -35,7 +35,7 @@ def command(*, service: str | None, out: Path, as_json: bool, environment: str |
     Needs no credentials, and asks no cloud. The same project gives the same bytes.
     """
     settings = load_project(environment=environment)
-    placement = run_async(placement_of(settings))
+    placement = run_async(placement_of(settings, recorded=False))
     wrong = [one for one in placement.findings if one.severity == "error"]
     if wrong:
         for finding in wrong:

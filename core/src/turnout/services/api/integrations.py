@@ -154,7 +154,7 @@ async def versions(parts: Parts, call: Call[Paged, Nothing]) -> Answer:
 async def show_version(parts: Parts, call: Call[Nothing, Nothing]) -> Answer:
     version = await published(parts, call.principal, call.path["integration"], call.path["version"])
     try:
-        integration = parts.versions.bundle(version.bundle).integration
+        integration = (await parts.versions.bundle(version.bundle)).integration
     except NotFound:
         raise ProblemError(409, "the content of this version is not kept where this is served") from None
     return Answer(body={**version_view(version), **_declared(integration)})
@@ -165,7 +165,7 @@ async def compare(parts: Parts, call: Call[Compare, Nothing]) -> Answer:
     before = await published(parts, call.principal, name, query.before)
     after = await published(parts, call.principal, name, query.after)
     try:
-        found = parts.versions.differences(before, after)
+        found = await parts.versions.differences(before, after)
     except NotFound:
         raise ProblemError(409, "the content of these versions is not kept where this is served") from None
     return Answer(body={what: list(changes) for what, changes in found.items()})

@@ -7,7 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 from urllib.parse import quote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -39,6 +39,8 @@ class FileLogs(LogSink):
     """Appends to `path`, synced to the disk; relative paths begin at the storage directory. `{customer}` in it is the customer's
     name, so that each has a file of its own. A file that would get larger than `size` becomes `<path>.1`, that `<path>.2`, and so on
     to `keep`. One process at a time writes; a line that one died at is not joined to another."""
+
+    on_this_machine: ClassVar[bool] = True
 
     def __init__(self, directory: Path, options: _Options) -> None:
         self._directory = directory

@@ -1,0 +1,1 @@
+"""Making what Lambda runs: needs the extra `package`, and no account."""
