@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import click
     from turnout.interfaces.queue import Queue
     from turnout.interfaces.sandbox import Sandbox
+    from turnout.interfaces.target import Target
 
 __all__: list[str] = []
 
@@ -36,6 +37,13 @@ def turnout_stores() -> Mapping[str, type]:
     from turnout_ecs.state.state import RedisState
 
     return {"journal:redis": RedisJournal, "state:redis": RedisState}
+
+
+@hookimpl
+def turnout_targets() -> Mapping[str, type[Target]]:
+    from turnout_ecs.fargate.target import EcsTarget
+
+    return {"ecs": EcsTarget}
 
 
 @hookimpl
