@@ -87,11 +87,7 @@ def _parameters(deployment: Deployment, options: EcsOptions) -> Iterator[Paramet
 def _resources(deployment: Deployment, tasks: Sequence[Task], options: EcsOptions) -> Iterator[Resource]:
     named = {"turnout:project": deployment.project, "turnout:environment": deployment.environment, **options.tags}
     tags = [{"Key": name, "Value": value} for name, value in sorted(named.items()) if value]
-    yield Resource(
-        id=_CLUSTER,
-        type="AWS::ECS::Cluster",
-        properties={"ClusterSettings": [{"Name": "containerInsights", "Value": "enabled"}], "Tags": tags},
-    )
+    yield Resource(id=_CLUSTER, type="AWS::ECS::Cluster", properties={"Tags": tags})
     for task in tasks:
         yield Resource(
             id=f"{task.id}Logs",
