@@ -11,7 +11,7 @@ from turnout.interfaces.records import ExecutionQuery, RecordStore
 from turnout.model.definition import Flow, Integration
 from turnout.model.execution import ExecutionRecord
 
-__all__ = ["BusyLoop", "FlowUse", "flow_use"]
+__all__ = ["BusyLoop", "FlowUse", "busy_s", "flow_use"]
 
 _LOOKED_AT: Final = 200
 """Executions of a flow, the newest ones."""
@@ -52,19 +52,19 @@ async def flow_use(integration: Integration, flow: Flow, records: RecordStore) -
     whole = [record for one in longest if (record := await records.get(one.info.id)) is not None]
     if not whole:
         return use
-    busiest = max(whole, key=_busy_s)
+    busiest = max(whole, key=busy_s)
     return FlowUse(
         integration=use.integration,
         flow=use.flow,
         timeout_s=use.timeout_s,
         executions=use.executions,
         longest=busiest.info.id,
-        busy_s=_busy_s(busiest),
+        busy_s=busy_s(busiest),
         loop=_longest_loop(busiest),
     )
 
 
-def _busy_s(record: ExecutionRecord) -> float:
+def busy_s(record: ExecutionRecord) -> float:
     """From its start to its end, without the waits that it left its worker for."""
     waited_ms = sum(step.duration_ms for step in record.steps if step.kind == "wait")
     return max(0.0, (record.duration_ms or 0.0) - waited_ms) / 1000
