@@ -33,7 +33,7 @@ COMMANDS: Mapping[str, _Entry] = {
         "advise",
         "Compare what executions would cost and how long they would take on Lambda, on ECS and here, and recommend one.",
     ),
-    "alerts": _Entry("alerts", "Show what goes on, end it by hand, try a channel."),
+    "alerts": _Entry("alerts", "Show what goes on and what was, end it by hand, try a channel."),
     "check": _Entry(
         "check", "Check that every service and every flow fits the compute target that the settings choose for it."
     ),
