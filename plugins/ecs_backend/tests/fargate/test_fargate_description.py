@@ -230,6 +230,8 @@ def test_a_service_that_is_scaled_leaves_its_number_to_the_scaling() -> None:
     assert "DesiredCount" not in resources["RunnerService"]["Properties"]
     scaling = resources["RunnerScaling"]["Properties"]
     assert (scaling["MinCapacity"], scaling["MaxCapacity"]) == (2, 10)
+    named = ["service", {"Ref": "Cluster"}, {"Fn::GetAtt": ["RunnerService", "Name"]}]
+    assert scaling["ResourceId"] == {"Fn::Join": ["/", named]}
     policy = resources["RunnerScalingPolicy"]["Properties"]["TargetTrackingScalingPolicyConfiguration"]
     assert policy["PredefinedMetricSpecification"] == {"PredefinedMetricType": "ECSServiceAverageCPUUtilization"}
     assert policy["TargetValue"] == 70

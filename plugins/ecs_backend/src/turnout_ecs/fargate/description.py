@@ -191,7 +191,7 @@ def _service(task: Task, options: EcsOptions, tags: Tags) -> Resource:
 def _scaled(task: Task, scaling: Scaling) -> Iterator[Resource]:
     """By processors alone: nothing publishes how much waits in the queue to CloudWatch, and a policy on a metric that nobody
     publishes never acts."""
-    service = {"Fn::Sub": f"service/${{{_CLUSTER}}}/${{{task.id}Service.Name}}"}
+    service = {"Fn::Join": ["/", ["service", {"Ref": _CLUSTER}, {"Fn::GetAtt": [f"{task.id}Service", "Name"]}]]}
     yield Resource(
         id=f"{task.id}Scaling",
         type="AWS::ApplicationAutoScaling::ScalableTarget",
