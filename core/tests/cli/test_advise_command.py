@@ -81,3 +81,13 @@ def test_a_price_table_of_ones_own_counts(project: Path, capsys: pytest.CaptureF
     assert main(["advise", *GIVEN, "--prices", "mine.toml"]) == 2
 
     assert "mine.toml: region: a text is needed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--executions-per-month", "--seconds", "--within", "--cold-share", "--hop"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1"])
+def test_numbers_that_cannot_be_are_refused(
+    project: Path, capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    assert main(["advise", *GIVEN, option, value]) == 2
+
+    assert option in capsys.readouterr().err

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,13 +25,22 @@ from turnout.local.stores import Stores
 
 __all__ = ["command"]
 
-_POSITIVE = click.FloatRange(min=0, min_open=True)
+
+class _Finite(click.FloatRange):
+    """A range to which `nan` and `inf`, which Python reads as numbers, do not belong."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a number that can be reckoned with.", param, ctx)
+        return number
+
+
+_POSITIVE = _Finite(min=0, min_open=True)
 
 
 @click.command("advise")
-@click.option(
-    "--executions-per-month", type=click.FloatRange(min=1), help="So many, instead of as many as were recorded."
-)
+@click.option("--executions-per-month", type=_Finite(min=1), help="So many, instead of as many as were recorded.")
 @click.option("--seconds", type=_POSITIVE, help="What each takes, waits aside, instead of what was recorded.")
 @click.option("--steps", type=click.IntRange(1, 1000), help="Steps of each, instead of what was recorded.")
 @click.option(
@@ -38,9 +49,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--cold-start", "cold_s", default=1.5, show_default=True, type=_POSITIVE, help="Seconds of a cold start on Lambda."
 )
-@click.option(
-    "--cold-share", default=0.01, show_default=True, type=click.FloatRange(0, 1), help="Share of calls that are cold."
-)
+@click.option("--cold-share", default=0.01, show_default=True, type=_Finite(0, 1), help="Share of calls that are cold.")
 @click.option("--hop", "hop_s", default=0.1, show_default=True, type=_POSITIVE, help="Seconds of a hop over SQS.")
 @click.option(
     "--concurrency",
