@@ -57,6 +57,10 @@ class _Backend:
     fate: Fate
     broken: str
 
+    @property
+    def capabilities(self) -> Any:
+        return self.backend.capabilities
+
     async def connect(self, opening: Opening) -> Any:
         store = await self.backend.connect(opening)
         if self.broken and self.part in BROKEN[self.broken]:

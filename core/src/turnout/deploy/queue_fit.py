@@ -36,7 +36,7 @@ def require_turns(settings: Settings, queue: type[Queue]) -> None:
                 raise SettingsError(message, setting=setting)
 
 
-def flow_fault(flow: Flow, queue: type[Queue]) -> str:
+def flow_fault(flow: Flow, queue: Queue | type[Queue]) -> str:
     """Which of a flow's limits the queue does not keep; empty if it keeps all."""
     if replace(flow.limits, deduplicate=None, priority=0) != FlowLimits() and (
         QueueCapability.LIMITS not in queue.capabilities

@@ -40,7 +40,7 @@ class Admission:
     def _require_limits(self, integration: Integration) -> None:
         """Limits that the queue cannot keep are refused here: it would refuse every execution that has one."""
         for flow in integration.flows.values():
-            if fault := flow_fault(flow, type(self._queue)):
+            if fault := flow_fault(flow, self._queue):
                 raise SettingsError(
                     f"flow {flow.name!r} of {integration.name!r} has {fault}, which the queue {self._settings.stores.queue!r} "
                     "does not keep: choose another queue, or remove them",

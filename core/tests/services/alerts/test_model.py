@@ -169,3 +169,13 @@ def test_each_rule_has_the_incidents_of_the_model(steps: list[list[Happened] | s
 
 async def _alerts(yard: AlertYard) -> list[Alert]:
     return await yard.alerts()
+
+
+def test_of_two_ends_at_one_moment_the_bad_one_comes_last_however_they_are_handed_in() -> None:
+    good, bad = (Happened(id=1, flow="export", at=0, how=how) for how in ("good", "bad"))
+    before = Happened(id=3, flow="export", at=0, how="bad")
+
+    for batch in ([good, bad], [bad, good]):
+        yard, models = asyncio.run(both([[before], batch]))
+        [alert] = [one for one in asyncio.run(_alerts(yard)) if one.rule == "failed"]
+        assert (alert.incident is not None) == models["failed", "export"].open

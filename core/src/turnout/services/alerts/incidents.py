@@ -120,7 +120,7 @@ class Saying:
 def observe(alert: Alert, rule: AlertRule, marks: Iterable[Mark], now: float) -> tuple[Alert, tuple[Saying, ...]]:
     """Take marks in, those that are known already without effect, and go on with what follows at `now`."""
     said: list[Saying] = []
-    for mark in sorted(marks):
+    for mark in sorted(marks, key=lambda mark: (mark.at, mark.cause, mark.bad)):
         before = alert
         alert = _with(alert, mark, rule, now)
         if alert is not before:
