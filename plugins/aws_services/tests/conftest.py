@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import boto3  # type: ignore[import-untyped]
 import pytest
@@ -48,3 +49,12 @@ def secretsmanager(server: str, credentials: None) -> Iterator[object]:
     client = boto3.client("secretsmanager", endpoint_url=server)
     yield client
     client.close()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory is a project with an environment that is deployed."""
+    (tmp_path / "turnout.toml").write_text('[project]\nname = "shop"\n[environments.production.limits]\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TURNOUT_ENV", "production")
+    return tmp_path

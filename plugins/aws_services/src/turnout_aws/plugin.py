@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from turnout.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    import click
 
 __all__: list[str] = []
 
@@ -24,3 +28,10 @@ def turnout_stores() -> Mapping[str, type]:
         "logs:cloudwatch": CloudWatchLogs,
         "secrets:aws-secretsmanager": AwsSecrets,
     }
+
+
+@hookimpl
+def turnout_commands() -> Mapping[str, click.Command]:
+    from turnout_aws.deploying.commands import deploy, destroy, status
+
+    return {"deploy": deploy, "destroy": destroy, "status": status}
