@@ -151,6 +151,28 @@ def test_a_parameter_that_there_is_not_is_refused(project: Path, moto: Callable[
     assert "no parameter 'DatabaseSecret'" in str(result.exception)
 
 
+def test_a_default_that_was_changed_takes_effect_and_what_was_given_stays(
+    project: Path, moto: Callable[[str], Any]
+) -> None:
+    def content(default: str) -> dict[str, Any]:
+        made = template(Hints=queue("hints", VisibilityTimeout={"Ref": "Wait"}, DelaySeconds={"Ref": "Delay"}))
+        for name in ("Wait", "Delay"):
+            made["Parameters"][name] = {"Type": "Number", "Default": default}
+        return made
+
+    write_package(project, content("5"))
+    assert deployed("--parameter", "Delay=7").exit_code == 0
+    write_package(project, content("6"))
+
+    result = run(deploy)
+
+    assert result.exit_code == 0, result.output
+    sqs = moto("sqs")
+    url = sqs.get_queue_url(QueueName="hints")["QueueUrl"]
+    told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout", "DelaySeconds"])["Attributes"]
+    assert told == {"VisibilityTimeout": "6", "DelaySeconds": "7"}
+
+
 def test_status_says_how_it_is_and_whether_the_package_is_another(project: Path, moto: Callable[[str], Any]) -> None:
     write_package(project, template(Hints=queue("hints")))
     assert deployed().exit_code == 0

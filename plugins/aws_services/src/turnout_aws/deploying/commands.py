@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -79,6 +78,8 @@ class _Cloud:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """What it returns. Ctrl-C says what goes on without us."""
+        import asyncio  # `turnout --help` loads this module, and nothing heavy
+
         try:
             return asyncio.run(work)
         except KeyboardInterrupt:
@@ -167,6 +168,9 @@ def deploy(
     packages = _packages(cloud, directory, target)
     if not packages:
         raise UserError(f"{directory}: there is no package to deploy: run `turnout package` first")
+    declared = {name for package in packages for name in package.template.get("Parameters", {})}
+    if unknown := sorted({name for name, _ in parameters} - declared):
+        raise UserError(f"no parameter {', '.join(map(repr, unknown))}: there are {', '.join(sorted(declared))}")
     deployer = cloud.deployer(bucket, prefix, parameters)
 
     async def run() -> None:

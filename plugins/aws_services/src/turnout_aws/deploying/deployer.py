@@ -76,7 +76,7 @@ class Deployer:
         name = stack_name(package.project, package.environment, package.target)
         stack = await self._stack(package, name)
         anew = stack is not None and stack.status == "ROLLBACK_COMPLETE"
-        given = self._given(package, None if anew else stack)
+        given = await self._given(package, None if anew else stack)
         if anew and stack is not None:
             if dry_run:
                 changes = changes_of_creation(package.template)
@@ -111,16 +111,12 @@ class Deployer:
             raise UserError(f"{name}: {stack.status}: {advice}")
         return stack
 
-    def _given(self, package: PackageFiles, stack: Stack | None) -> dict[str, str | None]:
-        """Each parameter's value; None: the one that the stack has. `UserError` lists all that are missing or unknown."""
+    async def _given(self, package: PackageFiles, stack: Stack | None) -> dict[str, str | None]:
+        """Each parameter's value; None: the one that the stack has. `UserError` lists all that are missing."""
         declared = package.template.get("Parameters", {})
-        before = stack.parameters if stack is not None and not stack.in_review else {}
-        if unknown := sorted(set(self.parameters) - set(declared)):
-            raise UserError(
-                f"{package.target}: no parameter {', '.join(map(repr, unknown))}: there are {', '.join(sorted(declared))}"
-            )
-        bucket = self.bucket_name or self.parameters.get(ARTEFACT_BUCKET) or before.get(ARTEFACT_BUCKET)
-        known = dict(self.parameters)
+        before = await self._before(stack)
+        known = {name: value for name, value in self.parameters.items() if name in declared}
+        bucket = self.bucket_name or known.get(ARTEFACT_BUCKET) or before.get(ARTEFACT_BUCKET)
         if bucket:
             known[ARTEFACT_BUCKET] = bucket
             for one in package.artefacts:
@@ -140,6 +136,14 @@ class Deployer:
         if ours and not bucket:
             raise UserError(f"{package.target}: name the bucket that its code is uploaded to: `--bucket`")
         return {name: known.get(name) for name in declared if name in known or name in before}
+
+    async def _before(self, stack: Stack | None) -> Mapping[str, str]:
+        """The values that somebody gave: what was the default once gives way to what is the default now."""
+        if stack is None or stack.in_review:
+            return {}
+        declared = (await self.stacks.template(stack)).get("Parameters", {})
+        defaults = {name: str(one["Default"]) for name, one in declared.items() if "Default" in one}
+        return {name: value for name, value in stack.parameters.items() if defaults.get(name) != value}
 
     def _bucket(self, given: Mapping[str, str | None]) -> Bucket:
         name = self.bucket_name or given.get(ARTEFACT_BUCKET)
