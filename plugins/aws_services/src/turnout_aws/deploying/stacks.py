@@ -150,8 +150,8 @@ class Stacks:
         return {one["EventId"] for one in answer["StackEvents"]}
 
     async def follow(self, stack_id: str, seen: set[str]) -> AsyncIterator[Event]:
-        """Events that are not `seen`, as they come; the last one is the stack's own, at rest. A call that is throttled or
-        finds nobody is made again later."""
+        """Events that are not `seen`, as they come; the last one is the stack's own, at rest. A call that is throttled is made
+        again later."""
         while True:
             for event in await self._new_events(stack_id, seen):
                 seen.add(event.id)
