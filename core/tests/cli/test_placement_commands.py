@@ -113,3 +113,9 @@ def test_a_service_to_package_that_there_is_not_is_named(project: Path, capsys: 
     assert main(["package", "--service", "igress"]) == 2
 
     assert "no service 'igress': did you mean 'ingress'?" in capsys.readouterr().err
+
+
+def test_a_format_that_there_is_not_is_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["package", "--target-format", "pulumi"]) == 2
+
+    assert "'pulumi' is not one of 'cloudformation', 'terraform'" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 from pydantic import BaseModel, ConfigDict
 from turnout.config import AlertSettings, ServiceSettings, Settings
-from turnout.deploy.packaging import package
+from turnout.deploy.packaging import FORMATS, package
 from turnout.deploy.placing import deployments
 from turnout.errors import BackendError, SettingsError
 from turnout.interfaces.deployment import Deployment, Description, Parameter, Resource, ServiceShape, TimerShape
@@ -126,6 +126,33 @@ def test_a_package_has_a_template_the_artefacts_and_their_digests(tmp_path: Path
     assert manifest["artefacts"]["Code"]["path"] == "code.txt"
     assert manifest["services"] == ["alerts"]
     assert told == ["making shop-production"]
+
+
+class Queues(Cloud):
+    @classmethod
+    def describe(cls, deployment: Deployment, directory: Path, tell: Callable[[str], None]) -> Description:
+        return Description(resources=(Resource(id="Jobs", type="AWS::SQS::Queue", properties={}),))
+
+
+def test_a_package_for_terraform_has_a_configuration_in_place_of_the_template(tmp_path: Path) -> None:
+    placed = deployments(settings(tmp_path), [ALERTS])
+    package(placed, {"cloud": Queues}, tmp_path / "dist")
+
+    [made] = package(placed, {"cloud": Queues}, tmp_path / "dist", target_format=FORMATS["terraform"])
+
+    assert sorted(path.name for path in made.directory.iterdir()) == ["main.tf.json", "manifest.json"]
+    assert made.template == tmp_path / "dist" / "cloud" / "main.tf.json"
+    assert json.loads(made.template.read_text())["resource"] == {"aws_sqs_queue": {"Jobs": {}}}
+
+
+def test_what_terraform_has_no_word_for_leaves_the_package_before(tmp_path: Path) -> None:
+    placed = deployments(settings(tmp_path), [ALERTS])
+    before = package(placed, TARGETS, tmp_path / "dist")[0]
+
+    with pytest.raises(BackendError, match="Data: the type AWS::S3::Bucket is not known"):
+        package(placed, TARGETS, tmp_path / "dist", target_format=FORMATS["terraform"])
+
+    assert before.template.exists()
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:

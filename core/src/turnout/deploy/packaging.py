@@ -11,14 +11,30 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from turnout.deploy.cloudformation import cloudformation
+from turnout.deploy.terraform import terraform
 from turnout.errors import BackendError, SettingsError, Unsupported
 from turnout.interfaces.deployment import Deployment, Description
 from turnout.interfaces.target import Target
 
-__all__ = ["MANIFEST", "TEMPLATE", "Package", "package"]
+__all__ = ["CLOUDFORMATION", "FORMATS", "MANIFEST", "TEMPLATE", "Format", "Package", "package"]
 
 TEMPLATE: Final = "template.json"
 MANIFEST: Final = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """What a description is written as: the file, and its content."""
+
+    file: str
+    render: Callable[[Deployment, Description], Mapping[str, Any]]
+
+
+CLOUDFORMATION: Final = Format(file=TEMPLATE, render=cloudformation)
+FORMATS: Final[Mapping[str, Format]] = {
+    "cloudformation": CLOUDFORMATION,
+    "terraform": Format(file="main.tf.json", render=terraform),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +45,7 @@ class Package:
     directory: Path
     services: tuple[str, ...]
     description: Description
-
-    @property
-    def template(self) -> Path:
-        return self.directory / TEMPLATE
+    template: Path
 
 
 def package(
@@ -40,6 +53,7 @@ def package(
     targets: Mapping[str, type[Target]],
     out: Path,
     *,
+    target_format: Format = CLOUDFORMATION,
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[Package]:
     """Make the package of each deployment in a directory of its target's name below `out`, in place of what is there: whole
@@ -50,13 +64,15 @@ def package(
         if deployment.target not in targets:
             setting = f"services.{deployment.services[0].shape.name}.target"
             raise SettingsError(f"{setting}: there is no target {deployment.target!r}", setting=setting)
-        found = _package(deployment, targets[deployment.target], out, tell)
+        found = _package(deployment, targets[deployment.target], out, target_format, tell)
         if found is not None:
             made.append(found)
     return made
 
 
-def _package(deployment: Deployment, target: type[Target], out: Path, tell: Callable[[str], None]) -> Package | None:
+def _package(
+    deployment: Deployment, target: type[Target], out: Path, target_format: Format, tell: Callable[[str], None]
+) -> Package | None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=out, prefix=f".{deployment.target}-") as name:
@@ -66,7 +82,7 @@ def _package(deployment: Deployment, target: type[Target], out: Path, tell: Call
                 description = target.describe(deployment, made, tell)
             except Unsupported:
                 return None
-            _write(made / TEMPLATE, cloudformation(deployment, description))
+            _write(made / target_format.file, target_format.render(deployment, description))
             _write(made / MANIFEST, _manifest(deployment, description, made))
             place = out / deployment.target
             if place.exists():
@@ -75,7 +91,13 @@ def _package(deployment: Deployment, target: type[Target], out: Path, tell: Call
     except OSError as error:
         raise BackendError(f"{out}: the package cannot be written: {error.strerror or error}") from error
     services = tuple(placed.shape.name for placed in deployment.services)
-    return Package(target=deployment.target, directory=place, services=services, description=description)
+    return Package(
+        target=deployment.target,
+        directory=place,
+        services=services,
+        description=description,
+        template=place / target_format.file,
+    )
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -343,6 +343,20 @@ def test_a_project_is_packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert json.loads((tmp_path / "dist" / "ecs" / "manifest.json").read_text())["artefacts"] == {}
 
 
+def test_a_project_is_packaged_for_terraform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project(tmp_path, "chroot")
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["package", "--service", "runner", "--target-format", "terraform"]) == 0
+
+    assert sorted(path.name for path in (tmp_path / "dist" / "ecs").iterdir()) == ["main.tf.json", "manifest.json"]
+    made = json.loads((tmp_path / "dist" / "ecs" / "main.tf.json").read_text())
+    assert made["resource"]["aws_ecs_task_definition"]["RunnerTask"]["family"] == "shop-runner"
+    [runs] = made["locals"]["RunnerTask_container_definitions"]
+    assert runs["image"] == "${var.Image}"
+    assert {one["name"] for one in runs["secrets"]} == {"DATABASE_URL", "REDIS_URL", "TURNOUT_SECRET_KEY"}
+
+
 def test_a_sandbox_that_fargate_cannot_run_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

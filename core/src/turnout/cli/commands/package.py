@@ -13,7 +13,7 @@ from turnout.cli.placement import placement_of
 from turnout.cli.project import load_project, load_registry
 from turnout.cli.session import run_async
 from turnout.definition.nearest import hint_for
-from turnout.deploy.packaging import Package, package
+from turnout.deploy.packaging import FORMATS, Package, package
 from turnout.deploy.placing import deployments
 from turnout.errors import UserError
 from turnout.interfaces.deployment import ServiceShape
@@ -27,9 +27,17 @@ __all__ = ["command"]
 @click.option(
     "--out", default="dist", show_default=True, type=click.Path(file_okay=False, path_type=Path), help="Where to."
 )
+@click.option(
+    "--target-format",
+    "target_format",
+    default="cloudformation",
+    show_default=True,
+    type=click.Choice(list(FORMATS)),
+    help="What the template is written for.",
+)
 @json_option
 @environment_option
-def command(*, service: str | None, out: Path, as_json: bool, environment: str | None) -> int:
+def command(*, service: str | None, out: Path, target_format: str, as_json: bool, environment: str | None) -> int:
     """Make what is deployed: for each compute target a template and its artefacts, in DIST/<target>.
 
     Needs no credentials, and asks no cloud. The same project gives the same bytes.
@@ -47,6 +55,7 @@ def command(*, service: str | None, out: Path, as_json: bool, environment: str |
         deployments(settings, _wanted(placement.services, service), chosen),
         registry.targets,
         out,
+        target_format=FORMATS[target_format],
         tell=lambda text: click.echo(printable(text), err=True),
     )
     _show(made, as_json=as_json)
