@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from turnout.deploy.cloudformation import cloudformation
-from turnout.deploy.terraform import terraform
+from turnout.deploy.terraform.configuration import terraform
 from turnout.interfaces.deployment import (
     ConsumerShape,
     Deployment,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from turnout.deploy.terraform import terraform
+from turnout.deploy.terraform.configuration import terraform
 from turnout.errors import BackendError
 from turnout.interfaces.deployment import Deployment, Description, Parameter, Resource
 

@@ -284,3 +284,12 @@ def test_capabilities_are_asked_for_as_far_as_they_are_needed() -> None:
 def test_names_of_stacks_are_such_as_cloudformation_takes() -> None:
     assert stack_name("my_shop", "", "lambda") == "my-shop-lambda"
     assert stack_name("1shop", "prod", "ecs") == "t-1shop-prod-ecs"
+
+
+def test_a_package_for_terraform_is_left_to_terraform(project: Path) -> None:
+    write_package(project, template(Hints=queue("hints")))
+    directory = project / "dist" / "lambda"
+    (directory / "template.json").rename(directory / "main.tf.json")
+
+    with pytest.raises(UserError, match="packaged for Terraform, which deploys it itself"):
+        read_packages(project / "dist", project="shop", environment="production")

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from turnout.deploy.cloudformation import cloudformation
-from turnout.deploy.terraform import terraform
+from turnout.deploy.terraform.configuration import terraform
 from turnout.errors import BackendError, SettingsError, Unsupported
 from turnout.interfaces.deployment import Deployment, Description
 from turnout.interfaces.target import Target

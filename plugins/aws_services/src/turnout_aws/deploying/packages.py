@@ -66,6 +66,10 @@ def _words(project: str, environment: str) -> str:
 
 def _read(manifest: Path) -> PackageFiles:
     directory = manifest.parent
+    if not (directory / TEMPLATE).exists() and any(directory.glob("*.tf.json")):
+        raise UserError(
+            f"{directory}: it was packaged for Terraform, which deploys it itself: {_AGAIN} without `--target-format`"
+        )
     try:
         told = json.loads(manifest.read_bytes())
         raw = (directory / TEMPLATE).read_bytes()

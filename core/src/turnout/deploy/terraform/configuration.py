@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from turnout.deploy.terraform_expressions import Expressions, Known, Names
-from turnout.deploy.terraform_forms import Made, ResourceType
-from turnout.deploy.terraform_types import TYPES
+from turnout.deploy.terraform.expressions import Expressions, Known, Names
+from turnout.deploy.terraform.forms import Made, ResourceType
+from turnout.deploy.terraform.types import TYPES
 from turnout.errors import BackendError
 from turnout.interfaces.deployment import Deployment, Description, Parameter, Resource
 

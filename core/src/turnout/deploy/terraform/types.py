@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from turnout.deploy.terraform_forms import Apart, Block, Encoded, Hoisted, Mapped, Pairs, Properties, ResourceType
-from turnout.deploy.terraform_tasks import CLUSTER, SCALABLE_TARGET, SCALING_POLICY, SERVICE, TASK_DEFINITION
+from turnout.deploy.terraform.forms import Apart, Block, Encoded, Hoisted, Mapped, Pairs, Properties, ResourceType
+from turnout.deploy.terraform.tasks import CLUSTER, SCALABLE_TARGET, SCALING_POLICY, SERVICE, TASK_DEFINITION
 
 __all__ = ["TYPES"]
 

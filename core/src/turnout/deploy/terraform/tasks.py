@@ -1,10 +1,10 @@
-"""Resources of ECS in Terraform's terms: see `terraform_types`, whose table has them."""
+"""Resources of ECS in Terraform's terms: see `types`, whose table has them."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from turnout.deploy.terraform_forms import (
+from turnout.deploy.terraform.forms import (
     Block,
     Encoded,
     Hoisted,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
-from turnout.deploy.terraform_expressions import Expressions, literal
+from turnout.deploy.terraform.expressions import Expressions, literal
 
 __all__ = [
     "Apart",

@@ -1,0 +1,1 @@
+"""A target's description as a configuration of Terraform."""
