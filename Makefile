@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test contract lint format bench chaos bench-queue bench-jail docs docs-record
+.PHONY: help setup demo test test-images contract lint format bench chaos bench-queue bench-jail docs docs-record
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -22,6 +22,9 @@ demo: setup ## Run the 6-step integration against stand-ins, and show it; ARGS=-
 
 test: setup ## Run every test
 	$(PYTEST) $(ARGS)
+
+test-images: setup ## Build the project's image and run it as Fargate would, as root; installs Debian's podman and buildah
+	@$(BIN)/python -m tools.images $(ARGS)
 
 contract: setup ## Run the contract suites of every implementation, and the broken fakes that they must catch
 	$(PYTEST) -m contract $(ARGS)

@@ -22,7 +22,7 @@ from turnout.interfaces.deployment import (
     TimerShape,
 )
 from turnout.interfaces.permission import Permission
-from turnout_ecs.fargate.target import EcsTarget
+from turnout_ecs.fargate.description import describe
 from turnout_lambda.packaging import description as functions
 from turnout_lambda.target import LambdaTarget
 
@@ -99,7 +99,7 @@ def described(root: Path, target: str, options: dict[str, Any]) -> tuple[Deploym
         made = deployment(root, target, *ON_LAMBDA, options=options)
         return made, LambdaTarget.describe(made, root, lambda text: None)
     made = deployment(root, target, *ON_ECS, options=options)
-    return made, EcsTarget.describe(made, root, lambda text: None)
+    return made, describe(made)
 
 
 CASES = [("lambda", one) for one in LAMBDA_OPTIONS] + [("ecs", one) for one in ECS_OPTIONS]

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from turnout.interfaces.deployment import Deployment, Placed, RouteShape, ServiceShape
-from turnout_ecs.fargate.target import EcsTarget
+from turnout_ecs.fargate.description import describe
 
 from tests.dev.commands import TURNOUT, environment, until
 
@@ -26,7 +26,7 @@ def container(service: str) -> Any:
     deployment = Deployment(
         project="shop", environment="", root=Path("/x"), target="ecs", services=tuple(Placed(shape=s) for s in SERVICES)
     )
-    resources = EcsTarget.describe(deployment, Path("/nowhere"), lambda text: None).resources
+    resources = describe(deployment).resources
     [task] = [one for one in resources if one.id == f"{service.capitalize()}Task"]
     return task.properties["ContainerDefinitions"][0]
 

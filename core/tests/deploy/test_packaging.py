@@ -10,10 +10,19 @@ from typing import ClassVar
 import pytest
 from pydantic import BaseModel, ConfigDict
 from turnout.config import AlertSettings, ServiceSettings, Settings
+from turnout.deploy.contents import digest_of_directory
 from turnout.deploy.packaging import FORMATS, package
 from turnout.deploy.placing import deployments
 from turnout.errors import BackendError, SettingsError
-from turnout.interfaces.deployment import Deployment, Description, Parameter, Resource, ServiceShape, TimerShape
+from turnout.interfaces.deployment import (
+    Deployment,
+    Description,
+    ImageContext,
+    Parameter,
+    Resource,
+    ServiceShape,
+    TimerShape,
+)
 from turnout.interfaces.permission import Permission
 from turnout.interfaces.target import Target, TargetLimits
 from turnout.local.target import LocalTarget
@@ -33,6 +42,8 @@ class Cloud(Target):
     def describe(cls, deployment: Deployment, directory: Path, tell: Callable[[str], None]) -> Description:
         region = deployment.read(Options).region
         (directory / "code.txt").write_text(region)
+        (directory / "image").mkdir()
+        (directory / "image" / "Dockerfile").write_text("FROM scratch")
         tell(f"making {deployment.name}")
         bucket = Resource(
             id="Data", type="AWS::S3::Bucket", properties={"Tags": [{"Key": "at", "Value": region}]}, keep=True
@@ -52,6 +63,7 @@ class Cloud(Target):
             parameters=(Parameter(name="Code", description="Where it is."),),
             outputs={"Data": {"Ref": "Data"}},
             artefacts={"Code": Path("code.txt")},
+            images={"Image": ImageContext(path=Path("image"), platform="linux/arm64")},
             notes=("it is a cloud",),
         )
 
@@ -124,6 +136,11 @@ def test_a_package_has_a_template_the_artefacts_and_their_digests(tmp_path: Path
     assert template["Outputs"] == {"Data": {"Value": {"Ref": "Data"}}}
     manifest = json.loads((made.directory / "manifest.json").read_text())
     assert manifest["artefacts"]["Code"]["path"] == "code.txt"
+    assert manifest["images"]["Image"] == {
+        "path": "image",
+        "platform": "linux/arm64",
+        "sha256": digest_of_directory(made.directory / "image"),
+    }
     assert manifest["services"] == ["alerts"]
     assert told == ["making shop-production"]
 
@@ -160,8 +177,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
 
     made = [package(placed, TARGETS, tmp_path / name)[0].directory for name in ("one", "other")]
 
-    one, other = ({path.name: path.read_bytes() for path in directory.iterdir()} for directory in made)
-    assert one == other
+    assert digest_of_directory(made[0]) == digest_of_directory(made[1])
 
 
 def test_a_package_takes_the_place_of_the_one_before(tmp_path: Path) -> None:

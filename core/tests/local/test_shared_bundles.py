@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from turnout.interfaces.payloads import PayloadStore
 from turnout.local.bundles import Bundle, BundleStore
 from turnout.local.file_payloads import FilePayloads
 from turnout.local.memory_catalog import MemoryCatalog
-from turnout.local.shared_bundles import SharedBundles
+from turnout.local.shared_bundles import SharedBundles, within
 
 DEFINITION = """
 integration: orders
@@ -135,3 +136,33 @@ async def test_an_archive_that_is_gone_or_another_is_an_error_and_leaves_nothing
         await office.machine("other").load(built.hash)
 
     assert not (office.root / "other" / "bundles").exists()
+
+
+def member(name: str, *, link: str = "", kind: bytes = tarfile.REGTYPE) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type = tarfile.SYMTYPE if link else kind
+    entry.linkname = link
+    return entry
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [member("../out")],
+        [member("/out")],
+        [member("code/link", link="../../out")],
+        [member("link", link="/etc")],
+        [member("link", link="code"), member("link/out")],
+        [member("code/pipe", kind=tarfile.FIFOTYPE)],
+        [member("code/hard", kind=tarfile.LNKTYPE)],
+    ],
+    ids=["up", "root", "link up", "link to root", "through a link", "pipe", "hard link"],
+)
+def test_an_archive_writes_nothing_outside_its_directory(tmp_path: Path, members: list[tarfile.TarInfo]) -> None:
+    """Whichever Python it is: Debian 12's has no filters of its own."""
+    archive = tmp_path / "archive"
+    with tarfile.open(archive, "w:gz") as made:
+        for one in members:
+            made.addfile(one)
+    with tarfile.open(archive) as made, pytest.raises(BackendError, match="is not unpacked"):
+        list(within(made))

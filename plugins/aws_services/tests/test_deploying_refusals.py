@@ -14,7 +14,9 @@ import boto3  # type: ignore[import-untyped]
 import pytest
 from turnout.errors import BackendError, UserError
 from turnout_aws.deploying.artefacts import Bucket
+from turnout_aws.deploying.building import find_builder
 from turnout_aws.deploying.deployer import Deployer
+from turnout_aws.deploying.images import Repository
 from turnout_aws.deploying.packages import PackageFiles
 from turnout_aws.deploying.stacks import Stacks
 
@@ -124,6 +126,7 @@ def deployer(url: str, told: list[str]) -> tuple[Deployer, LeapingClock]:
         stacks=Stacks(client, clock),
         clock=clock,
         bucket=lambda name: Bucket(None, name, "turnout", told.append),
+        repository=lambda arn: Repository(None, arn, lambda: find_builder(told.append), told.append),
         bucket_name=None,
         parameters={},
         tell=told.append,

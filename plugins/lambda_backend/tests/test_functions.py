@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cfnlint.api import ManualArgs, lint  # type: ignore[import-untyped]
 from turnout.deploy.cloudformation import cloudformation
+from turnout.deploy.distributions import Distributions
 from turnout.errors import BackendError, SettingsError
 from turnout.interfaces.deployment import (
     ConsumerShape,
@@ -24,7 +25,7 @@ from turnout.interfaces.service import Needs
 from turnout_lambda.packaging import description
 from turnout_lambda.packaging.archive import pack, unpack
 from turnout_lambda.packaging.chalice_app import check_content, write_app
-from turnout_lambda.packaging.distributions import Distributions, installed
+from turnout_lambda.packaging.distributions import installed
 from turnout_lambda.packaging.functions import functions_of
 from turnout_lambda.s3_payloads import S3PayloadStore
 from turnout_lambda.target import LambdaTarget

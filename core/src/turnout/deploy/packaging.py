@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from turnout.deploy.cloudformation import cloudformation
+from turnout.deploy.contents import digest_of_directory
 from turnout.deploy.terraform.configuration import terraform
 from turnout.errors import BackendError, SettingsError, Unsupported
 from turnout.interfaces.deployment import Deployment, Description
@@ -105,7 +106,7 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _manifest(deployment: Deployment, description: Description, directory: Path) -> Mapping[str, Any]:
-    """What was made, with digests: which artefact each parameter of the template stands for."""
+    """What was made, with digests: which artefact, or image, each parameter of the template stands for."""
     return {
         "project": deployment.project,
         "environment": deployment.environment,
@@ -114,6 +115,14 @@ def _manifest(deployment: Deployment, description: Description, directory: Path)
         "artefacts": {
             parameter: {"path": path.as_posix(), "sha256": _sha256(directory / path)}
             for parameter, path in description.artefacts.items()
+        },
+        "images": {
+            parameter: {
+                "path": image.path.as_posix(),
+                "platform": image.platform,
+                "sha256": digest_of_directory(directory / image.path),
+            }
+            for parameter, image in description.images.items()
         },
         "notes": list(description.notes),
     }

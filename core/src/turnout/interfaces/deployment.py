@@ -21,6 +21,7 @@ __all__ = [
     "ConsumerShape",
     "Deployment",
     "Description",
+    "ImageContext",
     "Parameter",
     "Placed",
     "Resource",
@@ -133,13 +134,23 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageContext:
+    """What a container's image is built from: a directory with its Dockerfile, relative to the one that the target was given.
+    `platform` is what it is built for, `linux/amd64`."""
+
+    path: Path
+    platform: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
     """What a target takes to run the services: resources with their parameters and outputs (name to value). `artefacts` are
     the files that were made, relative to the directory that it was given, by the parameter that says where they were
-    uploaded to. `notes` are what people should know, a sentence each."""
+    uploaded to, and `images` what images are built from, by the parameter that takes the address. `notes` are what people should know, a sentence each."""
 
     resources: tuple[Resource, ...]
     parameters: tuple[Parameter, ...] = ()
     outputs: Mapping[str, Any] = field(default_factory=dict)
     artefacts: Mapping[str, Path] = field(default_factory=dict)
+    images: Mapping[str, ImageContext] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ import hashlib
 import os
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,7 @@ from turnout.interfaces.payloads import PayloadStore
 from turnout.local.building import building
 from turnout.services.documents import Documents
 
-__all__ = ["SharedBundles"]
+__all__ = ["SharedBundles", "within"]
 
 _KIND: Final = "bundle"
 _TENANT: Final = "_bundles"
@@ -116,7 +116,9 @@ class SharedBundles:
     def _unpack(self, archive: Path, target: Path, links: Mapping[str, str]) -> None:
         with building(target, f"what was published elsewhere cannot be written to {target.parent}") as work:
             with tarfile.open(archive) as content:
-                content.extractall(work, filter="data")
+                # Debian 12's Python has no filters yet.
+                content.extraction_filter = getattr(tarfile, "data_filter", None)
+                content.extractall(work, members=within(content))
             for link, leads_to in links.items():
                 (work / link).symlink_to(os.path.relpath(self._root / leads_to, (target / link).parent))
 
@@ -138,6 +140,24 @@ def _pack(directory: Path, archive: Path) -> None:
 
     with tarfile.open(archive, "w:gz", compresslevel=_LEVEL) as content:
         content.add(directory, arcname=".", filter=inside)
+
+
+def within(content: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members, of which none is written outside the directory that they are unpacked in."""
+    links: set[Path] = set()
+    for entry in content:
+        path = Path(os.path.normpath(entry.name))
+        leads_to = os.path.normpath(path.parent / entry.linkname) if entry.issym() else "."
+        if (
+            not (entry.isfile() or entry.isdir() or entry.issym())
+            or os.path.normpath(entry.name).startswith(("..", "/"))
+            or leads_to.startswith(("..", "/"))
+            or links.intersection(path.parents)
+        ):
+            raise BackendError(f"{entry.name!r} is not what is published, and is not unpacked")
+        if entry.issym():
+            links.add(path)
+        yield entry
 
 
 async def _chunks(path: Path) -> AsyncIterator[bytes]:

@@ -48,6 +48,7 @@ def turnout_targets() -> Mapping[str, type[Target]]:
 
 @hookimpl
 def turnout_commands() -> Mapping[str, click.Command]:
+    from turnout_ecs.image.command import image
     from turnout_ecs.jail.command_group import command
 
-    return {"jail": command}
+    return {"image": image, "jail": command}

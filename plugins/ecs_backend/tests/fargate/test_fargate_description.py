@@ -16,8 +16,8 @@ from turnout.deploy.cloudformation import cloudformation
 from turnout.errors import BackendError, SettingsError
 from turnout.interfaces.deployment import Deployment, Description, Placed, RouteShape, ServiceShape
 from turnout.interfaces.permission import Permission
+from turnout_ecs.fargate.description import describe
 from turnout_ecs.fargate.sizes import SIZES, size_of
-from turnout_ecs.fargate.target import EcsTarget
 
 RUNNER = ServiceShape(name="runner")
 RECOVERY = ServiceShape(name="recovery")
@@ -50,7 +50,7 @@ def described(*services: Placed, **given: Any) -> tuple[Deployment, Description]
     made = Deployment(
         project="My shop", environment="production", root=Path("/x"), target="ecs", services=placed, **parts
     )
-    return made, EcsTarget.describe(made, Path("/nowhere"), lambda text: None)
+    return made, describe(made)
 
 
 def template(*services: Placed, **given: Any) -> Any:
@@ -216,6 +216,23 @@ def test_secrets_are_in_the_template_by_reference_alone() -> None:
     assert {"RedisUrlSecret", "TurnoutSecretKeySecret"} <= made["Parameters"].keys()
 
 
+@pytest.mark.parametrize(("architecture", "platform"), [("x86_64", "linux/amd64"), ("arm64", "linux/arm64")])
+def test_an_image_that_nobody_gives_is_built_for_the_tasks_processors(architecture: str, platform: str) -> None:
+    _, description = described(options={"architecture": architecture})
+
+    assert {name: (str(one.path), one.platform) for name, one in description.images.items()} == {
+        "Image": ("image", platform)
+    }
+    assert described(options={"image": IMAGE})[1].images == {}
+
+
+def test_who_locks_nobody_in_is_nobody() -> None:
+    made = template()
+
+    assert container(made, "IngressTask")["User"] == "65534:65534"
+    assert "User" not in container(made, "RunnerTask"), "the jail takes a root with four capabilities"
+
+
 def test_the_repository_is_that_of_the_image() -> None:
     parameters = template(options={"image": IMAGE})["Parameters"]
 
@@ -311,6 +328,8 @@ processes = 2
 target = "ecs"
 [services.metadata]
 target = "lambda"
+[targets.ecs]
+image = "registry.example/shop:1"
 """
 CODE = """
 integration: orders
@@ -340,7 +359,8 @@ def test_a_project_is_packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         *("DATABASE_URL", "REDIS_URL", "TURNOUT_SECRET_KEY")
     }
     assert "s3:GetObject" in allowed(made, "RunnerTaskRole")
-    assert json.loads((tmp_path / "dist" / "ecs" / "manifest.json").read_text())["artefacts"] == {}
+    told = json.loads((tmp_path / "dist" / "ecs" / "manifest.json").read_text())
+    assert (told["artefacts"], told["images"]) == ({}, {}), "the image is one that is there"
 
 
 def test_a_project_is_packaged_for_terraform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

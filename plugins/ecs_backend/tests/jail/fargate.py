@@ -3,7 +3,7 @@
     python fargate.py docker-default|four-capabilities COMMAND [ARGUMENT …]
 
 What a container has beside these (its own mounts, process and network namespaces, a read-only root, masked files in
-/proc) is not there: `python -m tools.container_proof` runs the real image with all of it. Needs root and Debian's
+/proc) is not there: `make test-images` runs the real image with all of it. Needs root and Debian's
 libseccomp2, and the standard library alone, so that any Python can run it.
 
 Docker's profile is not shipped with this project. Where its file is found, its allow-list is what is applied; where it
@@ -37,7 +37,7 @@ VARIABLE: Final = "TURNOUT_CONFINED_AS"
 """Set, in what is run, to the name of its environment."""
 OPEN_FILES: Final = 1024
 
-_NEW_NAMESPACES: Final = 0x7E020000
+NEW_NAMESPACES: Final = 0x7E020000
 REFUSED_BY_DOCKER: Final = (
     "_sysctl acct add_key bpf clock_settime create_module delete_module fanotify_init finit_module fsconfig fsmount "
     "fsopen fspick get_kernel_syms get_mempolicy init_module io_uring_enter io_uring_register io_uring_setup ioperm iopl "
@@ -117,7 +117,7 @@ def _own_profile(capabilities: int) -> Profile:
     if not capabilities >> _CAPABILITIES["CAP_SYS_CHROOT"] & 1:
         refused.append("chroot")
     # One rule a bit: together they refuse a process in any new namespace.
-    namespaces = [bit for bit in (1 << n for n in range(32)) if bit & _NEW_NAMESPACES]
+    namespaces = [bit for bit in (1 << n for n in range(32)) if bit & NEW_NAMESPACES]
     cloning = [Rule(["clone"], errno.EPERM, [Comparison(0, "MASKED_EQ", bit, bit)]) for bit in namespaces]
     return Profile(0, [Rule(refused, errno.EPERM), *cloning, Rule(["clone3"], errno.ENOSYS)])
 

@@ -3,8 +3,8 @@ container there, Docker's own set and the four that are enough.
 
 With the four all of them are run: every attack too. Docker's own set has less than this run's root, which tries every attack
 with no filter around it, and more than the four, whose filter refuses all that Docker's does: between the two, what makes jails
-and runs code in them is run again, and attacks and packages are not. `python -m tools.container_proof -m fargate
-plugins/ecs_backend/tests` runs all of them with both sets, in the real image, in a container.
+and runs code in them is run again, and attacks and packages are not. `make test-images` runs all of them with both sets, in the
+real image, in a container.
 """
 
 from __future__ import annotations

@@ -84,6 +84,7 @@ def _show(made: list[Package], *, as_json: bool) -> None:
                     "resources": {resource.id: resource.type for resource in one.description.resources},
                     "parameters": [parameter.name for parameter in one.description.parameters],
                     "artefacts": {name: str(one.directory / path) for name, path in one.description.artefacts.items()},
+                    "images": {name: str(one.directory / image.path) for name, image in one.description.images.items()},
                     "notes": one.description.notes,
                 }
                 for one in made

@@ -57,7 +57,9 @@ class _Cloud:
         from turnout.interfaces.clock import SystemClock
 
         from turnout_aws.deploying.artefacts import Bucket
+        from turnout_aws.deploying.building import find_builder
         from turnout_aws.deploying.deployer import Deployer
+        from turnout_aws.deploying.images import Repository
         from turnout_aws.deploying.stacks import Stacks
 
         clock = SystemClock()
@@ -70,6 +72,7 @@ class _Cloud:
             stacks=Stacks(self.client("cloudformation"), clock),
             clock=clock,
             bucket=lambda name: Bucket(storage, name, prefix, _tell),
+            repository=lambda arn: Repository(self.client("ecr"), arn, lambda: find_builder(_tell), _tell),
             bucket_name=bucket,
             parameters=dict(parameters),
             tell=_tell,

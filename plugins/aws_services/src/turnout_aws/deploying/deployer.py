@@ -11,6 +11,7 @@ from turnout.errors import BackendError, UserError
 from turnout.interfaces.clock import Clock
 
 from turnout_aws.deploying.artefacts import Bucket
+from turnout_aws.deploying.images import REPOSITORY, Repository
 from turnout_aws.deploying.packages import PackageFiles, stack_name
 from turnout_aws.deploying.plan import Change, capabilities, change_of, changes_of_creation
 from turnout_aws.deploying.stacks import NOTHING, Event, Stack, Stacks
@@ -59,12 +60,13 @@ def digest_of(template: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployer:
-    """`bucket` makes the bucket of a name. `tell` is told, a line each, what goes on. `under_way` is told the name of a stack
+    """`bucket` makes the bucket of a name, and `repository` that of an ARN. `tell` is told, a line each, what goes on. `under_way` is told the name of a stack
     once CloudFormation changes it by itself, and an empty text once it has ended."""
 
     stacks: Stacks
     clock: Clock
     bucket: Callable[[str], Bucket]
+    repository: Callable[[str], Repository]
     bucket_name: str | None
     parameters: Mapping[str, str]
     tell: Callable[[str], None]
@@ -87,6 +89,7 @@ class Deployer:
         if not dry_run:
             for artefact in package.artefacts:
                 await self._bucket(given).put(package.project, artefact)
+        given |= await self._images(package, given, stack, dry_run=dry_run)
         return await self._change(package, name, stack, given, dry_run=dry_run, anew=anew)
 
     async def delete(self, stack: Stack) -> None:
@@ -123,10 +126,11 @@ class Deployer:
                 key = self.bucket(bucket).key(package.project, one.sha256, one.path.suffix)
                 known[one.parameter] = key
         ours = {one.parameter for one in package.artefacts}
+        built = {one.parameter for one in package.images} if REPOSITORY in declared else set()
         missing = [
             f"  {name}: {one.get('Description', '')}"
             for name, one in declared.items()
-            if name not in known and name not in before and "Default" not in one and name not in ours
+            if name not in known and name not in before and "Default" not in one and name not in ours | built
         ]
         if missing:
             lines = "\n".join(missing)
@@ -136,6 +140,18 @@ class Deployer:
         if ours and not bucket:
             raise UserError(f"{package.target}: name the bucket that its code is uploaded to: `--bucket`")
         return {name: known.get(name) for name in declared if name in known or name in before}
+
+    async def _images(
+        self, package: PackageFiles, given: Mapping[str, str | None], stack: Stack | None, *, dry_run: bool
+    ) -> dict[str, str]:
+        """The address of each image that none was given for, in the repository of the parameter."""
+        wanted = [one for one in package.images if given.get(one.parameter) is None]
+        declared = package.template.get("Parameters", {}).get(REPOSITORY)
+        if not wanted or declared is None:
+            return {}
+        before = stack.parameters.get(REPOSITORY) if stack is not None and REPOSITORY in given else None
+        repository = self.repository(str(given.get(REPOSITORY) or before or declared.get("Default", "")))
+        return {one.parameter: await repository.provide(one, dry_run=dry_run) for one in wanted}
 
     async def _before(self, stack: Stack | None) -> Mapping[str, str]:
         """The values that somebody gave: what was the default once gives way to what is the default now."""

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from turnout.deploy.contents import digest_of_directory
 from turnout.deploy.packaging import MANIFEST, TEMPLATE
 from turnout.errors import UserError
 
-__all__ = ["Artefact", "PackageFiles", "read_packages", "stack_name"]
+__all__ = ["Artefact", "Image", "PackageFiles", "read_packages", "stack_name"]
 
 _LONGEST_NAME: Final = 128
 _AGAIN: Final = "run `turnout package` again"
@@ -29,8 +30,19 @@ class Artefact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A directory that an image is built from, for a platform (`linux/amd64`), and the parameter of the template that takes the
+    image's address."""
+
+    parameter: str
+    directory: Path
+    platform: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackageFiles:
-    """`digest` is of the template and all artefacts."""
+    """`digest` is of the template, all artefacts and all images."""
 
     project: str
     environment: str
@@ -38,6 +50,7 @@ class PackageFiles:
     template: Mapping[str, Any]
     artefacts: tuple[Artefact, ...]
     digest: str
+    images: tuple[Image, ...] = ()
 
 
 def read_packages(directory: Path, *, project: str, environment: str) -> list[PackageFiles]:
@@ -81,7 +94,9 @@ def _read(manifest: Path) -> PackageFiles:
             with one.path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != one.sha256:
                     raise UserError(f"{one.path}: it is not what was packaged (its digest is another): {_AGAIN}")
-        digest = hashlib.sha256(raw + b"".join(one.sha256.encode() for one in artefacts)).hexdigest()
+        images = _images(directory, told.get("images", {}))
+        digests = [*(one.sha256 for one in artefacts), *(one.sha256 for one in images)]
+        digest = hashlib.sha256(raw + "".join(digests).encode()).hexdigest()
         return PackageFiles(
             project=told["project"],
             environment=told["environment"],
@@ -89,8 +104,25 @@ def _read(manifest: Path) -> PackageFiles:
             template=json.loads(raw),
             artefacts=artefacts,
             digest=digest,
+            images=images,
         )
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{directory}: this is no package, or a part of one: {_AGAIN}") from error
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror}: {_AGAIN}") from error
+
+
+def _images(directory: Path, told: Mapping[str, Mapping[str, str]]) -> tuple[Image, ...]:
+    found = tuple(
+        Image(
+            parameter=parameter,
+            directory=directory / one["path"],
+            platform=one["platform"],
+            sha256=one["sha256"],
+        )
+        for parameter, one in sorted(told.items())
+    )
+    for one in found:
+        if digest_of_directory(one.directory) != one.sha256:
+            raise UserError(f"{one.directory}: it is not what was packaged (its digest is another): {_AGAIN}")
+    return found

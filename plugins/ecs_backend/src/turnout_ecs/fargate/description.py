@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from turnout.errors import BackendError, SettingsError
-from turnout.interfaces.deployment import Deployment, Description, Parameter, Resource
+from turnout.interfaces.deployment import Deployment, Description, ImageContext, Parameter, Resource
 
 from turnout_ecs.fargate.options import EcsOptions, Scaling
 from turnout_ecs.fargate.rules import faults_of
 from turnout_ecs.fargate.tasks import RUNNER, Task, secret_parameter, task_definition, tasks_of
 
-__all__ = ["describe"]
+__all__ = ["CONTEXT", "describe"]
+
+CONTEXT: Final = Path("image")
+"""Of the project's image, in the package."""
 
 _VERSION: Final = "2012-10-17"
 _CLUSTER: Final = "Cluster"
@@ -22,7 +26,7 @@ Tags = Sequence[Mapping[str, str]]
 
 
 def describe(deployment: Deployment) -> Description:
-    """As `Target.describe`: there is nothing to make, as the image is the project's own."""
+    """As `Target.describe`, without making what it names: the build context of the project's image, if one is to be built."""
     options = deployment.read(EcsOptions)
     tasks = tasks_of(deployment, options)
     _check_options(tasks, options)
@@ -36,8 +40,14 @@ def describe(deployment: Deployment) -> Description:
             "Cluster": {"Ref": _CLUSTER},
             **{f"{task.id}Service": {"Fn::GetAtt": [f"{task.id}Service", "Name"]} for task in tasks},
         },
+        images={} if options.image else {"Image": _image(options)},
         notes=tuple(_notes(deployment, tasks, options)),
     )
+
+
+def _image(options: EcsOptions) -> ImageContext:
+    machine = "arm64" if options.architecture == "arm64" else "amd64"
+    return ImageContext(path=CONTEXT, platform=f"linux/{machine}")
 
 
 def _check_options(tasks: Sequence[Task], options: EcsOptions) -> None:
@@ -221,7 +231,8 @@ def _scaled(task: Task, scaling: Scaling) -> Iterator[Resource]:
 
 
 def _notes(deployment: Deployment, tasks: Sequence[Task], options: EcsOptions) -> Iterator[str]:
-    yield "the project's image is not made here: build it from Turnout's, push it, and give it as `Image`"
+    if not options.image:
+        yield f"the project's image is built from {CONTEXT}/: `turnout deploy` does, and pushes it to `RepositoryArn`"
     names = {task.service for task in tasks}
     for table in ("cpu", "scaling", "target_groups"):
         if unknown := sorted(getattr(options, table).keys() - names):

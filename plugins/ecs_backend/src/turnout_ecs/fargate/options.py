@@ -28,7 +28,15 @@ class EcsOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     image: str = Field(
-        default="", max_length=500, description="The project's image; empty: it is given when it is deployed."
+        default="",
+        max_length=500,
+        description="An image that was built elsewhere; empty: what it is built from is packaged, and `turnout deploy` builds it.",
+    )
+    base: str = Field(
+        default="",
+        pattern=r"^\S*$",
+        max_length=500,
+        description="What the image is built on: Debian with this version of Python; empty: Docker's own, `python:<version>-slim-bookworm`.",
     )
     registry: Literal["ecr", "public"] = Field(
         default="ecr", description="Whether tasks may pull from a repository of ECR, or need no permission for it."

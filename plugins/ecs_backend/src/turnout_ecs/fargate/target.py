@@ -28,7 +28,15 @@ class EcsTarget(Target):
     )
 
     @classmethod
-    def describe(cls, deployment: Deployment, directory: Path, tell: Callable[[str], None]) -> Description:  # noqa: ARG003
+    def describe(cls, deployment: Deployment, directory: Path, tell: Callable[[str], None]) -> Description:
         from turnout_ecs.fargate.description import describe
+        from turnout_ecs.fargate.options import EcsOptions
+        from turnout_ecs.image.context import write_context
 
-        return describe(deployment)
+        description = describe(deployment)
+        options = deployment.read(EcsOptions)
+        for image in description.images.values():
+            place = directory / image.path
+            place.mkdir()
+            write_context(deployment.root, place, architecture=options.architecture, base=options.base, tell=tell)
+        return description

@@ -41,6 +41,8 @@ _GRANTED: Final = (
 """What Fargate gives a container; none of these can be added once it is dropped, so what a worker keeps is never named."""
 _KEPT: Final = frozenset({"KILL", "SETGID", "SETUID", "SYS_CHROOT"})
 """What the sandbox `chroot` takes."""
+_NOBODY: Final = "65534:65534"
+"""Who runs what locks nobody in: the image lets anybody write to its volume."""
 _STOP_S: Final = 120
 """The longest that Fargate waits, above what a worker may be told to drain for."""
 
@@ -143,6 +145,7 @@ def _container(deployment: Deployment, task: Task, options: EcsOptions) -> Mappi
         "Name": task.name,
         "Image": {"Ref": "Image"},
         "Essential": True,
+        **({} if task.service == RUNNER else {"User": _NOBODY}),
         "Command": list(_command(task)),
         "Environment": environment,
         "Secrets": [{"Name": name, "ValueFrom": {"Ref": secret_parameter(name)}} for name in deployment.variables],

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import jinja2
 from turnout.config import FILE_NAME
+from turnout.deploy.distributions import Distributions, normalized
 from turnout.errors import BackendError
 from turnout.interfaces.deployment import Deployment
 
-from turnout_lambda.packaging.distributions import Distributions, normalized
 from turnout_lambda.packaging.functions import Function
 
 __all__ = ["check_content", "package_app", "write_app"]

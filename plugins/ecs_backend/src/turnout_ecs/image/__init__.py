@@ -1,0 +1,1 @@
+"""The project's image: what it is built from, and nothing else."""
