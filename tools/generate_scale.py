@@ -133,8 +133,8 @@ def _limits() -> Iterator[str]:
     yield "- Up to 50,000 executions a day are simulated one by one with SimPy. Above, they are a fluid: expected numbers in steps of 2 s, durations as if"
     yield "  exponential. Waits shorter than a step, and what chance does, are not in it. A test compares both at a size where both run."
     yield "- The number of executions is known at each look, every 10 s; CloudWatch's own delay, and its slower scaling in, are not in it."
-    yield "- The template that `turnout package` makes for ECS scales by processor use as yet, not by executions a task: until it does, `turnout advise`"
-    yield "  says what this policy would give, not what that template gives."
+    yield "- The template that `turnout package` makes for ECS has this policy where `[metrics]` publishes the number: an alarm that looks every 10 s adds,"
+    yield "  in steps, as many tasks as the policy says but for one, or more; and processor use adds tasks besides, and keeps them."
     yield "- A day is like every other; the queue, the stores and the systems that flows call are never what is slow."
     yield "- Tasks that end let go of their executions only once they have ended; no task is lost."
 

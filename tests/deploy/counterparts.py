@@ -36,6 +36,7 @@ TYPES: Final = {
     "AWS::Scheduler::Schedule": "aws_scheduler_schedule",
 }
 MEANT: Final = {
+    "aws_appautoscaling_policy.arn": "Ref",
     "aws_appautoscaling_target.resource_id": "Ref",
     "aws_cloudwatch_log_group.arn": "Arn without streams",
     "aws_cloudwatch_log_group.name": "Ref",

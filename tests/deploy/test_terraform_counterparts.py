@@ -98,7 +98,7 @@ def described(root: Path, target: str, options: dict[str, Any]) -> tuple[Deploym
     if target == "lambda":
         made = deployment(root, target, *ON_LAMBDA, options=options)
         return made, LambdaTarget.describe(made, root, lambda text: None)
-    made = deployment(root, target, *ON_ECS, options=options)
+    made = deployment(root, target, *ON_ECS, options=options, metrics="cloudwatch")
     return made, describe(made)
 
 

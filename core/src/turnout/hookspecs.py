@@ -49,8 +49,8 @@ def turnout_sandboxes() -> Mapping[str, type[Sandbox]]:
 
 @_hookspec
 def turnout_stores() -> Mapping[str, type]:
-    """Store classes by `kind:name`, the kind one of `alerts`, `catalog`, `journal`, `keys`, `logs`, `payloads`, `records`,
-    `secrets`, `state`."""
+    """Store classes by `kind:name`, the kind one of `alerts`, `catalog`, `journal`, `keys`, `logs`, `metrics`, `payloads`,
+    `records`, `secrets`, `state`."""
 
 
 @_hookspec

@@ -12,6 +12,7 @@ from turnout.config import (
     Authentication,
     JournalMode,
     LogSettings,
+    MetricSettings,
     OAuthClientSettings,
     QuietPeriod,
     Settings,
@@ -129,6 +130,9 @@ at_least = 3
 of = 5
 channels = ["ops"]
 quiet = {from = "22:00", to = "06:30", timezone = "Europe/Berlin", days = ["sat"]}
+[metrics]
+kind = "cloudwatch"
+options = {region = "eu-central-1"}
 [telemetry]
 otlp = "https://collector.example:4318"
 headers = {authorization = "env:OTLP_TOKEN"}
@@ -182,6 +186,7 @@ sample = 0.1
     rule = settings.alerts.rules["orders"]
     assert (rule.kind, rule.at_least, rule.of, rule.channels) == (AlertKind.FAILED, 3, 5, ("ops",))
     assert rule.quiet == QuietPeriod(start=22 * 60, end=6 * 60 + 30, timezone="Europe/Berlin", days=(5,))
+    assert settings.metrics == MetricSettings(kind="cloudwatch", options={"region": "eu-central-1"})
     unchanged = {setting.name for setting in SETTINGS if str(_get(settings, setting.name)) == str(setting.default)}
     assert unchanged == set(), "a setting of the schema is not set in this test"
 

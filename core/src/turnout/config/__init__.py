@@ -4,6 +4,7 @@ from turnout.config.alerts import AlertKind, AlertRule, AlertSettings, QuietPeri
 from turnout.config.api import ApiSettings, Authentication
 from turnout.config.explaining import EffectiveSetting, default_text, effective_settings
 from turnout.config.logs import LOG_SOURCES, LogSettings
+from turnout.config.metrics import MetricSettings
 from turnout.config.oauth import OAuthClientSettings, OAuthSettings
 from turnout.config.placement import ServiceSettings
 from turnout.config.readers import LONGEST_DRAIN_S
@@ -39,6 +40,7 @@ __all__ = [
     "JournalMode",
     "LimitSettings",
     "LogSettings",
+    "MetricSettings",
     "OAuthClientSettings",
     "OAuthSettings",
     "PluginSettings",

@@ -8,6 +8,7 @@ from dataclasses import fields
 from turnout.config.alerts import ALERTS
 from turnout.config.api import API
 from turnout.config.logs import LOG
+from turnout.config.metrics import METRICS
 from turnout.config.oauth import OAUTH
 from turnout.config.placement import SERVICE
 from turnout.config.readers import (
@@ -211,6 +212,7 @@ SCHEMA = Section(
             },
         ),
         "alerts": ALERTS,
+        "metrics": METRICS,
         "plugins": Section(
             make=PluginSettings,
             keys={"blocked": leaf("blocked", texts, "Installed plugins that are not loaded, by name.")},

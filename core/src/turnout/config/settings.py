@@ -11,6 +11,7 @@ from typing import Any
 from turnout.config.alerts import AlertSettings
 from turnout.config.api import ApiSettings
 from turnout.config.logs import LogSettings
+from turnout.config.metrics import MetricSettings
 from turnout.config.oauth import OAuthSettings
 from turnout.config.placement import ServiceSettings
 from turnout.model.durability import Durability
@@ -180,12 +181,18 @@ class Settings:
     api: ApiSettings = field(default_factory=ApiSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    metrics: MetricSettings = field(default_factory=MetricSettings)
     plugins: PluginSettings = field(default_factory=PluginSettings)
 
     @property
     def name(self) -> str:
         """The project's name: its directory's where none is set."""
         return self.project.name or self.root.name
+
+    @property
+    def deployment(self) -> str:
+        """What is named after the project and the environment together."""
+        return f"{self.name}-{self.environment}" if self.environment else self.name
 
     def service(self, name: str) -> ServiceSettings:
         """Where a service is placed."""

@@ -37,6 +37,7 @@ def deployments(
             variables=variables_of(settings),
             permissions=tuple(permissions),
             options=settings.targets.get(target, {}),
+            metrics=settings.metrics.kind,
         )
         for target in sorted(placed)
     )

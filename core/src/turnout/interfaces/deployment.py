@@ -88,7 +88,8 @@ class Deployment:
 
     `variables` names the environment variables that settings refer to (`env:REDIS_URL`): each is a secret that the target
     hands to the services by reference. `permissions` are what the chosen backends do in the cloud. `options` is the
-    target's own table `[targets.<name>]`, as written; `read` checks it.
+    target's own table `[targets.<name>]`, as written; `read` checks it. `metrics` is where how the queue stands is published
+    (`metrics.kind`), empty for nowhere.
     """
 
     project: str
@@ -99,6 +100,7 @@ class Deployment:
     variables: tuple[str, ...] = ()
     permissions: tuple[Permission, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    metrics: str = ""
 
     @property
     def name(self) -> str:

@@ -25,7 +25,7 @@ class Chosen:
 
 
 def chosen_backends(settings: Settings, registry: Registry) -> tuple[Chosen, ...]:
-    """The stores, the queue, the sinks of logs, the channels of alerts. `SettingsError` names one that no plugin provides."""
+    """The stores, the queue, the sinks of logs and of metrics, the channels of alerts. `SettingsError` names one that no plugin provides."""
     opening = Opening(directory=settings.storage_directory)
     return tuple(
         Chosen(setting=setting, kind=_find(registry, kind, name, setting), opening=replace(opening, **given))
@@ -49,6 +49,9 @@ def _choices(settings: Settings) -> Iterator[tuple[str, Kind, str, Mapping[str, 
     for name, sink in settings.logs.items():
         options = {"table": "logs", "name": f"{name}.options", "options": sink.options}
         yield f"logs.{name}.kind", Kind.STORES, f"logs:{sink.kind}", options
+    if settings.metrics.kind:
+        options = {"table": "metrics", "name": "options", "options": settings.metrics.options}
+        yield "metrics.kind", Kind.STORES, f"metrics:{settings.metrics.kind}", options
     for name, channel in settings.alerts.channels.items():
         options = {"table": "alerts.channels", "name": name, "options": _without_kind(channel)}
         yield f"alerts.channels.{name}.kind", Kind.STORES, f"alerts:{channel.get('kind', '')}", options

@@ -13,6 +13,7 @@ from turnout.errors import SettingsError
 from turnout.interfaces.deployment import ConsumerShape, RouteShape, ServiceShape, TimerShape
 from turnout.interfaces.service import Service, ServiceOpening
 from turnout.local.api import api_of
+from turnout.local.measuring import backlog_of
 from turnout.services.removal import Upkeep
 from turnout.values import Value
 
@@ -42,6 +43,7 @@ def services_of(platform: Platform) -> tuple[Service, ...]:
         api_of(platform),
         platform.oauth,
         platform.scheduler,
+        *backlog_of(platform.settings, platform.stores),
     )
 
 

@@ -17,6 +17,7 @@ from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.journal import Journal
 from turnout.interfaces.keys import KeyWrapper
 from turnout.interfaces.log_sink import LogSink
+from turnout.interfaces.metric_sink import MetricSink
 from turnout.interfaces.opening import Openable, Opening, Shared
 from turnout.interfaces.payloads import PayloadStore
 from turnout.interfaces.queue import Queue
@@ -119,6 +120,10 @@ class Stores:
         """The sink of `[logs.<name>]`. Whoever asks closes it."""
         return await self._openings.log_sink(name)
 
+    async def metric_sink(self) -> MetricSink:
+        """The sink of `[metrics]`. Whoever asks closes it."""
+        return await self._openings.metric_sink()
+
     async def close(self) -> None:
         """Close every store, then what they shared, whether or not one of them fails to. Idempotent."""
         await self._open.aclose()
@@ -208,6 +213,15 @@ class _Openings:
             return cast("LogSink", await sink.connect(opening))
         except NotFound as error:  # of what a reference names
             raise SettingsError(f"{setting}.options: {error}", setting=f"{setting}.options") from error
+
+    async def metric_sink(self) -> MetricSink:
+        chosen = self.settings.metrics
+        sink = self._find(Kind.STORES, f"metrics:{chosen.kind}", "metrics.kind")
+        opening = replace(self.opening, table="metrics", name="options", options=chosen.options, shared=Shared())
+        try:
+            return cast("MetricSink", await sink.connect(opening))
+        except NotFound as error:  # of what a reference names
+            raise SettingsError(f"metrics.options: {error}", setting="metrics.options") from error
 
     def _find(self, kind: Kind, name: str, setting: str) -> type[Openable]:
         try:

@@ -15,6 +15,7 @@ from typing import Final
 from turnout.interfaces.service import Service
 from turnout.local.asgi import application
 from turnout.local.http import HttpServer, url_of
+from turnout.local.measuring import presence_of
 from turnout.local.platform import Platform
 from turnout.services.behind import Readings
 from turnout.services.health import Health
@@ -55,7 +56,11 @@ class WorkerProcess:
     async def run(self) -> None:
         """Until a signal, and what runs has finished or was handed back. `BackendError` if it cannot start."""
         platform = self._platform
-        services: tuple[Service, ...] = (platform.logs.own, self._health, platform.recovery, platform.runner)
+        # Who drains takes nothing more: presence, the last to start, is the first to stop.
+        services: tuple[Service, ...] = (
+            *(platform.logs.own, self._health, platform.recovery, platform.runner),
+            *presence_of(platform),
+        )
         server = self._server()
         with self._listening_to_signals():
             started: list[Service] = []

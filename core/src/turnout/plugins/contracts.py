@@ -104,6 +104,7 @@ def _store_interfaces() -> Mapping[str, type]:
     from turnout.interfaces.journal import Journal
     from turnout.interfaces.keys import KeyWrapper
     from turnout.interfaces.log_sink import LogSink
+    from turnout.interfaces.metric_sink import MetricSink
     from turnout.interfaces.notifier import Notifier
     from turnout.interfaces.payloads import PayloadStore
     from turnout.interfaces.records import RecordStore
@@ -120,6 +121,7 @@ def _store_interfaces() -> Mapping[str, type]:
         "keys": KeyWrapper,
         "alerts": Notifier,
         "logs": LogSink,
+        "metrics": MetricSink,
     }
 
 

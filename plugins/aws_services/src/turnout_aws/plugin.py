@@ -16,6 +16,7 @@ __all__: list[str] = []
 @hookimpl
 def turnout_stores() -> Mapping[str, type]:
     from turnout_aws.cloudwatch_logs import CloudWatchLogs
+    from turnout_aws.cloudwatch_metrics import CloudWatchMetrics
     from turnout_aws.kms_keys import KmsKeyWrapper
     from turnout_aws.secrets_manager import AwsSecrets
     from turnout_aws.ses_notifier import SesNotifier
@@ -26,6 +27,7 @@ def turnout_stores() -> Mapping[str, type]:
         "alerts:sns": SnsNotifier,
         "keys:kms": KmsKeyWrapper,
         "logs:cloudwatch": CloudWatchLogs,
+        "metrics:cloudwatch": CloudWatchMetrics,
         "secrets:aws-secretsmanager": AwsSecrets,
     }
 

@@ -201,6 +201,16 @@ SCALING_POLICY: Final = ResourceType(
         "TargetTrackingScalingPolicyConfiguration": Block(
             "target_tracking_scaling_policy_configuration",
             {
+                "CustomizedMetricSpecification": Block(
+                    "customized_metric_specification",
+                    {
+                        "Dimensions": Block("dimensions", {"Name": "name", "Value": "value"}),
+                        "MetricName": "metric_name",
+                        "Namespace": "namespace",
+                        "Statistic": "statistic",
+                        "Unit": "unit",
+                    },
+                ),
                 "DisableScaleIn": "disable_scale_in",
                 "PredefinedMetricSpecification": Block(
                     "predefined_metric_specification",

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from turnout.errors import BackendError, SettingsError
 from turnout.interfaces.deployment import Deployment, Description, ImageContext, Parameter, Resource
 
-from turnout_ecs.fargate.options import EcsOptions, Scaling
+from turnout_ecs.fargate.options import EcsOptions
 from turnout_ecs.fargate.rules import faults_of
+from turnout_ecs.fargate.scaling import by_backlog, scaled
 from turnout_ecs.fargate.tasks import RUNNER, Task, secret_parameter, task_definition, tasks_of
 
 __all__ = ["CONTEXT", "describe"]
@@ -109,7 +111,7 @@ def _resources(deployment: Deployment, tasks: Sequence[Task], options: EcsOption
         yield task_definition(deployment, task, options, tags)
         yield _service(task, options, tags)
         if task.service in options.scaling:
-            yield from _scaled(task, options.scaling[task.service])
+            yield from scaled(deployment, task, options.scaling[task.service], {"Ref": _CLUSTER})
 
 
 def _execution_role(deployment: Deployment, task: Task, options: EcsOptions, tags: Tags) -> Resource:
@@ -127,7 +129,10 @@ def _execution_role(deployment: Deployment, task: Task, options: EcsOptions, tag
 
 def _task_role(deployment: Deployment, task: Task, tags: Tags) -> Resource:
     """What the platform's own backends do."""
-    statements = [_allow(one.actions, [_sub(resource) for resource in one.resources]) for one in deployment.permissions]
+    statements = [
+        _allow(one.actions, [_sub(resource) for resource in one.resources], one.condition)
+        for one in deployment.permissions
+    ]
     return _role(f"{task.id}TaskRole", statements, tags)
 
 
@@ -151,8 +156,11 @@ def _role(name: str, statements: Sequence[Mapping[str, Any]], tags: Tags) -> Res
     )
 
 
-def _allow(actions: Sequence[str], resources: Sequence[Any]) -> Mapping[str, Any]:
-    return {"Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
+def _allow(
+    actions: Sequence[str], resources: Sequence[Any], condition: Mapping[str, Any] = MappingProxyType({})
+) -> Mapping[str, Any]:
+    narrowed = {"Condition": dict(condition)} if condition else {}
+    return {"Effect": "Allow", "Action": list(actions), "Resource": list(resources), **narrowed}
 
 
 def _sub(resource: Any) -> Any:
@@ -198,38 +206,6 @@ def _service(task: Task, options: EcsOptions, tags: Tags) -> Resource:
     )
 
 
-def _scaled(task: Task, scaling: Scaling) -> Iterator[Resource]:
-    """By processors alone: nothing publishes how much waits in the queue to CloudWatch, and a policy on a metric that nobody
-    publishes never acts."""
-    service = {"Fn::Join": ["/", ["service", {"Ref": _CLUSTER}, {"Fn::GetAtt": [f"{task.id}Service", "Name"]}]]}
-    yield Resource(
-        id=f"{task.id}Scaling",
-        type="AWS::ApplicationAutoScaling::ScalableTarget",
-        properties={
-            "ServiceNamespace": "ecs",
-            "ScalableDimension": "ecs:service:DesiredCount",
-            "ResourceId": service,
-            "MinCapacity": task.processes,
-            "MaxCapacity": scaling.most,
-        },
-    )
-    yield Resource(
-        id=f"{task.id}ScalingPolicy",
-        type="AWS::ApplicationAutoScaling::ScalingPolicy",
-        properties={
-            "PolicyName": f"{task.name}-cpu",
-            "PolicyType": "TargetTrackingScaling",
-            "ScalingTargetId": {"Ref": f"{task.id}Scaling"},
-            "TargetTrackingScalingPolicyConfiguration": {
-                "PredefinedMetricSpecification": {"PredefinedMetricType": "ECSServiceAverageCPUUtilization"},
-                "TargetValue": scaling.cpu,
-                "ScaleOutCooldown": 60,
-                "ScaleInCooldown": 300,
-            },
-        },
-    )
-
-
 def _notes(deployment: Deployment, tasks: Sequence[Task], options: EcsOptions) -> Iterator[str]:
     if not options.image:
         yield f"the project's image is built from {CONTEXT}/: `turnout deploy` does, and pushes it to `RepositoryArn`"
@@ -241,5 +217,10 @@ def _notes(deployment: Deployment, tasks: Sequence[Task], options: EcsOptions) -
         yield f"{', '.join(closed)}: reached within the network alone, as no load balancer's target group is given (`targets.ecs.target_groups`)"
     if any(placed.shape.name == RUNNER and placed.memory_bytes is None for placed in deployment.services):
         yield f"runner: {options.memory} MB, as nothing else is asked for: `services.runner.memory` says what its sandboxes need"
-    if scaled := sorted(options.scaling.keys() & names):
-        yield f"{', '.join(scaled)}: scaled by processor use: how much waits in the queue is not published to CloudWatch yet"
+    for task in tasks:
+        if task.service == RUNNER and task.service in options.scaling and not by_backlog(deployment, task):
+            yield f'{task.service}: scaled by processor use alone: `kind = "cloudwatch"` under `[metrics]` has it scaled by what waits, too'
+        if task.service not in options.scaling or options.scaling[task.service].backlog is None:
+            continue
+        if not by_backlog(deployment, task):
+            yield f"targets.ecs.scaling.{task.service}.backlog: nothing goes by it: it is for the runner, with `[metrics]`"

@@ -20,6 +20,12 @@ class Scaling(BaseModel):
 
     most: int = Field(ge=1, le=5000, description="Tasks at most.")
     cpu: int = Field(default=60, ge=10, le=90, description="Percent of their processors that tasks are held at.")
+    backlog: float | None = Field(
+        default=None,
+        gt=0,
+        le=10_000,
+        description="The runner's, with `[metrics]`: executions a task, due and running, that it is held at; 2 without it.",
+    )
 
 
 class EcsOptions(BaseModel):

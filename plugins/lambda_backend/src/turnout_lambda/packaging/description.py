@@ -84,18 +84,26 @@ def _package(
 
 def _policy(deployment: Deployment, function: Function, options: LambdaOptions) -> Mapping[str, Any]:
     """What the function may do, and no more."""
-    statements: list[tuple[Sequence[str], list[Any]]] = [
-        (("logs:CreateLogStream", "logs:PutLogEvents"), [{"Fn::GetAtt": [f"{function.id}Logs", "Arn"]}]),
-        (("secretsmanager:GetSecretValue",), [{"Ref": _parameter_of(name)} for name in deployment.variables]),
-        *((permission.actions, list(permission.resources)) for permission in deployment.permissions),
+    statements: list[tuple[Sequence[str], list[Any], Mapping[str, Any]]] = [
+        (("logs:CreateLogStream", "logs:PutLogEvents"), [{"Fn::GetAtt": [f"{function.id}Logs", "Arn"]}], {}),
+        (("secretsmanager:GetSecretValue",), [{"Ref": _parameter_of(name)} for name in deployment.variables], {}),
+        *(
+            (permission.actions, list(permission.resources), permission.condition)
+            for permission in deployment.permissions
+        ),
     ]
     if options.vpc:
-        statements.append((_NETWORK, ["*"]))
+        statements.append((_NETWORK, ["*"], {}))
     return {
         "Version": _TRUST,
         "Statement": [
-            {"Effect": "Allow", "Action": list(actions), "Resource": [_sub(one) for one in resources]}
-            for actions, resources in statements
+            {
+                "Effect": "Allow",
+                "Action": list(actions),
+                "Resource": [_sub(one) for one in resources],
+                **({"Condition": dict(condition)} if condition else {}),
+            }
+            for actions, resources, condition in statements
             if resources
         ],
     }
