@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import click
 
     from turnout.interfaces.connector import Connector
+    from turnout.interfaces.connector_source import ConnectorSource
     from turnout.interfaces.queue import Queue
     from turnout.interfaces.sandbox import Sandbox
     from turnout.interfaces.service import Service
@@ -35,6 +36,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 @_hookspec
 def turnout_connectors() -> Mapping[str, Connector]:
     """Connectors by name."""
+
+
+@_hookspec
+def turnout_connector_sources() -> Mapping[str, type[ConnectorSource]]:
+    """What makes the connectors that a project declares in `[connectors.<name>]`, by the name that `source` says there."""
 
 
 @_hookspec

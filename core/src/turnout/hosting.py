@@ -39,7 +39,7 @@ class Host:
         settings = load_settings(root, environment=environment)
         if storage is not None:
             settings = replace(settings, storage=replace(settings.storage, directory=str(storage)))
-        registry = load_plugins(blocked=settings.plugins.blocked)
+        registry = load_plugins(settings)
         platform = await Platform.open(settings, registry, public_url=settings.project.url)
         try:
             return cls(platform, await every_service(platform))

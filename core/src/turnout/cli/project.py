@@ -37,7 +37,7 @@ def load_registry(settings: Settings) -> Registry:
     from turnout.cli.program import RESERVED
     from turnout.plugins import load_plugins
 
-    return load_plugins(blocked=settings.plugins.blocked, reserved_commands=RESERVED)
+    return load_plugins(settings, reserved_commands=RESERVED)
 
 
 def blocked_plugins() -> tuple[str, ...]:

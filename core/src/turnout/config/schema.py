@@ -121,6 +121,11 @@ SCHEMA = Section(
                 "keys": leaf("keys", text, "What wraps the keys that customers' credentials are encrypted with."),
             },
         ),
+        "connectors": Named(
+            field="connectors",
+            section=None,
+            description="Tables `[connectors.<name>]`: a connector made from a description, `source` says of which kind.",
+        ),
         "backends": Named(
             field="backends",
             section=None,

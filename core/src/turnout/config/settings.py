@@ -162,7 +162,8 @@ class PluginSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings of a project in one environment. `root` is the project's directory, absolute; `file` the
-    `turnout.toml` they were read from, or None where there is none. `backends` and `targets` have each one's own table, unread."""
+    `turnout.toml` they were read from, or None where there is none. `connectors`, `backends` and `targets` have each one's own
+    table, unread."""
 
     root: Path
     file: Path | None = None
@@ -170,6 +171,7 @@ class Settings:
     project: ProjectSettings = field(default_factory=ProjectSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
     stores: StoresSettings = field(default_factory=StoresSettings)
+    connectors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     backends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     targets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     services: Mapping[str, ServiceSettings] = field(default_factory=dict)

@@ -16,6 +16,7 @@ class Kind(StrEnum):
     """A kind of thing that plugins provide; the hook of each is `turnout_` and its value."""
 
     CONNECTORS = "connectors"
+    CONNECTOR_SOURCES = "connector_sources"
     QUEUES = "queues"
     SANDBOXES = "sandboxes"
     STORES = "stores"
@@ -30,7 +31,7 @@ class Kind(StrEnum):
     @property
     def singular(self) -> str:
         """What one of them is called in messages."""
-        return "sandbox" if self is Kind.SANDBOXES else self.value.removesuffix("s")
+        return "sandbox" if self is Kind.SANDBOXES else self.value.removesuffix("s").replace("_", " ")
 
 
 def check(kind: Kind, name: object, thing: object) -> None:
@@ -61,6 +62,12 @@ def _connector(name: str, thing: object) -> None:
             f"connector {name!r} was made for connector API {thing.api_version}, this Turnout has {API_VERSION}: "
             "upgrade the connector's distribution"
         )
+
+
+def _connector_source(name: str, thing: object) -> None:
+    from turnout.interfaces.connector_source import ConnectorSource
+
+    _implements(f"connector source {name!r}", thing, ConnectorSource)
 
 
 def _queue(name: str, thing: object) -> None:
@@ -153,6 +160,7 @@ def _described(thing: object) -> str:
 
 _CHECKS: Mapping[Kind, Callable[[str, object], None]] = {
     Kind.CONNECTORS: _connector,
+    Kind.CONNECTOR_SOURCES: _connector_source,
     Kind.QUEUES: _queue,
     Kind.SANDBOXES: _sandbox,
     Kind.STORES: _store,

@@ -17,12 +17,15 @@ import pluggy
 from turnout import hookspecs
 from turnout.errors import NotFound, PluginError
 from turnout.plugins.contracts import Kind, check
+from turnout.plugins.declared import declared_connectors
 from turnout.plugins.discovery import Plugin, PluginFailure, import_plugin, installed
 
 if TYPE_CHECKING:
     import click
 
+    from turnout.config import Settings
     from turnout.interfaces.connector import Connector
+    from turnout.interfaces.connector_source import ConnectorSource
     from turnout.interfaces.queue import Queue
     from turnout.interfaces.sandbox import Sandbox
     from turnout.interfaces.service import Service
@@ -39,16 +42,20 @@ _HARMFUL = (Exception, SystemExit)
 
 
 def load_plugins(
-    *, extra: Iterable[object] = (), blocked: Collection[str] = (), reserved_commands: Collection[str] = ()
+    settings: Settings | None = None,
+    *,
+    extra: Iterable[object] = (),
+    blocked: Collection[str] = (),
+    reserved_commands: Collection[str] = (),
 ) -> Registry:
     """Import every installed plugin and check its hooks' signatures; call none of them yet.
 
-    `extra` are modules or objects with hook implementations, for tests and embedding; they come last. `blocked` are
+    `settings` are a project's: they block plugins, and declare connectors. `extra` are modules or objects with hook implementations, for tests and embedding; they come last. `blocked` are
     names of installed plugins to leave out. Commands named in `reserved_commands` are refused. Never raises for what a
     plugin does: see `Registry.failures`.
     """
-    registry = Registry(reserved_commands=reserved_commands)
-    for plugin in installed(blocked):
+    registry = Registry(settings, reserved_commands=reserved_commands)
+    for plugin in installed({*blocked, *(settings.plugins.blocked if settings is not None else ())}):
         registry._load(plugin)
     for given in extra:
         name = getattr(given, "__name__", type(given).__name__)
@@ -62,7 +69,8 @@ class Registry:
     Made by `load_plugins`.
     """
 
-    def __init__(self, *, reserved_commands: Collection[str] = ()) -> None:
+    def __init__(self, settings: Settings | None = None, *, reserved_commands: Collection[str] = ()) -> None:
+        self._settings = settings
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._plugins: dict[object, Plugin] = {}
@@ -82,7 +90,12 @@ class Registry:
 
     @property
     def connectors(self) -> Mapping[str, Connector]:
+        """Those of plugins, and those that the project declares. `SettingsError` where a declaration is wrong."""
         return self._things(Kind.CONNECTORS)
+
+    @property
+    def connector_sources(self) -> Mapping[str, type[ConnectorSource]]:
+        return self._things(Kind.CONNECTOR_SOURCES)
 
     @property
     def queues(self) -> Mapping[str, type[Queue]]:
@@ -149,6 +162,8 @@ class Registry:
                 plugin = self._plugins[implementation.plugin]
                 for name, thing in self._answers(kind, plugin, implementation):
                     self._add(found, kind, plugin, name, thing)
+            if kind is Kind.CONNECTORS and self._settings is not None:
+                found.update(declared_connectors(self._settings, found, self.find))
             self._provided[kind] = found
         return self._provided[kind]
 

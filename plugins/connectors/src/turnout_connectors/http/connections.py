@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from turnout.connectors import ClientAuthentication, ConnectionType, Grant, OAuth2, OAuth2Provider
 
-__all__ = ["Account", "ApiKey", "Basic", "Bearer", "ClientAccount", "HttpConnection", "NoCredentials"]
+__all__ = ["Account", "ApiKey", "Basic", "Bearer", "ClientAccount", "HttpConnection", "NoCredentials", "header_text"]
 
 
 class HttpConnection(ConnectionType):
@@ -36,13 +36,13 @@ class HttpConnection(ConnectionType):
             raise ValueError("must not hold credentials: use the type `basic`")
         return url
 
-    def header(self) -> tuple[str, str] | None:
-        """Name and value of the header with the credentials."""
-        return None
+    def headers(self) -> Sequence[tuple[str, str]]:
+        """Names and values of the headers with the credentials."""
+        return ()
 
-    def parameter(self) -> tuple[str, str] | None:
-        """Name and value of the query parameter with the credentials."""
-        return None
+    def parameters(self) -> Sequence[tuple[str, str]]:
+        """Names and values of the query parameters with the credentials."""
+        return ()
 
 
 class NoCredentials(HttpConnection):
@@ -54,13 +54,13 @@ class Bearer(HttpConnection):
 
     token: SecretStr = Field(description="The token")
 
-    def header(self) -> tuple[str, str]:
-        return "Authorization", f"Bearer {self.token.get_secret_value()}"
+    def headers(self) -> Sequence[tuple[str, str]]:
+        return (("Authorization", f"Bearer {self.token.get_secret_value()}"),)
 
     @field_validator("token")
     @classmethod
     def _fits(cls, token: SecretStr) -> SecretStr:
-        return _header_text(token)
+        return header_text(token)
 
 
 class Basic(HttpConnection):
@@ -69,8 +69,8 @@ class Basic(HttpConnection):
     username: str = Field(description="The user's name, without a colon")
     password: SecretStr = Field(description="The password")
 
-    def header(self) -> tuple[str, str]:
-        return "Authorization", f"Basic {self._encoded()}"
+    def headers(self) -> Sequence[tuple[str, str]]:
+        return (("Authorization", f"Basic {self._encoded()}"),)
 
     def secrets(self) -> tuple[str, ...]:
         return (*super().secrets(), self._encoded())
@@ -95,16 +95,16 @@ class ApiKey(HttpConnection):
         default="header", alias="in", description="Where it goes: `header` or `query` (a header is seldom logged)"
     )
 
-    def header(self) -> tuple[str, str] | None:
-        return (self.name, self.key.get_secret_value()) if self.location == "header" else None
+    def headers(self) -> Sequence[tuple[str, str]]:
+        return ((self.name, self.key.get_secret_value()),) if self.location == "header" else ()
 
-    def parameter(self) -> tuple[str, str] | None:
-        return (self.name, self.key.get_secret_value()) if self.location == "query" else None
+    def parameters(self) -> Sequence[tuple[str, str]]:
+        return ((self.name, self.key.get_secret_value()),) if self.location == "query" else ()
 
     @field_validator("key")
     @classmethod
     def _fits(cls, key: SecretStr) -> SecretStr:
-        return _header_text(key)
+        return header_text(key)
 
 
 class _OAuth2(HttpConnection, OAuth2):
@@ -127,8 +127,8 @@ class _OAuth2(HttpConnection, OAuth2):
         """The token is for the API; the provider does not see it again."""
         return NoCredentials(base_url=self.base_url).hosts()
 
-    def header(self) -> tuple[str, str]:
-        return "Authorization", f"Bearer {self.access_token.get_secret_value()}"
+    def headers(self) -> Sequence[tuple[str, str]]:
+        return (("Authorization", f"Bearer {self.access_token.get_secret_value()}"),)
 
 
 class Account(_OAuth2):
@@ -175,7 +175,8 @@ def _shared(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _header_text(secret: SecretStr) -> SecretStr:
+def header_text(secret: SecretStr) -> SecretStr:
+    """The secret, if it may stand in a header; `ValueError` otherwise."""
     text = secret.get_secret_value()
     if not text or not all("!" <= character <= "~" for character in text):
         raise ValueError("must be visible ASCII characters without spaces or line breaks")

@@ -87,9 +87,9 @@ class Exchange:
         body = body_of(inputs)
         if body is not None and "content-type" not in set_here:
             headers.append(("Content-Type", body.content_type))
-        secret = self._connection.header() if self._connection is not None else None
-        if secret is not None and secret[0].lower() in set_here:
-            raise _invalid(f"headers sets {secret[0]}, which the connection sets: remove it there or use no connection")
+        for name, _ in self._connection.headers() if self._connection is not None else ():
+            if name.lower() in set_here:
+                raise _invalid(f"headers sets {name}, which the connection sets: remove it there or use no connection")
         return Call(method=inputs.method, url=self._url(), headers=tuple(headers), body=body)
 
     def _url(self) -> httpx.URL:
@@ -114,9 +114,8 @@ class Exchange:
         headers.append((b"Accept-Encoding", b"gzip"))
         url = call.url
         if self._connection is not None and origin_of(url) == self.trusted:
-            if header := self._connection.header():
-                headers.append((header[0].encode(), header[1].encode()))
-            if parameter := self._connection.parameter():
+            headers += [(name.encode(), value.encode()) for name, value in self._connection.headers()]
+            for parameter in self._connection.parameters():
                 url = url.copy_set_param(*parameter)
         if call.body is None:
             return httpx.Request(call.method, url, headers=headers)
