@@ -14,6 +14,7 @@ from turnout.interfaces.connector import (
     Trigger,
     TriggerEvent,
 )
+from turnout.interfaces.connector_source import ConnectorSource
 from turnout.interfaces.oauth import ClientAuthentication, Grant, OAuth2, OAuth2Provider
 from turnout.interfaces.polling import Found, Poll, PollingTrigger
 from turnout.interfaces.schemes import SCHEMES, Scheme
@@ -33,6 +34,7 @@ __all__ = [
     "ClientAuthentication",
     "ConnectionType",
     "Connector",
+    "ConnectorSource",
     "Effect",
     "Effects",
     "File",

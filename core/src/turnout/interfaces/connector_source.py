@@ -28,7 +28,7 @@ class ConnectorSource(ABC):
 
     @classmethod
     @abstractmethod
-    def declare(cls, name: str, description: str, root: Path) -> Mapping[str, Any]:
+    def declare(cls, name: str, description: str, root: Path) -> Mapping[str, str]:
         """Take a description (a file's path, or what else this source knows) into the project: what it needs is copied into `root`,
         so that the project is whole. Returns the settings of the declaration, without `source`. `UserError` says what is wrong
         with it; then nothing was written."""

@@ -37,15 +37,13 @@ def declared_connectors(
     return made
 
 
-def _declared(
-    name: str, table: Mapping[str, Any], settings: Settings, find: Callable[[Kind, str], Any]
-) -> Connector:
+def _declared(name: str, table: Mapping[str, Any], settings: Settings, find: Callable[[Kind, str], Any]) -> Connector:
     from turnout.interfaces.opening import read_options
 
     place = f"connectors.{name}.source"
     source = table.get("source")
     if not isinstance(source, str):
-        raise SettingsError(f"{place}: say of which kind its description is: \"openapi\"", setting=place)
+        raise SettingsError(f'{place}: say of which kind its description is: "openapi"', setting=place)
     try:
         kind = find(Kind.CONNECTOR_SOURCES, source)
     except NotFound as error:

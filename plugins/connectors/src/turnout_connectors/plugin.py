@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from turnout import hookimpl
 
 if TYPE_CHECKING:
-    from turnout.connectors import Connector
+    from turnout.connectors import Connector, ConnectorSource
 
 
 @hookimpl
@@ -20,3 +20,10 @@ def turnout_connectors() -> Mapping[str, Connector]:
     from turnout_connectors.webhook import connector as webhook
 
     return {connector.name: connector for connector in (http, dropbox, data, state, webhook)}
+
+
+@hookimpl
+def turnout_connector_sources() -> Mapping[str, type[ConnectorSource]]:
+    from turnout_connectors.openapi.source import OpenApiSource
+
+    return {"openapi": OpenApiSource}

@@ -5,27 +5,31 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import click
 
+from turnout.cli.declaring import CONNECTOR_NAME, name_of_description, write_declaration
 from turnout.cli.faults import printable
 from turnout.cli.options import environment_option, json_option
 from turnout.cli.output import emit, print_table
 from turnout.cli.project import load_project, load_registry
 from turnout.cli.schemas import input_schema, output_schema
-from turnout.errors import NotFound
+from turnout.errors import NotFound, UserError
 from turnout.interfaces.connector import Action, Connector, Trigger
+from turnout.interfaces.connector_source import ConnectorSource
 from turnout.interfaces.polling import PollingTrigger
 from turnout.plugins import Kind
 
 __all__ = ["command"]
 
+_BRIEF: Final = 12
+
 
 @click.group("connectors")
 def command() -> None:
-    """List connectors, show what an action takes and returns."""
+    """List, search and show connectors, and add one that is made from a description."""
 
 
 @command.command("list")
@@ -51,8 +55,41 @@ def list_connectors(*, as_json: bool, environment: str | None) -> None:
         return
     print_table(
         ("CONNECTOR", "DISTRIBUTION", "ACTIONS"),
-        [(item["name"], item["distribution"] or "-", ", ".join(item["actions"])) for item in found],
+        [(item["name"], item["distribution"] or "-", _brief(item["actions"])) for item in found],
     )
+
+
+def _brief(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_BRIEF])
+    return shown if len(names) <= _BRIEF else f"{shown}, and {len(names) - _BRIEF} more"
+
+
+@command.command("search")
+@click.argument("words", nargs=-1, required=True, metavar="WORD...")
+@json_option
+@environment_option
+def search(*, words: tuple[str, ...], as_json: bool, environment: str | None) -> None:
+    """Find actions and triggers by words in their names, titles and descriptions, all of which must be there."""
+    registry = load_registry(load_project(environment=environment))
+    found = [
+        {"name": f"{name}.{part}", "title": title}
+        for name, connector in sorted(registry.connectors.items())
+        for part, title, text in _texts(connector)
+        if all(word.lower() in text for word in words)
+    ]
+    if as_json:
+        emit(found, as_json=True)
+    elif not found:
+        raise NotFound("action or trigger", " ".join(words), hint="`turnout connectors list` has all connectors")
+    else:
+        print_table(("NAME", "WHAT IT DOES"), [(one["name"], one["title"]) for one in found])
+
+
+def _texts(connector: Connector) -> Iterator[tuple[str, str, str]]:
+    """Name, title, and all that is searched, in lower case."""
+    around = f"{connector.name} {connector.title}"
+    for name, one in {**connector.actions, **_triggers(connector)}.items():
+        yield name, one.title, f"{around} {name} {one.title} {one.description}".lower()
 
 
 @command.command("show")
@@ -69,6 +106,34 @@ def show(*, name: str, as_json: bool, environment: str | None) -> None:
         emit(data, as_json=True)
     else:
         click.echo(printable("\n".join(_lines(data))))
+
+
+@command.command("add")
+@click.argument("source", metavar="SOURCE")
+@click.argument("description", metavar="DESCRIPTION")
+@click.option("--name", metavar="NAME", help="What definitions call it; made of the description's name without it.")
+@json_option
+@environment_option
+def add(*, source: str, description: str, name: str | None, as_json: bool, environment: str | None) -> None:
+    """Add a connector that is made from a description: SOURCE says of which kind (openapi), DESCRIPTION where it is.
+
+    The description is copied into the project, and turnout.toml names it.
+    """
+    settings = load_project(environment=environment)
+    registry = load_registry(settings)
+    kind: type[ConnectorSource] = registry.find(Kind.CONNECTOR_SOURCES, source)
+    name = name or name_of_description(description)
+    if not CONNECTOR_NAME.fullmatch(name):
+        raise UserError(f"{name!r} is no connector's name: lower-case letters, digits and underscores, a letter first")
+    if name in registry.connectors:
+        raise UserError(f"there is a connector {name!r} already: choose another by --name")
+    declared = kind.declare(name, description, settings.root)
+    write_declaration(settings.file or settings.root / "turnout.toml", name, {"source": source, **declared})
+    made = load_registry(load_project(environment=environment)).connectors[name]
+    if as_json:
+        emit({"name": name, "actions": sorted(made.actions)}, as_json=True)
+        return
+    click.echo(printable(f"{name}: {len(made.actions)} actions, `turnout connectors show {name}` lists them"))
 
 
 def _connector(connector: Connector) -> dict[str, Any]:
@@ -188,13 +253,15 @@ def _remark(schema: dict[str, Any], *, required: bool) -> str:
 
 def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     resolved = _resolved(schema, definitions)
-    if "anyOf" in resolved:
-        return " | ".join(_type(option, definitions) for option in resolved["anyOf"])
+    for choice in ("anyOf", "oneOf"):
+        if choice in resolved:
+            return " | ".join(dict.fromkeys(_type(option, definitions) for option in resolved[choice]))
     if "enum" in resolved:
         return " | ".join(map(str, resolved["enum"]))
     if "const" in resolved:
         return str(resolved["const"])
-    kind = str(resolved.get("type", "any"))
+    told = resolved.get("type", "any")
+    kind = " | ".join(told) if isinstance(told, list) else str(told)
     return "file" if resolved.get("title") == "File" else kind
 
 
