@@ -100,6 +100,8 @@ state = "redis"
 catalog = "postgres"
 payloads = "s3"
 keys = "kms"
+[connectors.pets]
+source = "openapi"
 [backends.redis]
 url = "env:REDIS_URL"
 [targets.lambda]
@@ -174,6 +176,7 @@ sample = 0.1
     stores = settings.stores
     assert (stores.queue, stores.journal, stores.records) == ("redis", "redis", "postgres")
     assert (stores.state, stores.catalog, stores.payloads, stores.keys) == ("redis", "postgres", "s3", "kms")
+    assert settings.connectors == {"pets": {"source": "openapi"}}
     assert settings.backends == {"redis": {"url": "env:REDIS_URL"}}
     assert settings.targets == {"lambda": {"region": "eu-central-1"}}
     assert (settings.queue.lease_s, settings.queue.attempts) == (10.0, 3)

@@ -136,3 +136,45 @@ def test_a_document_is_taken_into_the_project(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="it has no operations"):
         OpenApiSource.declare("none", str(given), root)
     assert not (root / "connectors" / "none.yaml").exists()
+
+
+def test_a_schema_is_shown_whole_with_all_names_that_it_has(make: Any) -> None:
+    schemas = {
+        "Pet": {
+            "type": "object",
+            "nullable": True,
+            "x-internal": 1,
+            "properties": {
+                "example": {"type": "string", "example": "e"},
+                "x-size": {"type": "number", "minimum": 0, "exclusiveMinimum": True},
+                "deprecated": {"$ref": "#/components/parameters/Pet"},
+            },
+        },
+    }
+    # A chain that is longer than what is shown, and deeper than Python's stack if it were followed at once.
+    schemas |= {f"S{n}": {"properties": {"next": {"$ref": f"#/components/schemas/S{n + 1}"}}} for n in range(2000)}
+    body = {"content": {"application/json": {"schema": {"properties": {"pet": {"$ref": "#/components/schemas/Pet"}}}}}}
+    chain = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/S0"}}}}
+    components = {"schemas": schemas, "parameters": {"Pet": {"type": "boolean"}}}
+    made = make(
+        {
+            "paths": {"/pet": {"put": {"requestBody": body}}, "/chain": {"put": {"requestBody": chain}}},
+            "components": components,
+        }
+    )
+
+    shown = made.actions["replace_pet"].inputs.model_json_schema()
+    assert shown["$defs"] == {
+        "Pet": {
+            "type": ["object", "null"],
+            "properties": {
+                "example": {"type": "string"},
+                "x-size": {"type": "number", "exclusiveMinimum": 0},
+                "deprecated": {"$ref": "#/$defs/components.parameters.Pet"},
+            },
+        },
+        "components.parameters.Pet": {"type": "boolean"},
+    }
+    chained = made.actions["replace_chain"].inputs.model_json_schema()["$defs"]
+    assert len(chained) == 200
+    assert any("$comment" in one["properties"]["next"] for one in chained.values())

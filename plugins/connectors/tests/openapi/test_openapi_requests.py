@@ -248,7 +248,7 @@ async def test_the_key_of_a_step_is_sent_where_the_api_takes_one(make: Make, ser
 
 
 def test_only_what_is_asked_for_is_there(make: Make) -> None:
-    document = {"paths": {"/pets": {"get": {}, "post": {}}, "/pets/{id}": {"get": {}}}}
+    document: dict[str, Any] = {"paths": {"/pets": {"get": {}, "post": {}}, "/pets/{id}": {"get": {}}}}
 
     assert set(make(document, only=["get_*", "create_pet"]).actions) == {"create_pet", "get_pet"}
     with pytest.raises(SettingsError, match=r"connectors\.shop\.operations\.lisst_pets: .* did you mean 'list_pets'"):
