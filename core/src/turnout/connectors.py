@@ -14,7 +14,7 @@ from turnout.interfaces.connector import (
     Trigger,
     TriggerEvent,
 )
-from turnout.interfaces.connector_source import ConnectorSource
+from turnout.interfaces.connector_source import DESCRIPTIONS, ConnectorSource
 from turnout.interfaces.oauth import ClientAuthentication, Grant, OAuth2, OAuth2Provider
 from turnout.interfaces.polling import Found, Poll, PollingTrigger
 from turnout.interfaces.schemes import SCHEMES, Scheme
@@ -25,6 +25,7 @@ from turnout.values import Value
 
 __all__ = [
     "API_VERSION",
+    "DESCRIPTIONS",
     "SCHEMES",
     "Action",
     "ActionContext",

@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel
 
 from turnout.interfaces.connector import Connector
 
-__all__ = ["ConnectorSource"]
+__all__ = ["DESCRIPTIONS", "ConnectorSource"]
+
+DESCRIPTIONS: Final = "connectors"
+"""The project's directory of descriptions. What is packaged for a compute target takes it along, and nothing else of a source's."""
 
 
 class ConnectorSource(ABC):
@@ -29,6 +32,6 @@ class ConnectorSource(ABC):
     @classmethod
     @abstractmethod
     def declare(cls, name: str, description: str, root: Path) -> Mapping[str, str]:
-        """Take a description (a file's path, or what else this source knows) into the project: what it needs is copied into `root`,
-        so that the project is whole. Returns the settings of the declaration, without `source`. `UserError` says what is wrong
+        """Take a description (a file's path, or what else this source knows) into the project: what it needs is copied into `DESCRIPTIONS`
+        there, so that the project is whole. Returns the settings of the declaration, without `source`. `UserError` says what is wrong
         with it; then nothing was written."""

@@ -22,7 +22,10 @@ def make(tmp_path: Path) -> Make:
         whole = {"openapi": "3.0.3", "info": {"title": "Shop", "version": "1"}, **document}
         if "swagger" in document:
             del whole["openapi"]
-        (tmp_path / "shop.json").write_text(json.dumps(whole))
-        return OpenApiSource.connector("shop", OpenApiSource.Options(document="shop.json", **options), tmp_path)
+        (tmp_path / "connectors").mkdir(exist_ok=True)
+        (tmp_path / "connectors" / "shop.json").write_text(json.dumps(whole))
+        return OpenApiSource.connector(
+            "shop", OpenApiSource.Options(document="connectors/shop.json", **options), tmp_path
+        )
 
     return make

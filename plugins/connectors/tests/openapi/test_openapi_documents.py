@@ -110,8 +110,20 @@ def test_a_schema_within_itself_is_one(tmp_path: Path, make: Any) -> None:
 
 
 def test_a_file_that_is_not_there_is_the_settings_fault(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"connectors\.shop\.document: gone\.json: it cannot be read: No such file"):
-        OpenApiSource.connector("shop", OpenApiSource.Options(document="gone.json"), tmp_path)
+    options = OpenApiSource.Options(document="connectors/gone.json")
+
+    with pytest.raises(
+        SettingsError, match=r"connectors\.shop\.document: connectors/gone\.json: it cannot be read: No such"
+    ):
+        OpenApiSource.connector("shop", options, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "document", ["pets.json", "/etc/passwd", "connectors/../../pets.json", "../connectors/pets.json"]
+)
+def test_a_document_is_where_it_is_packaged(document: str) -> None:
+    with pytest.raises(ValueError, match="must be a file in the project's directory connectors/"):
+        OpenApiSource.Options(document=document)
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def shape_of(operation: Operation, schemas: Schemas, *, paged: bool) -> Shape:
     if operation.payload is not None:
         payload = operation.payload
         description = _line(payload.description) or f"The body, {payload.content_type}"
-        shown[BODY] = _described(payload.schema, description)
+        shown[BODY] = {**payload.schema, "description": description}
         held: Any = str | File
         if payload.kind != "raw":
             held = Annotated[Value, AfterValidator(schemas.check(payload.schema))]
@@ -114,13 +114,6 @@ def _alias(parameter: Parameter, operation: Operation) -> str:
     alike = [one for one in operation.parameters if one.name == parameter.name]
     taken = parameter.name in {BODY, ALL_PAGES}
     return f"{parameter.place}_{parameter.name}" if len(alike) > 1 or taken else parameter.name
-
-
-def _described(schema: Mapping[str, Any], description: str) -> Mapping[str, Any]:
-    """A reference has its description beside it, which JSON Schema 2020-12 allows."""
-    return (
-        {"allOf": [schema], "description": description} if "$ref" in schema else {**schema, "description": description}
-    )
 
 
 def _line(text: str) -> str:

@@ -78,7 +78,8 @@ class _Shown:
         if not isinstance(schema, Mapping):
             return schema
         if isinstance(schema.get("$ref"), str):
-            return self.referred(schema["$ref"])
+            beside = {"description": schema["description"]} if "description" in schema else {}
+            return {**self.referred(schema["$ref"]), **beside}
         made = {
             key: self.part(key, value)
             for key, value in schema.items()

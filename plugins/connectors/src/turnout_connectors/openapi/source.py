@@ -6,11 +6,21 @@ import difflib
 import shutil
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from turnout.connectors import Action, ActionContext, AfterCrash, Connector, ConnectorSource, Effect, Effects, Inputs
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from turnout.connectors import (
+    DESCRIPTIONS,
+    Action,
+    ActionContext,
+    AfterCrash,
+    Connector,
+    ConnectorSource,
+    Effect,
+    Effects,
+    Inputs,
+)
 from turnout.errors import SettingsError, UserError
 
 from turnout_connectors.http import request
@@ -25,12 +35,18 @@ from turnout_connectors.openapi.security import Server, connection_types, server
 
 __all__ = ["OpenApiSource"]
 
-_DIRECTORY: Final = "connectors"
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _REPEATABLE: Final = frozenset({"PUT", "DELETE"})
 _ONCE: Final = frozenset({"POST", "PATCH"})
 _SIZE: Final = 1024**3
 _HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$")]
+
+
+def _inside(document: str) -> str:
+    path = PurePosixPath(document)
+    if path.is_absolute() or path.parts[:1] != (DESCRIPTIONS,) or ".." in path.parts:
+        raise ValueError(f"must be a file in the project's directory {DESCRIPTIONS}/, which is packaged with it")
+    return document
 
 
 class _Options(BaseModel):
@@ -48,11 +64,11 @@ class OperationOptions(_Options):
 
 
 class Options(_Options):
-    """`document` is a file, as seen from the project's directory. `only` are patterns of actions' names, all without it.
+    """`document` is a file in the project's directory `connectors/`. `only` are patterns of actions' names, all without it.
     `idempotency_header` is the header in which the API takes a key for requests that must not be done twice (POST and PATCH).
     `operations` are by name, or by `GET /pets`."""
 
-    document: str
+    document: Annotated[str, AfterValidator(_inside)]
     title: str = ""
     base_url: str = Field(default="", pattern=r"^(https?://[^?#\s]+)?$")
     only: tuple[str, ...] = ()
@@ -79,10 +95,10 @@ class OpenApiSource(ConnectorSource):
     def declare(cls, name: str, description: str, root: Path) -> Mapping[str, str]:
         source = Path(description)
         document = read(source)
-        made = _connector(name, Options(document=description), document)
+        made = _connector(name, Options(document=f"{DESCRIPTIONS}/{name}"), document)
         if not made.actions:
             raise UserError(f"{description}: it has no operations")
-        place = Path(_DIRECTORY) / f"{name}{source.suffix or '.json'}"
+        place = Path(DESCRIPTIONS) / f"{name}{source.suffix or '.json'}"
         if (root / place).resolve() != source.resolve():
             (root / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, root / place)

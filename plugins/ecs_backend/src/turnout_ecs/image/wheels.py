@@ -17,7 +17,7 @@ from turnout.errors import BackendError
 
 __all__ = ["EXTRAS", "gather", "requirements"]
 
-EXTRAS: Final = {"turnout": ("otlp",)}
+EXTRAS: Final = {"turnout": ("otlp",), "turnout-connectors": ("openapi",)}
 """What a service takes besides, where it is installed here."""
 _OLDEST_GLIBC, _NEWEST_GLIBC = 17, 36
 """Minor versions: that of Debian's bookworm, and of the oldest for which wheels are made."""

@@ -18,6 +18,7 @@ import jinja2
 from turnout.config import FILE_NAME
 from turnout.deploy.distributions import Distributions, normalized
 from turnout.errors import BackendError
+from turnout.interfaces.connector_source import DESCRIPTIONS
 from turnout.interfaces.deployment import Deployment
 
 from turnout_lambda.packaging.functions import Function
@@ -47,6 +48,8 @@ def write_app(
     settings.mkdir(parents=True)
     if (deployment.root / FILE_NAME).is_file():
         shutil.copyfile(deployment.root / FILE_NAME, settings / FILE_NAME)
+    if (deployment.root / DESCRIPTIONS).is_dir():
+        shutil.copytree(deployment.root / DESCRIPTIONS, settings / DESCRIPTIONS)
     chalice = directory / ".chalice"
     chalice.mkdir()
     for handler, policy in policies.items():
