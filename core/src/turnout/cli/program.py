@@ -41,7 +41,9 @@ COMMANDS: Mapping[str, _Entry] = {
     "completion": _Entry("completion", "Print the script that makes a shell complete commands."),
     "config": _Entry("config", "Show what the project's settings come to."),
     "connections": _Entry("connections", "Keep customers' connections, and connect their accounts."),
-    "connectors": _Entry("connectors", "List connectors, show what an action takes and returns."),
+    "connectors": _Entry(
+        "connectors", "List, search and show connectors, and add one that is made from a description."
+    ),
     "customers": _Entry("customers", "Make, show, suspend and delete customers."),
     "dev": _Entry(
         "dev",

@@ -16,7 +16,7 @@ from turnout_connectors.http.exchange import Call, Exchange
 from turnout_connectors.http.inputs import RequestInputs
 from turnout_connectors.http.pages import Pages
 
-__all__ = ["connector"]
+__all__ = ["connector", "request"]
 
 connector = Connector(
     "http",

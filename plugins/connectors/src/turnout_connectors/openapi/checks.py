@@ -45,6 +45,9 @@ class Checks:
             raise ValueError(f"the document's schema refers to {error.ref!r}, which there is not") from None
         except RecursionError:
             raise ValueError("it is nested too deeply to be checked") from None
+        except Exception as error:
+            # A schema that is none makes the library fail wherever it gets to, and in any way.
+            raise ValueError(f"the document's schema cannot be used: {type(error).__name__}") from None
         if found is not None:
             raise ValueError(_told(found))
 

@@ -47,6 +47,10 @@ class Document:
     name: str
     data: Mapping[str, Any]
 
+    def require_version(self) -> None:
+        """`UserError` unless it is one that is understood."""
+        _ = self.version
+
     @cached_property
     def version(self) -> str:
         """`2.0`, `3.0` or `3.1`. `UserError` for others."""
@@ -67,6 +71,31 @@ class Document:
                 return node
             node = self.at(reference, place)
         raise self.fault(place, "its references lead in a circle")
+
+    def part(self, node: Mapping[str, Any], key: str, place: Place) -> Mapping[str, Any]:
+        """The object under a key of the object at `place`; an empty one where there is none."""
+        return {} if node.get(key) is None else self.resolve(node[key], (*place, key))
+
+    def parts(self, node: Mapping[str, Any], key: str, place: Place) -> list[Any]:
+        """The list under a key of the object at `place`; an empty one where there is none."""
+        found = node.get(key)
+        if found is not None and not isinstance(found, list):
+            raise self.fault((*place, key), "a list is expected")
+        return found or []
+
+    def texts(self, node: Mapping[str, Any], key: str, place: Place) -> list[str]:
+        found = self.parts(node, key, place)
+        if not all(isinstance(one, str) for one in found):
+            raise self.fault((*place, key), "a list of texts is expected")
+        return found
+
+    @cached_property
+    def info(self) -> Mapping[str, Any]:
+        return self.part(self.data, "info", ())
+
+    @cached_property
+    def components(self) -> Mapping[str, Any]:
+        return self.part(self.data, "components", ())
 
     def at(self, reference: str, place: Place) -> Any:
         """What a reference leads to (RFC 6901)."""
@@ -121,8 +150,7 @@ def parse(content: bytes, name: str) -> Document:
     if not isinstance(data, dict):
         raise UserError(f"{name}: an OpenAPI document is an object")
     document = Document(name=name, data=_Plain(name).of(data))
-    if not document.version or not isinstance(document.data.get("paths", {}), Mapping):
-        raise document.fault(("paths",), "an object is expected")
+    document.require_version()
     if leaving := list(_first(_leaving(document.data), _SHOWN)):
         shown = "".join(f"\n  {'.'.join(place)}: {reference}" for place, reference in leaving)
         raise UserError(f"{name}: it has references that leave the document: {_BUNDLE}{shown}")

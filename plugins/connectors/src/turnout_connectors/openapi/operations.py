@@ -97,7 +97,7 @@ def operations(document: Document) -> list[Operation]:
 
 
 def _paths(document: Document) -> Iterator[tuple[str, Place, Mapping[str, Any], Mapping[str, Any]]]:
-    for path, told in document.data.get("paths", {}).items():
+    for path, told in document.part(document.data, "paths", ()).items():
         if path.startswith("x-"):
             continue
         place = ("paths", path)
@@ -130,7 +130,9 @@ def _operation(
         answer=answer,
         headers=headers,
         requirements=_requirements(document, place, told),
-        servers=told.get("servers") or item.get("servers") or document.data.get("servers") or (),
+        servers=document.parts(told, "servers", place)
+        or document.parts(item, "servers", place[:-1])
+        or document.parts(document.data, "servers", ()),
     )
 
 
@@ -145,9 +147,9 @@ def _given(
 ) -> Iterator[tuple[Place, Mapping[str, Any]]]:
     """The parameters: those of the path, unless the operation has them itself, and the operation's."""
     found: dict[tuple[str, str], tuple[Place, Mapping[str, Any]]] = {}
-    for where, holder in (((*place[:-1], "parameters"), item), ((*place, "parameters"), told)):
-        for number, one in enumerate(holder.get("parameters") or ()):
-            at = (*where, str(number))
+    for where, holder in ((place[:-1], item), (place, told)):
+        for number, one in enumerate(document.parts(holder, "parameters", where)):
+            at = (*where, "parameters", str(number))
             parameter = document.resolve(one, at)
             name, location = parameter.get("name"), parameter.get("in")
             if not isinstance(name, str) or not name or not isinstance(location, str):
@@ -167,8 +169,8 @@ def _read_openapi(
         if location == "header" and one["name"].lower() in _OURS:
             continue  # OpenAPI says that these are ignored
         style = str(one.get("style") or _STYLES[location])
-        content = one.get("content")
-        media: Mapping[str, Any] = next(iter(content.values()), {}) if isinstance(content, Mapping) else {}
+        content = document.part(one, "content", at)
+        media = next((document.part(content, kind, (*at, "content")) for kind in content), {})
         parameters.append(
             Parameter(
                 name=one["name"],
@@ -185,6 +187,7 @@ def _read_openapi(
         return parameters, None
     at = (*place, "requestBody")
     body = document.resolve(told["requestBody"], at)
+    content = document.part(body, "content", at)
     choices = [
         Payload(
             kind=_kind(content_type),
@@ -194,8 +197,8 @@ def _read_openapi(
             description=str(body.get("description") or ""),
             deep=_deep(media),
         )
-        for content_type, told in (body.get("content") or {}).items()
-        for media in [document.resolve(told, (*at, "content", content_type))]
+        for content_type in content
+        for media in [document.part(content, content_type, (*at, "content"))]
     ]
     return parameters, min(choices, key=lambda one: _ORDER.index(one.kind), default=None)
 
@@ -216,7 +219,7 @@ def _read_swagger(
     payload: Payload | None = None
     fields: dict[str, Mapping[str, Any]] = {}
     needed: list[str] = []
-    consumes = told.get("consumes") or document.data.get("consumes") or ()
+    consumes = document.texts(told, "consumes", place) or document.texts(document.data, "consumes", ())
     for at, one in _given(document, place, told, item):
         name, location, required = one["name"], one["in"], one.get("required") is True
         match location:
@@ -291,26 +294,25 @@ def _answer(
     document: Document, place: Place, told: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any] | None, frozenset[str]]:
     """Of the first success."""
-    answers = told.get("responses") or {}
+    answers = document.part(told, "responses", place)
     successes = sorted(status for status in answers if status.startswith("2"))
     status = next(iter([*successes, *(["default"] if "default" in answers else [])]), None)
     if status is None:
         return None, frozenset()
     at = (*place, "responses", status)
     answer = document.resolve(answers[status], at)
-    headers = frozenset(name.lower() for name in answer.get("headers") or {})
+    headers = frozenset(name.lower() for name in document.part(answer, "headers", at))
     if document.version == "2.0":
         return (_schema(answer["schema"]) if answer.get("schema") else None), headers
-    for content_type, media in (answer.get("content") or {}).items():
+    content = document.part(answer, "content", at)
+    for content_type in content:
         if _kind(content_type) == "json":
-            return _schema(document.resolve(media, (*at, "content", content_type)).get("schema")), headers
+            return _schema(document.part(content, content_type, (*at, "content")).get("schema")), headers
     return None, headers
 
 
 def _requirements(document: Document, place: Place, told: Mapping[str, Any]) -> tuple[Requirement, ...]:
-    listed = told["security"] if "security" in told else document.data.get("security")
-    if listed is None:
-        return ((),)
-    if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed):
-        raise document.fault((*place, "security"), "a list of objects is expected")
-    return tuple(tuple(sorted(one)) for one in listed) or ((),)
+    holder, where = (told, place) if told.get("security") is not None else (document.data, ())
+    listed = document.parts(holder, "security", where)
+    at = (*where, "security")
+    return tuple(tuple(sorted(document.resolve(one, at))) for one in listed) or ((),)

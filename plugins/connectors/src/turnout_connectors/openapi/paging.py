@@ -68,7 +68,7 @@ def _schema(document: Document, schema: Any) -> Mapping[str, Any]:
 def _properties(document: Document, schema: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     """Those of an object, and of the parts that `allOf` makes it of."""
     found: dict[str, Mapping[str, Any]] = {}
-    for part in schema.get("allOf") or ():
+    for part in document.parts(schema, "allOf", ("schema",)):
         found |= _properties(document, _schema(document, part))
     told = schema.get("properties")
     if isinstance(told, Mapping):
@@ -89,7 +89,7 @@ def _path(
 ) -> str | None:
     """The JMESPath of a text of such a name, at the top or in what goes around a list."""
     for name, one in properties.items():
-        if snake(name) in names and _is_text(one) and (not url or one.get("format") in {"uri", "url", None}):
+        if snake(name) in names and _is_text(one) and (not url or one.get("format") in ("uri", "url", None)):
             return _quoted(name)
     for name, one in properties.items():
         if snake(name) in _AROUND:
@@ -100,8 +100,8 @@ def _path(
 
 
 def _is_text(schema: Mapping[str, Any]) -> bool:
-    kind = schema.get("type")
-    return kind in {"string", None} or (isinstance(kind, list) and "string" in kind)
+    kind = schema.get("type", "string")
+    return "string" in kind if isinstance(kind, list) else kind == "string"
 
 
 def _quoted(name: str) -> str:

@@ -7,13 +7,13 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Final, Literal
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from pydantic import AfterValidator, Field, SecretStr, create_model, model_validator
 from turnout.connectors import ConnectionType, Grant, OAuth2, OAuth2Provider
 
 from turnout_connectors.http.connections import HttpConnection, header_text
-from turnout_connectors.openapi.document import Document
+from turnout_connectors.openapi.document import Document, Place
 from turnout_connectors.openapi.naming import snake
 from turnout_connectors.openapi.operations import Operation, Requirement
 
@@ -56,24 +56,27 @@ def server_of(document: Document, servers: Sequence[Any], base_url: str) -> Serv
         return Server(url=base_url)
     if document.version == "2.0":
         host = document.data.get("host")
-        schemes = document.data.get("schemes") or ["https"]
+        schemes = document.texts(document.data, "schemes", ()) or ["https"]
         scheme = "https" if "https" in schemes else schemes[0]
         return Server(url=f"{scheme}://{host}{document.data.get('basePath', '')}" if host else "")
     for number, one in enumerate(servers):
-        told = document.resolve(one, ("servers", str(number)))
+        at = ("servers", str(number))
+        told = document.resolve(one, at)
         url = str(told.get("url", ""))
-        if urlsplit(_VARIABLE.sub("x", url)).scheme in {"http", "https"}:
-            return Server(url=url, variables=tuple(_variables(told.get("variables") or {}, url)))
+        if _VARIABLE.sub("x", url).startswith(("http://", "https://")):
+            return Server(url=url, variables=tuple(_variables(document, told, url, at)))
     return Server(url="")
 
 
-def _variables(told: Mapping[str, Any], url: str) -> Iterable[Variable]:
+def _variables(document: Document, server: Mapping[str, Any], url: str, place: Place) -> Iterable[Variable]:
+    told = document.part(server, "variables", place)
     for name in dict.fromkeys(_VARIABLE.findall(url)):
-        one = told.get(name) or {}
+        at = (*place, "variables", name)
+        one = document.part(told, name, at[:-1])
         yield Variable(
             name=snake(name),
             default=str(one.get("default", "")),
-            choices=tuple(map(str, one.get("enum") or ())),
+            choices=tuple(map(str, document.parts(one, "enum", at))),
             description=str(one.get("description") or f"The part {{{name}}} of {url}"),
         )
 
@@ -108,13 +111,15 @@ _USUAL: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 def _schemes(document: Document) -> Mapping[str, Mapping[str, Any]]:
-    if document.version != "2.0" and not (document.data.get("components") or {}).get("securitySchemes"):
+    if document.version == "2.0":
+        where: Place = ()
+        holder, key = document.data, "securityDefinitions"
+    else:
+        holder, key, where = document.components, "securitySchemes", ("components",)
+    told = document.part(holder, key, where)
+    if not told and document.version != "2.0":
         return _USUAL
-    where = ("securityDefinitions",) if document.version == "2.0" else ("components", "securitySchemes")
-    told: Any = document.data
-    for part in where:
-        told = told.get(part) or {}
-    return {name: document.resolve(one, (*where, name)) for name, one in told.items()}
+    return {name: document.part(told, name, (*where, key)) for name in told}
 
 
 def _types(
@@ -124,7 +129,7 @@ def _types(
     providers: list[tuple[str, OAuth2Provider]] = []
     for name in requirement:
         if schemes[name].get("type") == "oauth2":
-            providers = list(_providers(schemes[name], server))
+            providers = list(_providers(document, schemes[name], server))
             proofs += (
                 [] if providers else [Proof(field="token", kind="bearer", description=_description(schemes[name]))]
             )
@@ -133,7 +138,7 @@ def _types(
         else:
             return
     name = "_and_".join(snake(one) for one in requirement) or "none"
-    title = f"{document.data.get('info', {}).get('title', document.name)}: {name.replace('_', ' ')}"
+    title = f"{document.info.get('title', document.name)}: {name.replace('_', ' ')}"
     if not providers:
         yield name, _type(name, title, (_Proved,), tuple(proofs), server)
     for suffix, provider in providers:
@@ -175,9 +180,10 @@ def _description(scheme: Mapping[str, Any]) -> str:
     return " ".join(str(scheme.get("description") or "").split())
 
 
-def _providers(scheme: Mapping[str, Any], server: Server) -> Iterable[tuple[str, OAuth2Provider]]:
+def _providers(document: Document, scheme: Mapping[str, Any], server: Server) -> Iterable[tuple[str, OAuth2Provider]]:
     """For the flows that a platform can go through: where a person signs in, and where a client stands for itself."""
-    flows = scheme.get("flows") or {str(scheme.get("flow", "")): scheme}
+    place = ("oauth2",)
+    flows = document.part(scheme, "flows", place) or {str(scheme.get("flow", "")): scheme}
     for name in ("authorizationCode", "accessCode", "clientCredentials", "application"):
         flow = flows.get(name)
         if not isinstance(flow, Mapping):
@@ -190,7 +196,7 @@ def _providers(scheme: Mapping[str, Any], server: Server) -> Iterable[tuple[str,
                 OAuth2Provider(
                     token_url=urljoin(base, str(flow.get("tokenUrl", ""))),
                     authorization_url=urljoin(base, str(flow.get("authorizationUrl", ""))) if code else "",
-                    scopes=tuple(flow.get("scopes") or ()),
+                    scopes=tuple(document.part(flow, "scopes", (*place, name))),
                     grant=Grant.AUTHORIZATION_CODE if code else Grant.CLIENT_CREDENTIALS,
                 ),
             )

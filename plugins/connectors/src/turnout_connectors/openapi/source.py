@@ -108,13 +108,12 @@ class OpenApiSource(ConnectorSource):
 def _connector(name: str, options: Options, document: Document) -> Connector:
     found = operations(document)
     _require_known(name, options.operations, {key for one in found for key in (one.name, one.key)})
-    server = server_of(document, document.data.get("servers") or (), options.base_url)
-    info = document.data.get("info") or {}
+    server = server_of(document, document.parts(document.data, "servers", ()), options.base_url)
     made = Connector(
         name,
-        title=options.title or str(info.get("title") or name),
-        description=str(info.get("description") or "").strip(),
-        docs=str((document.data.get("externalDocs") or {}).get("url") or ""),
+        title=options.title or str(document.info.get("title") or name),
+        description=str(document.info.get("description") or "").strip(),
+        docs=str(document.part(document.data, "externalDocs", ()).get("url") or ""),
     )
     made.connections.update(connection_types(document, found, server))
     made.connection_required = not any(() in one.requirements for one in found)
