@@ -36,7 +36,6 @@ def test_yaml_is_that_of_openapi() -> None:
         ("info: {}", "no `openapi` and no `swagger`"),
         ("openapi: 4.0.0", "version '4.0.0': OpenAPI 2.0, 3.0 and 3.1 are understood"),
         ("swagger: 1.2", "version '1.2'"),
-        (f"{HEAD}paths: []", "paths: an object is expected"),
         (f"{HEAD}a: !!python/object/apply:os.system [true]", "a:3: it is no YAML: could not determine a constructor"),
         (f"{HEAD}a: &a [*a]", "nested more than 200 deep, or has an alias inside"),
         (f"{HEAD}a: {'[' * 300}{']' * 300}", "nested more than 200 deep"),
