@@ -41,9 +41,10 @@ INPUTS: Final = (
     "plugins/aws_services/src/turnout_aws/deploying/images.py",
     "tests/images",
     "tools/images.py",
+    "uv.lock",
 )
-"""Of what is tested here and nowhere else. The rest of what is in the image, the platform and what it requires, is tested by
-`make test` in every change; in the image it is the same."""
+"""Of what is tested here and nowhere else. The rest of what is in the image, the platform's own modules, is tested by `make test`
+in every change; in the image it is the same."""
 COMMANDS: Final = {
     "buildah": "buildah",
     "catatonit": "catatonit",

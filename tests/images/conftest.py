@@ -18,9 +18,10 @@ from turnout.deploy.contents import digest_of_directory
 from plugins.ecs_backend.tests.jail import fargate
 from tests.dev.commands import TURNOUT, environment
 from tests.images.base import base
-from tests.images.engine import build, has_image
+from tests.images.engine import build, forget, has_image
 from tests.images.project import SETTINGS
 
+SHOP = "localhost/turnout-shop"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -67,5 +68,8 @@ def package(project: Path) -> Path:
 @pytest.fixture(scope="session")
 def image(package: Path) -> str:
     """Built from the package alone, once for the same content."""
-    name = f"localhost/turnout-shop:{digest_of_directory(package / 'image')[:12]}"
-    return name if has_image(name) else build(package / "image", name)
+    name = f"{SHOP}:{digest_of_directory(package / 'image')[:12]}"
+    if not has_image(name):
+        build(package / "image", name)
+        forget(SHOP, but=name)
+    return name

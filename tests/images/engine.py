@@ -9,11 +9,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import IO, Any, Final, Self
 
 from plugins.ecs_backend.tests.jail.fargate import DOCKERS_CAPABILITIES, OPEN_FILES
 
-__all__ = ["CAPABILITIES", "Container", "Ended", "Given", "build", "do", "has_image", "run"]
+__all__ = [
+    "CAPABILITIES",
+    "Container",
+    "Ended",
+    "Given",
+    "build",
+    "do",
+    "forget",
+    "has_image",
+    "podman_run",
+    "run",
+]
 
 _PODMAN: Final = ("podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs")
 _PATIENCE_S: Final = 90.0
@@ -72,6 +83,8 @@ class Given:
     mounts: Sequence[str] = ()
     directory: str = ""
     memory_bytes: int = 0
+    scratch: str = ""
+    """A directory in memory that may be written to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +122,13 @@ def has_image(name: str) -> bool:
     return subprocess.call([*_PODMAN, "image", "exists", name]) == 0
 
 
+def forget(repository: str, *, but: str = "") -> None:
+    """Remove its images, of which one may stay, and what only they were built from."""
+    listed = do(*_PODMAN, "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={repository}")
+    for one in {*listed.split()} - {but}:
+        do(*_PODMAN, "rmi", "--force", one)
+
+
 def run(image: str, given: Given, *command: str, entry: str | None = None) -> Ended:
     """In a container, to its end."""
     done = subprocess.run(
@@ -120,6 +140,17 @@ def run(image: str, given: Given, *command: str, entry: str | None = None) -> En
         text=True,
     )
     return Ended(status=done.returncode, output=done.stdout)
+
+
+def podman_run(image: str, given: Given, *command: str, entry: str, name: str, log: IO[str]) -> subprocess.Popen[bytes]:
+    """In a container of that name, which goes when its process does; what it prints goes into `log`."""
+    return subprocess.Popen(
+        [*_PODMAN, "run", "--rm", "--name", name, *_options(given, entry), image, *command],
+        env={**os.environ, **(given.environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
 
 
 class Container:
@@ -194,5 +225,6 @@ def _options(given: Given, entry: str | None) -> list[str]:
     options += ["--user", given.user] if given.user else []
     options += ["--workdir", given.directory] if given.directory else []
     options += ["--memory", f"{given.memory_bytes}b"] if given.memory_bytes else []
+    options += ["--mount", f"type=tmpfs,destination={given.scratch}"] if given.scratch else []
     options += ["--entrypoint", entry] if entry is not None else []
     return options

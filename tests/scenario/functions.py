@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Final, Self
 
-__all__ = ["Answer", "Function", "functions", "runtime_site"]
+__all__ = ["HERE", "Answer", "Function", "Host", "functions", "runtime_site"]
 
 _RUNTIME = (
     *("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py"),
@@ -44,12 +44,43 @@ class _Server(ThreadingHTTPServer):
         """A process that is killed says nothing more."""
 
 
+class Host:
+    """Where functions run: here, each in a process with the interpreter of the tests."""
+
+    def seen(self, code: Path, site: Path, home: Path) -> tuple[str, str, str]:
+        """These directories as the process sees them."""
+        return str(code), str(site), str(home)
+
+    def start(
+        self, program: str, code: Path, site: Path, environment: Mapping[str, str], log: IO[str]
+    ) -> subprocess.Popen[bytes]:
+        """Without the site's packages: what is not in the zip is not there."""
+        command = [sys.executable, "-S", "-c", program]
+        return subprocess.Popen(command, cwd=code, env=environment, stdout=log, stderr=subprocess.STDOUT)
+
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        """As Lambda ends one: whenever it likes."""
+        process.kill()
+        process.wait()
+
+
+HERE: Final = Host()
+
+
 class Function:
     """One function of a package with its process. Call it from one thread at a time, as Lambda does."""
 
     def __init__(
-        self, handler: str, code: Path, site: Path, home: Path, variables: Mapping[str, str], timeout_s: float
+        self,
+        handler: str,
+        code: Path,
+        site: Path,
+        home: Path,
+        variables: Mapping[str, str],
+        timeout_s: float,
+        host: Host = HERE,
     ) -> None:
+        self._host = host
         self._timeout_s = timeout_s
         self._events: queue.Queue[tuple[str, bytes, float]] = queue.Queue()
         self._answers: queue.Queue[Answer] = queue.Queue()
@@ -57,31 +88,28 @@ class Function:
         self._thread = threading.Thread(target=self._server.serve_forever)
         home.mkdir()
         self.log = home / "log.txt"
-        start = f"import sys; sys.path[:0] = [{str(code)!r}]; sys.path.append({str(site)!r}); from awslambdaric.__main__ import main; main(['', {handler!r}])"
+        task_root, more, scratch = host.seen(code, site, home)
+        program = f"import sys; sys.path[:0] = [{task_root!r}]; sys.path.append({more!r}); from awslambdaric.__main__ import main; main(['', {handler!r}])"
         environment = {
-            "LAMBDA_TASK_ROOT": str(code),
+            "LAMBDA_TASK_ROOT": task_root,
             "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._server.server_port}",
             "AWS_LAMBDA_FUNCTION_NAME": handler,
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
             "AWS_REGION": "eu-central-1",
             "AWS_DEFAULT_REGION": "eu-central-1",
-            "TMPDIR": str(home),
+            "TMPDIR": scratch,
             "PYTHONDONTWRITEBYTECODE": "1",
             **variables,
         }
         with self.log.open("w") as log:
-            # Without the site's packages: what is not in the zip is not there.
-            self._process = subprocess.Popen(
-                [sys.executable, "-S", "-c", start], cwd=code, env=environment, stdout=log, stderr=subprocess.STDOUT
-            )
+            self._process = host.start(program, code, site, environment, log)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._process.kill()
-        self._process.wait()
+        self._host.end(self._process)
         self._events.put(("", b"", 0.0))  # who waits for one
         self._server.shutdown()
         self._thread.join()
@@ -96,9 +124,7 @@ class Function:
             raise AssertionError(f"no answer: {self.log.read_text()[-3000:]}") from None
 
     def kill(self) -> None:
-        """As Lambda ends a process: whenever it likes."""
-        self._process.kill()
-        self._process.wait()
+        self._host.end(self._process)
 
     def _api(self) -> type[BaseHTTPRequestHandler]:
         events, answers = self._events, self._answers
@@ -161,7 +187,7 @@ def runtime_site(directory: Path) -> Path:
 
 @contextmanager
 def functions(
-    package: Path, directory: Path, parameters: Mapping[str, str], extra: Mapping[str, str]
+    package: Path, directory: Path, parameters: Mapping[str, str], extra: Mapping[str, str], host: Host = HERE
 ) -> Iterator[dict[str, Function]]:
     """Every function of a package, by its handler, with the variables that the template gives it: `parameters` are the
     template's own, `extra` are the machine's."""
@@ -183,7 +209,7 @@ def functions(
                 for name, value in properties["Environment"]["Variables"].items()
             }
             name = handler.removeprefix("app.")
-            made = Function(handler, code, site, directory / name, {**variables, **extra}, properties["Timeout"])
+            made = Function(handler, code, site, directory / name, {**variables, **extra}, properties["Timeout"], host)
             found[name] = stack.enter_context(made)
         yield found
     assert _listed(code) == before, "a function wrote to its package, which is read-only on Lambda"

@@ -20,7 +20,7 @@ from turnout_postgres.standins.server import PostgresServer
 
 from plugins.lambda_backend.tests.stand_in import StandIn
 from tests.dev.commands import TURNOUT, environment
-from tests.scenario.functions import Function, functions
+from tests.scenario.functions import HERE, Function, Host, functions
 from tests.scenario.scenario import DEFINITION, HOOK_SECRET, Place, World, deploy, play, served, turnout
 from tests.worker.processes import Serve, Worker
 
@@ -157,6 +157,10 @@ def request(path: str) -> dict[str, Any]:
 
 @pytest.mark.timeout(600)
 def test_the_scenario_with_services_on_lambda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    play_on_functions(tmp_path, monkeypatch, HERE)
+
+
+def play_on_functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: Host) -> None:
     outside = World()
     project = tmp_path / "project"
     project.mkdir()
@@ -185,7 +189,7 @@ def test_the_scenario_with_services_on_lambda(tmp_path: Path, monkeypatch: pytes
         turnout(project, env, "postgres", "migrate")
         deploy(project, env, url)
         parameters, machine = secrets(aws.url, values), {**AWS, "AWS_ENDPOINT_URL": aws.url}
-        made = stack.enter_context(functions(package, tmp_path / "lambda", parameters, machine))
+        made = stack.enter_context(functions(package, tmp_path / "lambda", parameters, machine, host))
         pages = made.pop("oauth_http")
         # Cold, one after another, as somebody who has just deployed tries them.
         assert {name: function.call().error for name, function in made.items()} == dict.fromkeys(made)
