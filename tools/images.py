@@ -68,6 +68,8 @@ def main() -> int:
     command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "tests/images", *arguments]
     status = subprocess.call(command, cwd=ROOT, env=environment)
     if status == 0 and not arguments:
+        if digest() != before:
+            sys.exit("It passed, and was changed meanwhile: run it again.")
         _write(before)
     return status
 

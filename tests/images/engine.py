@@ -123,10 +123,11 @@ def has_image(name: str) -> bool:
 
 
 def forget(repository: str, *, but: str = "") -> None:
-    """Remove its images, of which one may stay, and what only they were built from."""
-    listed = do(*_PODMAN, "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={repository}")
-    for one in {*listed.split()} - {but}:
-        do(*_PODMAN, "rmi", "--force", one)
+    """Remove its names of images, of which one may stay; with its last name goes an image, and what only it was built from."""
+    listed = do(*_PODMAN, "images", "--format", "{{.Repository}}:{{.Tag}}").split()
+    for one in listed:
+        if one.startswith(f"{repository}:") and one != but:
+            do(*_PODMAN, "rmi", one)
 
 
 def run(image: str, given: Given, *command: str, entry: str | None = None) -> Ended:

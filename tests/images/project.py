@@ -17,16 +17,9 @@ from turnout_postgres.standins.server import PostgresServer
 from plugins.lambda_backend.tests.stand_in import StandIn
 from tests.scenario.scenario import turnout
 
-__all__ = ["SETTINGS", "Beside", "beside"]
+__all__ = ["SETTINGS", "STORES", "Beside", "beside"]
 
-SETTINGS: Final = """
-[project]
-name = "shop"
-[api]
-authentication = "none"
-[runner]
-sandbox = "chroot"
-concurrency = 2
+STORES: Final = """
 [stores]
 queue = "redis"
 journal = "redis"
@@ -40,9 +33,19 @@ url = "env:REDIS_URL"
 url = "env:DATABASE_URL"
 [backends.s3]
 bucket = "shop-payloads"
+"""
+SETTINGS: Final = f"""
+[project]
+name = "shop"
+[api]
+authentication = "none"
+[runner]
+sandbox = "chroot"
+concurrency = 2
+{STORES}
 [services]
-runner = { target = "ecs", memory = "2 GB" }
-oauth = { target = "ecs" }
+runner = {{ target = "ecs", memory = "2 GB" }}
+oauth = {{ target = "ecs" }}
 [targets.ecs]
 base = "%(base)s"
 """

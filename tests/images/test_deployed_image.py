@@ -102,6 +102,7 @@ def test_the_packaged_image_is_built_pushed_once_and_runs(
     pulled.write_text(json.dumps({"auths": {here.address: {"auth": here.secret}}}))
     do("podman", "pull", "--quiet", "--authfile", str(pulled), address, environment=env)
     said = run(address, Given(profile=profile), "version", "--json")
+    do("podman", "rmi", address)
     assert json.loads(said.output)["turnout"]
 
 

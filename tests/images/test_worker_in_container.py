@@ -149,10 +149,11 @@ def _run_orders(project: Path, task: Task, tmp_path: Path, dropbox_url: str, erp
 
 def test_told_to_stop_it_ends_what_it_has_and_another_takes_the_rest(project: Path, task: Task, tmp_path: Path) -> None:
     gate = Gate()
-    (project / "gated.yaml").write_text(GATED)
+    definition = tmp_path / "gated.yaml"
+    definition.write_text(GATED)
     with gated(gate) as url, beside(project, tmp_path) as servers:
         environment = servers.environment
-        turnout(project, environment, "integrations", "publish", "gated.yaml")
+        turnout(project, environment, "integrations", "publish", str(definition))
         turnout(project, environment, "customers", "create", "acme")
         fields = ("--connector", "http", "--field", f"base_url={url}")
         turnout(project, environment, "connections", "create", "acme", "gate", *fields)
