@@ -24,6 +24,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from plugins.ecs_backend.tests.jail.fargate import dockers_profile
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 PASSED: Final = ROOT / "tests" / "images" / "passed.json"
 INPUTS: Final = (
@@ -107,6 +109,7 @@ def _write(passed: str) -> None:
         "digest": passed,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": f"Linux {platform.release()}, {platform.machine()}",
+        "seccomp": "Docker's default profile" if dockers_profile() else "what Docker refuses, by name",
         **{name: _version(name) for name in ("buildah", "podman", "runc")},
     }
     PASSED.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")

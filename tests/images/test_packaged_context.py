@@ -56,3 +56,19 @@ def test_the_same_project_gives_the_same_bytes(project: Path, package: Path) -> 
 
     assert again.returncode == 0, again.stderr
     assert digest_of_directory(project / "again" / "ecs" / "image") == before == digest_of_directory(package / "image")
+
+
+def test_other_processors_have_wheels_of_their_own(project: Path, tmp_path: Path) -> None:
+    made = subprocess.run(
+        [TURNOUT, "image", str(tmp_path / "arm"), "--architecture", "arm64"],
+        cwd=project,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert made.returncode == 0, made.stderr
+    names = [path.name for path in (tmp_path / "arm" / "wheels").iterdir()]
+    assert len([name for name in names if "aarch64" in name]) > 10
+    assert not [name for name in names if "x86_64" in name]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from plugins.ecs_backend.tests.jail.fargate import ENVIRONMENTS
+from plugins.ecs_backend.tests.jail.fargate import ENVIRONMENTS, dockers_profile
 from tests.images.engine import CAPABILITIES, Container, Given, run
 from tests.images.project import beside
 from tests.images.tasks import task_of
@@ -23,6 +23,16 @@ def test_the_sets_of_rights_are_those_of_the_other_tests() -> None:
     assert RIGHTS.keys() == ENVIRONMENTS.keys()
     assert len(CAPABILITIES) == 14
     assert FOUR < CAPABILITIES
+
+
+@pytest.mark.may_skip("the profile is Docker's, and not shipped")
+def test_dockers_own_profile_is_what_containers_have() -> None:
+    """Says what a run without it left out."""
+    if dockers_profile() is None:
+        pytest.skip(
+            "Docker's seccomp profile is not here (TURNOUT_DOCKER_SECCOMP): what it refuses was refused by name, and calls "
+            "that are not on its list were not"
+        )
 
 
 def test_a_task_of_the_runner_keeps_the_four_alone(package: Path, image: str, profile: Path) -> None:

@@ -39,6 +39,13 @@ flows:
       - {id: number, code: "export default (order) => ({ number: order.number })", with: "${{ trigger.body }}"}
       - {id: through, action: http.request, connection: gate, with: {method: POST, url: /gate, json: "${{ steps.number }}"}}
       - {id: done, stop: {output: "${{ steps.number.number }}"}}
+  look:
+    trigger: {webhook: {}}
+    steps:
+      - {id: number, code: "export default (order) => ({ number: order.number })", with: "${{ trigger.body }}"}
+      - {id: count, action: state.increment, with: {key: "${{ execution.id }}"}}
+      - {id: through, action: http.request, connection: gate, with: {url: "/gate?${{ steps.number.number }}"}}
+      - {id: done, stop: {output: "${{ steps.count.value }}"}}
 """
 
 
@@ -61,10 +68,15 @@ def gated(gate: Gate) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def do_GET(self) -> None:
+            self._wait(int(self.path.partition("?")[2]))
+
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            self._wait(json.loads(self.rfile.read(int(self.headers["content-length"])))["number"])
+
+        def _wait(self, number: int) -> None:
             with gate.lock:
-                gate.came.append(body["number"])
+                gate.came.append(number)
             gate.open.wait()
             self.send_response(200)
             self.send_header("content-length", "0")
@@ -73,7 +85,11 @@ def gated(gate: Gate) -> Iterator[str]:
         def log_message(self, format: str, *arguments: object) -> None:
             """Quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Who was stopped waits for no answer."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -85,8 +101,8 @@ def gated(gate: Gate) -> Iterator[str]:
         server.server_close()
 
 
-def worker(task: Task, servers: Beside) -> Container:
-    return task.start(task.given(servers.secrets, servers.machine), "--json")
+def worker(task: Task, servers: Beside, *arguments: str) -> Container:
+    return task.start(task.given(servers.secrets, servers.machine), "--json", *arguments)
 
 
 def serve(project: Path, directory: Path, environment: dict[str, str]) -> Serve:
@@ -147,18 +163,20 @@ def _run_orders(project: Path, task: Task, tmp_path: Path, dropbox_url: str, erp
             assert record["status"] == "succeeded"
 
 
+def deploy_gated(project: Path, environment: dict[str, str], definition: Path, url: str) -> None:
+    definition.write_text(GATED)
+    turnout(project, environment, "integrations", "publish", str(definition))
+    turnout(project, environment, "customers", "create", "acme")
+    fields = ("--connector", "http", "--field", f"base_url={url}")
+    turnout(project, environment, "connections", "create", "acme", "gate", *fields)
+    turnout(project, environment, "instances", "deploy", "acme", "gated")
+
+
 def test_told_to_stop_it_ends_what_it_has_and_another_takes_the_rest(project: Path, task: Task, tmp_path: Path) -> None:
     gate = Gate()
-    definition = tmp_path / "gated.yaml"
-    definition.write_text(GATED)
     with gated(gate) as url, beside(project, tmp_path) as servers:
-        environment = servers.environment
-        turnout(project, environment, "integrations", "publish", str(definition))
-        turnout(project, environment, "customers", "create", "acme")
-        fields = ("--connector", "http", "--field", f"base_url={url}")
-        turnout(project, environment, "connections", "create", "acme", "gate", *fields)
-        turnout(project, environment, "instances", "deploy", "acme", "gated")
-        with serve(project, tmp_path, environment) as server:
+        deploy_gated(project, servers.environment, tmp_path / "gated.yaml", url)
+        with serve(project, tmp_path, servers.environment) as server:
             with worker(task, servers) as first:
                 for number in range(8):
                     assert server.client.post("/hooks/acme/gated/pass", json={"number": number}).status_code == 202
@@ -175,3 +193,28 @@ def test_told_to_stop_it_ends_what_it_has_and_another_takes_the_rest(project: Pa
                 until(lambda: [one["status"] for one in records(server, "pass")] == ["succeeded"] * 8, seconds=120)
 
     assert sorted(gate.came) == list(range(8))
+
+
+def test_what_takes_longer_than_it_may_is_handed_back_and_goes_on_from_there(
+    project: Path, task: Task, tmp_path: Path
+) -> None:
+    gate = Gate()
+    with gated(gate) as url, beside(project, tmp_path) as servers:
+        deploy_gated(project, servers.environment, tmp_path / "gated.yaml", url)
+        with serve(project, tmp_path, servers.environment) as server:
+            with worker(task, servers, "--drain", "1s") as first:
+                for number in range(2):
+                    assert server.client.post("/hooks/acme/gated/look", json={"number": number}).status_code == 202
+                first.until(lambda: len(gate.came) == 2)
+
+                first.signal("TERM")
+
+                assert first.ended() == 0, first.log()
+                assert first.events("stopped")[0]["handed_back"] == 2
+            gate.open.set()
+            with worker(task, servers):
+                until(lambda: [one["status"] for one in records(server, "look")] == ["succeeded"] * 2, seconds=120)
+            counted = [one["output"] for one in records(server, "look")]
+
+    assert counted == [1, 1], "a step that was complete was done again"
+    assert sorted(gate.came) == [0, 0, 1, 1]
