@@ -12,6 +12,7 @@ from typing import Any, Final
 Leaf = tuple[str, str]
 
 PARTS: Final = {
+    "aws_cloudwatch_event_target": "rule",
     "aws_iam_role_policy": "role",
     "aws_iam_role_policy_attachment": "role",
     "aws_vpc_security_group_egress_rule": "security_group_id",
@@ -26,6 +27,7 @@ TYPES: Final = {
     "AWS::ECS::Cluster": "aws_ecs_cluster",
     "AWS::ECS::Service": "aws_ecs_service",
     "AWS::ECS::TaskDefinition": "aws_ecs_task_definition",
+    "AWS::Events::Rule": "aws_cloudwatch_event_rule",
     "AWS::IAM::Role": "aws_iam_role",
     "AWS::Lambda::EventInvokeConfig": "aws_lambda_function_event_invoke_config",
     "AWS::Lambda::Function": "aws_lambda_function",
@@ -38,9 +40,11 @@ TYPES: Final = {
 MEANT: Final = {
     "aws_appautoscaling_policy.arn": "Ref",
     "aws_appautoscaling_target.resource_id": "Ref",
+    "aws_cloudwatch_event_rule.name": "Ref",
     "aws_cloudwatch_log_group.arn": "Arn without streams",
     "aws_cloudwatch_log_group.name": "Ref",
     "aws_ecs_cluster.name": "Ref",
+    "aws_ecs_service.arn": "Ref",
     "aws_ecs_service.name": "Name",
     "aws_ecs_task_definition.arn": "Ref",
     "aws_iam_role.arn": "Arn",
@@ -59,6 +63,7 @@ MEANT: Final = {
 RENAMED: Final = {
     "aws_appautoscaling_policy.name": "policyname",
     "aws_appautoscaling_policy.resourceid": "scalingtargetid",
+    "aws_cloudwatch_event_target.targetid": "id",
     "aws_cloudwatch_log_group.name": "loggroupname",
     "aws_ecs_service.deploymentmaximumpercent": "maximumpercent",
     "aws_ecs_service.deploymentminimumhealthypercent": "minimumhealthypercent",
@@ -79,6 +84,7 @@ RENAMED: Final = {
 }
 WITHOUT: Final = {
     "aws_appautoscaling_policy": {"scalable_dimension", "service_namespace"},
+    "aws_cloudwatch_event_rule": {"name"},
     "aws_ecs_cluster": {"name"},
     "aws_ecs_service": {"name", "wait_for_steady_state"},
 }

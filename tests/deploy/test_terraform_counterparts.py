@@ -90,6 +90,8 @@ ECS_OPTIONS: list[dict[str, Any]] = [
         "public_ip": True,
         "target_groups": {"oauth": GROUP},
         "scaling": {"runner": {"most": 10, "cpu": 70}},
+        "datadog": {"site": "datadoghq.eu"},
+        "alarm_topic": TOPIC,
     },
 ]
 
@@ -125,7 +127,7 @@ def test_each_value_that_is_lost_would_be_seen(tmp_path: Path, target: str, opti
 
     for type, labels in configuration["resource"].items():
         for label, body in labels.items():
-            for argument in body.keys() - {"depends_on", "lifecycle", "role", "name", "wait_for_steady_state"}:
+            for argument in body.keys() - {"depends_on", "lifecycle", "role", "rule", "name", "wait_for_steady_state"}:
                 if type == "aws_appautoscaling_policy" and argument in {"scalable_dimension", "service_namespace"}:
                     continue
                 if argument == "desired_count" and "lifecycle" in body:

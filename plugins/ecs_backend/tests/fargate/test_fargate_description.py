@@ -36,6 +36,8 @@ EVERYTHING = {
     "target_groups": {"ingress": GROUP},
     "scaling": {"runner": {"most": 10, "cpu": 70}},
     "log_days": 7,
+    "datadog": {"site": "datadoghq.eu"},
+    "alarm_topic": "arn:aws:sns:eu-central-1:123456789012:ops",
     "tags": {"team": "a"},
 }
 
@@ -72,12 +74,14 @@ def test_the_template_is_what_cloudformation_takes(options: dict[str, Any], vari
     assert [str(one) for one in found if one.rule.id[0] in "EW"] == []
 
 
-def as_the_api_has_it(value: Any) -> Any:
+def as_the_api_has_it(value: Any, path: str = "") -> Any:
     """Names begin small there, and what the template refers to is a text."""
     if isinstance(value, dict):
         if value.keys() & {"Ref", "Fn::GetAtt", "Fn::Sub"}:
             return "known-when-deployed"
-        return {f"{name[0].lower()}{name[1:]}": as_the_api_has_it(part) for name, part in value.items()}
+        if path == "Options":
+            return {name: as_the_api_has_it(part) for name, part in value.items()}
+        return {f"{name[0].lower()}{name[1:]}": as_the_api_has_it(part, name) for name, part in value.items()}
     return [as_the_api_has_it(part) for part in value] if isinstance(value, list) else value
 
 

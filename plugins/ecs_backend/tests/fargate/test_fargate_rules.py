@@ -62,6 +62,13 @@ def task(**given: Any) -> Callable[[dict[str, Any]], None]:
 
 
 SPOILED: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
+    ("router", container(LogConfiguration={"LogDriver": "awsfirelens"}), "0 containers with a FirelensConfiguration"),
+    (
+        "router",
+        container(FirelensConfiguration={"Type": "fluentbit", "Options": {"config-file-type": "s3"}}),
+        "config-file-type 's3'",
+    ),
+    ("essential", container(Essential=False), "Essential"),
     ("launch", task(RequiresCompatibilities=["EC2"]), "RequiresCompatibilities"),
     ("launch", task(NetworkMode="bridge"), "NetworkMode 'bridge'"),
     ("size", task(Memory="512"), "Cpu '512' with Memory '512'"),

@@ -59,6 +59,7 @@ _CONTAINER: Final[Properties] = {
     "DependsOn": Item("dependsOn", _small("Condition", "ContainerName")),
     "DockerLabels": Mapped("dockerLabels"),
     "Environment": Item("environment", _small("Name", "Value")),
+    "FirelensConfiguration": Item("firelensConfiguration", {**_small("Type"), "Options": Mapped("options")}),
     "HealthCheck": Item("healthCheck", _small("Command", "Interval", "Retries", "StartPeriod", "Timeout")),
     "LinuxParameters": Item(
         "linuxParameters",
@@ -74,6 +75,7 @@ _CONTAINER: Final[Properties] = {
     ),
     "MountPoints": Item("mountPoints", _small("ContainerPath", "ReadOnly", "SourceVolume")),
     "PortMappings": Item("portMappings", _small("AppProtocol", "ContainerPort", "HostPort", "Name", "Protocol")),
+    "RestartPolicy": Item("restartPolicy", _small("Enabled", "IgnoredExitCodes", "RestartAttemptPeriod")),
     "Secrets": Item("secrets", _small("Name", "ValueFrom")),
     "Ulimits": Item("ulimits", _small("HardLimit", "Name", "SoftLimit")),
 }

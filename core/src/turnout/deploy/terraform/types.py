@@ -191,6 +191,26 @@ _ALARM: Final = ResourceType(
     },
 )
 
+_EVENT_RULE: Final = ResourceType(
+    type="aws_cloudwatch_event_rule",
+    ref="{name}",
+    attributes={"Arn": "{arn}"},
+    named="Name",
+    properties={
+        "Description": "description",
+        "EventPattern": Encoded("event_pattern"),
+        "Name": "name",
+        "State": "state",
+        "Tags": _TAGS,
+        "Targets": Apart(
+            type="aws_cloudwatch_event_target",
+            owner=("rule", "name"),
+            key="Id",
+            arguments={"Arn": "arn", "Id": "target_id", "RoleArn": "role_arn"},
+        ),
+    },
+)
+
 _RULE: Final[Properties] = {
     "CidrIp": "cidr_ipv4",
     "CidrIpv6": "cidr_ipv6",
@@ -265,6 +285,7 @@ TYPES: Final[Mapping[str, ResourceType]] = {
     "AWS::ECS::Cluster": CLUSTER,
     "AWS::ECS::Service": SERVICE,
     "AWS::ECS::TaskDefinition": TASK_DEFINITION,
+    "AWS::Events::Rule": _EVENT_RULE,
     "AWS::IAM::Role": _ROLE,
     "AWS::Lambda::EventInvokeConfig": _EVENT_INVOKE_CONFIG,
     "AWS::Lambda::Function": _FUNCTION,

@@ -11,6 +11,8 @@ from typing import Any, Final
 from turnout.errors import BackendError, SettingsError
 from turnout.interfaces.deployment import Deployment, Description, ImageContext, Parameter, Resource
 
+from turnout_ecs.fargate.alarms import alarms
+from turnout_ecs.fargate.log_router import KEY_PARAMETER
 from turnout_ecs.fargate.options import EcsOptions
 from turnout_ecs.fargate.rules import faults_of
 from turnout_ecs.fargate.scaling import by_backlog, scaled
@@ -89,11 +91,14 @@ def _parameters(deployment: Deployment, options: EcsOptions) -> Iterator[Paramet
         type="List<AWS::EC2::SecurityGroup::Id>",
         description="Security groups that the stores let in.",
     )
-    for variable in deployment.variables:
-        yield Parameter(
-            name=secret_parameter(variable),
-            description=f"The ARN of the secret in Secrets Manager whose text is {variable}.",
-        )
+    for name, meaning in _secrets(deployment, options).items():
+        yield Parameter(name=name, description=f"The ARN of the secret in Secrets Manager whose text is {meaning}.")
+
+
+def _secrets(deployment: Deployment, options: EcsOptions) -> Mapping[str, str]:
+    """What each parameter is the secret's address of."""
+    router = {} if options.datadog is None else {KEY_PARAMETER: "Datadog's API key"}
+    return {**router, **{secret_parameter(variable): variable for variable in deployment.variables}}
 
 
 def _resources(deployment: Deployment, tasks: Sequence[Task], options: EcsOptions) -> Iterator[Resource]:
@@ -112,13 +117,15 @@ def _resources(deployment: Deployment, tasks: Sequence[Task], options: EcsOption
         yield _service(task, options, tags)
         if task.service in options.scaling:
             yield from scaled(deployment, task, options.scaling[task.service], {"Ref": _CLUSTER})
+        if options.alarm_topic:
+            yield from alarms(deployment, task, options, {"Ref": _CLUSTER})
 
 
 def _execution_role(deployment: Deployment, task: Task, options: EcsOptions, tags: Tags) -> Resource:
     """What ECS does before the container runs: its image, its secrets, its log."""
     statements = [
         _allow(("logs:CreateLogStream", "logs:PutLogEvents"), [{"Fn::GetAtt": [f"{task.id}Logs", "Arn"]}]),
-        _allow(("secretsmanager:GetSecretValue",), [{"Ref": secret_parameter(name)} for name in deployment.variables]),
+        _allow(("secretsmanager:GetSecretValue",), [{"Ref": name} for name in _secrets(deployment, options)]),
     ]
     if options.registry == "ecr":
         pull = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")

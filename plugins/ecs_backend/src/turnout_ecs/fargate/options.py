@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["EcsOptions", "Scaling"]
+__all__ = ["Datadog", "EcsOptions", "Scaling"]
 
 Retention = Literal[
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
@@ -25,6 +25,29 @@ class Scaling(BaseModel):
         gt=0,
         le=10_000,
         description="The runner's, with `[metrics]`: executions a task, due and running, that it is held at; 2 without it.",
+    )
+
+
+class Datadog(BaseModel):
+    """What tasks print goes there, through FireLens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    site: Literal[
+        "ap1.datadoghq.com",
+        "ap2.datadoghq.com",
+        "datadoghq.com",
+        "datadoghq.eu",
+        "ddog-gov.com",
+        "us3.datadoghq.com",
+        "us5.datadoghq.com",
+    ] = Field(default="datadoghq.com", description="Your site of Datadog.")
+    router: str = Field(
+        default="public.ecr.aws/aws-observability/aws-for-fluent-bit:stable",
+        min_length=1,
+        max_length=500,
+        pattern=r"^\S+$",
+        description="The router's image, Fluent Bit as AWS makes it.",
     )
 
 
@@ -71,6 +94,15 @@ class EcsOptions(BaseModel):
     )
     scaling: dict[str, Scaling] = Field(
         default_factory=dict, description="By services' names: how many tasks there may be."
+    )
+    datadog: Datadog | None = Field(
+        default=None, description="Send what tasks print to Datadog; without it to CloudWatch."
+    )
+    alarm_topic: str = Field(
+        default="", description="The ARN of an SNS topic that alarms go to; empty: there are none, but what scales."
+    )
+    alarm_age: int = Field(
+        default=300, ge=10, le=86_400, description="Seconds that an execution may be due before there is an alarm."
     )
     log_days: Retention = Field(default=30, description="How long CloudWatch keeps what tasks print.")
     tags: dict[str, str] = Field(default_factory=dict, description="Tags of everything, beside Turnout's own.")

@@ -166,6 +166,21 @@ def _logs(task: Properties) -> Iterator[str]:
             yield f"LogDriver {driver!r}"
 
 
+def _router(task: Properties) -> Iterator[str]:
+    routers = [one["FirelensConfiguration"] for one in _containers(task) if one.get("FirelensConfiguration")]
+    drivers = {one.get("LogConfiguration", {}).get("LogDriver") for one in _containers(task)}
+    if "awsfirelens" in drivers and len(routers) != 1:
+        yield f"{len(routers)} containers with a FirelensConfiguration"
+    for router in routers:
+        if router.get("Options", {}).get("config-file-type", "file") != "file":
+            yield f"config-file-type {router['Options']['config-file-type']!r}"
+
+
+def _essential(task: Properties) -> Iterator[str]:
+    if not any(container.get("Essential", True) is True for container in _containers(task)):
+        yield "Essential"
+
+
 def _roles(task: Properties) -> Iterator[str]:
     if not task.get("ExecutionRoleArn"):
         yield "ExecutionRoleArn"
@@ -222,6 +237,8 @@ RULES: Final = (
     Rule(name="ports", type=TASK, says="a port is the same inside and outside", broken=_ports),
     Rule(name="health", type=TASK, says="ECS bounds a check and its times", broken=_health),
     Rule(name="logs", type=TASK, says="Fargate has awslogs, awsfirelens and splunk", broken=_logs),
+    Rule(name="router", type=TASK, says="FireLens has one router, with a file of its own image", broken=_router),
+    Rule(name="essential", type=TASK, says="a task ends with one of its containers", broken=_essential),
     Rule(
         name="execution-role",
         type=TASK,

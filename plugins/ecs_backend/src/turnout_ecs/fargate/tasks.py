@@ -11,6 +11,7 @@ from typing import Any, Final
 from turnout.errors import SettingsError
 from turnout.interfaces.deployment import Deployment, Placed, Resource
 
+from turnout_ecs.fargate.log_router import log_configuration, routers
 from turnout_ecs.fargate.options import EcsOptions
 from turnout_ecs.fargate.sizes import size_of
 
@@ -132,7 +133,7 @@ def task_definition(
             "ExecutionRoleArn": {"Fn::GetAtt": [f"{task.id}ExecutionRole", "Arn"]},
             "TaskRoleArn": {"Fn::GetAtt": [f"{task.id}TaskRole", "Arn"]},
             "Volumes": [{"Name": "storage"}],
-            "ContainerDefinitions": [_container(deployment, task, options)],
+            "ContainerDefinitions": [_container(deployment, task, options), *routers(task, options)],
             "Tags": list(tags),
         },
     )
@@ -161,14 +162,7 @@ def _container(deployment: Deployment, task: Task, options: EcsOptions) -> Mappi
             "Retries": 4,
             "StartPeriod": 60,
         },
-        "LogConfiguration": {
-            "LogDriver": "awslogs",
-            "Options": {
-                "awslogs-group": {"Ref": f"{task.id}Logs"},
-                "awslogs-region": {"Ref": "AWS::Region"},
-                "awslogs-stream-prefix": "turnout",
-            },
-        },
+        "LogConfiguration": log_configuration(deployment, task, options),
     }
 
 
