@@ -14,12 +14,16 @@ from turnout.local.platform import Platform
 from turnout.model.definition import Flow, Integration
 from turnout.services.submission import Instance
 
-__all__ = ["checked", "chosen_flow", "deploy"]
+__all__ = ["checked", "chosen_flow", "deploy", "valid"]
 
 
 def checked(file: Path, platform: Platform) -> Integration:
-    """The integration of a file. `DefinitionError` has every error in it; warnings go to stderr."""
-    integration = load_integration(file)
+    """The integration of a file, as `valid` has it."""
+    return valid(load_integration(file), platform)
+
+
+def valid(integration: Integration, platform: Platform) -> Integration:
+    """The integration, if it can run. `DefinitionError` has every error in it; warnings go to stderr."""
     problems = validate(integration, platform.backends.connectors)
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:

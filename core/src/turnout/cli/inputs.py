@@ -15,12 +15,20 @@ from turnout.errors import SettingsError, StepError, UserError
 from turnout.local.platform import LOCAL_TENANT, Platform
 from turnout.values import Value
 
-__all__ = ["RunInputs", "input_options", "read_inputs", "read_payload"]
+__all__ = [
+    "EXISTING_FILE",
+    "RunInputs",
+    "input_options",
+    "read_assignments",
+    "read_inputs",
+    "read_mapping",
+    "read_payload",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _TEXT_BYTES: Final = 1024 * 1024
 _PIECE_BYTES: Final = 256 * 1024
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+EXISTING_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +45,16 @@ def input_options(function: F) -> F:
         click.option(
             "--connections",
             "connections_file",
-            type=_FILE,
+            type=EXISTING_FILE,
             metavar="FILE",
             help="YAML: the fields of each connection by its name; secrets as env:NAME or secret:NAME.",
         ),
         click.option(
             "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A config value; may be given many times."
         ),
-        click.option("--config", "config_file", type=_FILE, metavar="FILE", help="YAML: config values by name."),
+        click.option(
+            "--config", "config_file", type=EXISTING_FILE, metavar="FILE", help="YAML: config values by name."
+        ),
     ):
         function = option(function)
     return function
@@ -52,13 +62,13 @@ def input_options(function: F) -> F:
 
 def read_inputs(config_file: Path | None, assignments: Sequence[str], connections_file: Path | None) -> RunInputs:
     """`SettingsError` names the file, or the assignment, and what is wrong; never a value."""
-    config = dict(_mapping(config_file)) if config_file else {}
+    config = dict(read_mapping(config_file)) if config_file else {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals or not key.strip():
             raise SettingsError(f"--set {key!r}: KEY=VALUE is needed", setting=key)
         config[key.strip()] = value
-    connections = _mapping(connections_file) if connections_file else {}
+    connections = read_mapping(connections_file) if connections_file else {}
     for name, fields in connections.items():
         if not isinstance(fields, Mapping):
             raise SettingsError(
@@ -104,7 +114,22 @@ async def _as_file(path: Path, platform: Platform) -> Value:
     return Value(await content.create(pieces(), name=path.name, content_type=kind))
 
 
-def _mapping(path: Path) -> Mapping[str, Any]:
+def read_assignments(assignments: Sequence[str]) -> dict[str, Any]:
+    """`KEY=VALUE`, each value as YAML has it: a number, a list, text. `SettingsError` names the key."""
+    from turnout.definition.nodes import plain
+    from turnout.definition.yaml_source import read_text
+
+    found = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key.strip():
+            raise SettingsError(f"--set {key!r}: KEY=VALUE is needed", setting=key)
+        found[key.strip()] = plain(read_text(value, name=f"--set {key}")) if value else ""
+    return found
+
+
+def read_mapping(path: Path) -> Mapping[str, Any]:
+    """Names with values, of a YAML file. `SettingsError` names it."""
     from turnout.definition.nodes import plain
     from turnout.definition.yaml_source import read_file
 

@@ -42,7 +42,7 @@ COMMANDS: Mapping[str, _Entry] = {
     "config": _Entry("config", "Show what the project's settings come to."),
     "connections": _Entry("connections", "Keep customers' connections, and connect their accounts."),
     "connectors": _Entry(
-        "connectors", "List, search and show connectors, and add one that is made from a description."
+        "connectors", "List, search and show connectors, call an action, add one that is made from a description."
     ),
     "customers": _Entry("customers", "Make, show, suspend and delete customers."),
     "dev": _Entry(

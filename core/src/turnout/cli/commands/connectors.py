@@ -6,12 +6,15 @@ import difflib
 import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from turnout.cli.calling import call_action
 from turnout.cli.declaring import CONNECTOR_NAME, name_of_description, write_declaration
 from turnout.cli.faults import printable
+from turnout.cli.inputs import EXISTING_FILE, read_assignments, read_mapping
 from turnout.cli.options import environment_option, json_option
 from turnout.cli.output import emit, print_table
 from turnout.cli.project import load_project, load_registry
@@ -29,7 +32,7 @@ _BRIEF: Final = 12
 
 @click.group("connectors")
 def command() -> None:
-    """List, search and show connectors, and add one that is made from a description."""
+    """List, search and show connectors, call an action, add one that is made from a description."""
 
 
 @command.command("list")
@@ -134,6 +137,42 @@ def add(*, source: str, description: str, name: str | None, as_json: bool, envir
         emit({"name": name, "actions": sorted(made.actions)}, as_json=True)
         return
     click.echo(printable(f"{name}: {len(made.actions)} actions, `turnout connectors show {name}` lists them"))
+
+
+@command.command("call")
+@click.argument("name", metavar="NAME.ACTION")
+@click.option("--with", "inputs_file", type=EXISTING_FILE, metavar="FILE", help="YAML: the action's inputs by name.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="An input; may be given many times.")
+@click.option(
+    "--connection",
+    "connection_file",
+    type=EXISTING_FILE,
+    metavar="FILE",
+    help="YAML: the connection's fields; secrets as env:NAME or secret:NAME.",
+)
+@click.option("--type", "connection_type", metavar="TYPE", help="The connection's type, where there are several.")
+@json_option
+@environment_option
+def call(
+    *,
+    name: str,
+    inputs_file: Path | None,
+    assignments: Sequence[str],
+    connection_file: Path | None,
+    connection_type: str | None,
+    as_json: bool,
+    environment: str | None,
+) -> int:
+    """Do one action for real, as a step of a flow would, and print its record with what it gave."""
+    settings = load_project(environment=environment)
+    connector_name, _, part = name.partition(".")
+    connector: Connector = load_registry(settings).find(Kind.CONNECTORS, connector_name)
+    if part not in connector.actions:
+        _part(connector, part)
+        raise UserError(f"{name} is a trigger: only actions are called")
+    connection = None if connection_file is None else read_mapping(connection_file)
+    inputs = {**({} if inputs_file is None else read_mapping(inputs_file)), **read_assignments(assignments)}
+    return call_action(settings, connector, part, inputs, connection, connection_type, as_json=as_json)
 
 
 def _connector(connector: Connector) -> dict[str, Any]:
