@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from turnout.config.readers import one_of, text, texts
+from turnout.config.readers import one_of, options, text, texts
 from turnout.config.shapes import Section, leaf
 
 __all__ = ["LOG", "LOG_SOURCES", "LogSettings"]
@@ -34,12 +34,6 @@ def _sources(given: object) -> tuple[str, ...]:
     return named
 
 
-def _table(given: object) -> Mapping[str, Any]:
-    if not isinstance(given, dict):
-        raise ValueError('a table is expected, { path = "logs/all.jsonl" }')
-    return given
-
-
 LOG = Section(
     make=LogSettings,
     keys={
@@ -57,6 +51,11 @@ LOG = Section(
             "What is shipped: `log` (what flows log), `steps`, `executions` (their begin and end), `platform` (its own log).",
         ),
         "customers": leaf("customers", texts, "Only lines of these customers; of all without it."),
-        "options": leaf("options", _table, "The sink's own settings, as its documentation has them.", private=True),
+        "options": leaf(
+            "options",
+            options('{ path = "logs/all.jsonl" }'),
+            "The sink's own settings, as its documentation has them.",
+            private=True,
+        ),
     },
 )

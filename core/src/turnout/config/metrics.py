@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from turnout.config.readers import text
+from turnout.config.readers import options, text
 from turnout.config.shapes import Section, leaf
 
 __all__ = ["METRICS", "MetricSettings"]
@@ -20,12 +20,6 @@ class MetricSettings:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _table(given: object) -> Mapping[str, Any]:
-    if not isinstance(given, dict):
-        raise ValueError('a table is expected, { region = "eu-central-1" }')
-    return given
-
-
 METRICS = Section(
     make=MetricSettings,
     keys={
@@ -35,6 +29,11 @@ METRICS = Section(
             "Where how the queue stands is published, by the name a plugin gives it: `cloudwatch` of `turnout-aws`; nowhere "
             "without it.",
         ),
-        "options": leaf("options", _table, "That sink's own settings, as its documentation has them.", private=True),
+        "options": leaf(
+            "options",
+            options('{ region = "eu-central-1" }'),
+            "That sink's own settings, as its documentation has them.",
+            private=True,
+        ),
     },
 )

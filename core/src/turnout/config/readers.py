@@ -19,6 +19,7 @@ __all__ = [
     "duration",
     "flag",
     "one_of",
+    "options",
     "or_unlimited",
     "references",
     "share",
@@ -64,6 +65,17 @@ def table(given: object) -> Mapping[str, object]:
     if not isinstance(given, dict):
         raise ValueError("a table is expected")
     return given
+
+
+def options(example: str) -> Callable[[object], Mapping[str, Any]]:
+    """A table that somebody else reads later, such as `example`."""
+
+    def read(given: object) -> Mapping[str, Any]:
+        if not isinstance(given, dict):
+            raise ValueError(f"a table is expected, {example}")
+        return given
+
+    return read
 
 
 def flag(given: object) -> bool:
