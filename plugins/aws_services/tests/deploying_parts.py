@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,19 @@ def role(*actions: str) -> dict[str, Any]:
 
 
 def write_package(
-    project: Path, content: Mapping[str, Any], code: bytes = b"code", environment: str = "production"
+    project: Path,
+    content: Mapping[str, Any],
+    code: bytes = b"code",
+    environment: str = "production",
+    *,
+    target: str = "lambda",
+    services: Sequence[str] = (),
 ) -> None:
-    directory = project / "dist" / "lambda"
+    directory = project / "dist" / target
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "template.json").write_text(json.dumps(content))
     (directory / "code.zip").write_bytes(code)
-    artefacts = {"CodeKey": {"path": "code.zip", "sha256": hashlib.sha256(code).hexdigest()}}
-    told = {"project": "shop", "environment": environment, "target": "lambda", "artefacts": artefacts}
+    artefacts: Any = {"CodeKey": {"path": "code.zip", "sha256": hashlib.sha256(code).hexdigest()}}
+    told: dict[str, Any] = {"project": "shop", "environment": environment, "target": target, "artefacts": artefacts}
+    told["services"] = list(services)
     (directory / "manifest.json").write_text(json.dumps(told))

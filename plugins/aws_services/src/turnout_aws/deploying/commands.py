@@ -13,6 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from turnout_aws.deploying.deployer import Deployer, Plan
+    from turnout_aws.deploying.moving import Move
     from turnout_aws.deploying.packages import PackageFiles
     from turnout_aws.deploying.stacks import Stack
 
@@ -32,13 +33,14 @@ class _Cloud:
     region: str | None
     profile: str | None
     project: str = ""
+    settings: Any = None
     under_way: str = ""
 
     def __post_init__(self) -> None:
         from turnout.config import find_project, load_settings
 
         settings = load_settings(find_project(Path.cwd()), environment=self.environment)
-        self.project, self.environment = settings.name, settings.environment
+        self.settings, self.project, self.environment = settings, settings.name, settings.environment
 
     def client(self, service: str) -> Any:
         from turnout.errors import SettingsError
@@ -101,6 +103,11 @@ class _Cloud:
         wanted = [one for one in found if target is None or one.tags.get("turnout:target") == target]
         return sorted(wanted, key=lambda one: one.name)
 
+    def placed(self, service: str) -> str:
+        """The target that settings place it on."""
+        target: str = self.settings.service(service).target
+        return target
+
 
 def _options(function: F) -> F:
     """What each of the commands takes."""
@@ -149,6 +156,12 @@ def _pairs(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tup
     callback=_pairs,
     help="A parameter of the template, several times; what is not given stays as it was.",
 )
+@click.option(
+    "--started",
+    metavar="SERVICE",
+    multiple=True,
+    help="A service that moves to `local` and runs there now, several times: its old place is let go.",
+)
 @_options
 def deploy(
     *,
@@ -157,32 +170,48 @@ def deploy(
     bucket: str | None,
     prefix: str,
     parameters: tuple[tuple[str, str], ...],
+    started: tuple[str, ...],
     target: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Bring the cloud to what `turnout package` made: a stack of CloudFormation for each target.
 
-    It packages nothing itself. The same again changes nothing, and an interrupted one is taken up again.
+    It packages nothing itself. The same again changes nothing, and an interrupted one is taken up again. A service that moves
+    is up at its new place before the old one loses it.
     """
     from turnout.errors import UserError
 
+    from turnout_aws.deploying.rollout import Rollout
+
     cloud = _Cloud(**options)
-    packages = _packages(cloud, directory, target)
-    if not packages:
-        raise UserError(f"{directory}: there is no package to deploy: run `turnout package` first")
-    declared = {name for package in packages for name in package.template.get("Parameters", {})}
+    packages = _packages(cloud, directory, None)
+    declared = {
+        name
+        for package in packages
+        if target in {None, package.target}
+        for name in package.template.get("Parameters", {})
+    }
     if unknown := sorted({name for name, _ in parameters} - declared):
         raise UserError(f"no parameter {', '.join(map(repr, unknown))}: there are {', '.join(sorted(declared))}")
     deployer = cloud.deployer(bucket, prefix, parameters)
 
     async def run() -> None:
-        plans = [await deployer.deploy(package, dry_run=dry_run) for package in packages]
+        stacks = await cloud.stacks(deployer, None)
+        rollout = await Rollout.plan(
+            deployer, packages, stacks, cloud.placed, started=frozenset(started), target=target
+        )
+        if not rollout.steps and not rollout.held:
+            raise UserError(f"{directory}: there is no package to deploy: run `turnout package` first")
+        _show_moves(rollout.moves, as_json=as_json)
+        plans = await rollout.run(dry_run=dry_run)
         if as_json:
             click.echo(json.dumps([asdict(plan) for plan in plans], indent=2))
-            return
-        for plan in plans:
-            _show(plan, dry_run=dry_run)
+        else:
+            for plan in plans:
+                _show(plan, dry_run=dry_run)
+        for text in rollout.advice():
+            _tell(text)
 
     cloud.run(run())
 
@@ -295,6 +324,15 @@ def _packages(cloud: _Cloud, directory: Path, target: str | None, *, strict: boo
             raise
         return []
     return [package for package in found if target is None or package.target == target]
+
+
+def _show_moves(moves: Sequence[Move], *, as_json: bool) -> None:
+    """Before anything is changed. JSON has them with the plans."""
+    if not as_json:
+        _table(
+            ("SERVICE", "FROM", "TO", "RISK"),
+            [(one.service, one.origin, one.to, "; ".join(one.risks)) for one in moves],
+        )
 
 
 def _show(plan: Plan, *, dry_run: bool) -> None:

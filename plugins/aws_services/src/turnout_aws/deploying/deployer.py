@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from turnout.errors import BackendError, UserError
@@ -12,8 +12,16 @@ from turnout.interfaces.clock import Clock
 
 from turnout_aws.deploying.artefacts import Bucket
 from turnout_aws.deploying.images import REPOSITORY, Repository
+from turnout_aws.deploying.moving import SERVICES, Move, remains, services_of, together
 from turnout_aws.deploying.packages import PackageFiles, stack_name
-from turnout_aws.deploying.plan import Change, capabilities, change_of, changes_of_creation
+from turnout_aws.deploying.plan import (
+    Change,
+    capabilities,
+    change_of,
+    changes_of_creation,
+    changes_of_deletion,
+    holds_data,
+)
 from turnout_aws.deploying.stacks import NOTHING, Event, Stack, Stacks
 
 __all__ = ["ARTEFACT_BUCKET", "DIGEST", "Deployer", "Plan", "digest_of", "is_of", "tags_of"]
@@ -33,12 +41,15 @@ _STUCK: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What deploying a package does to its stack. `anew`: a creation that failed is deleted first."""
+    """What deploying a package does to its stack. `anew`: a creation that failed is deleted first. `moves` are of the services
+    that it gains or loses; with two `phases` it gains first, and loses once another stack has what it loses."""
 
     stack: str
     target: str
     anew: bool
     changes: tuple[Change, ...]
+    moves: tuple[Move, ...] = ()
+    phases: int = 1
 
 
 def tags_of(project: str, environment: str, target: str) -> dict[str, str]:
@@ -72,9 +83,9 @@ class Deployer:
     tell: Callable[[str], None]
     under_way: Callable[[str], None]
 
-    async def deploy(self, package: PackageFiles, *, dry_run: bool) -> Plan:
+    async def deploy(self, package: PackageFiles, *, dry_run: bool, loses: bool = True) -> Plan:
         """Bring the stack to what the package says; with `dry_run` say what that would change. The same package again changes
-        nothing. `BackendError` where CloudFormation took it back; `UserError` where something must be given or settled first."""
+        nothing. Unless it `loses` what the package lacks, that stays as it is. `BackendError` where CloudFormation took it back; `UserError` where something must be given or settled first."""
         name = stack_name(package.project, package.environment, package.target)
         stack = await self._stack(package, name)
         anew = stack is not None and stack.status == "ROLLBACK_COMPLETE"
@@ -90,7 +101,24 @@ class Deployer:
             for artefact in package.artefacts:
                 await self._bucket(given).put(package.project, artefact)
         given |= await self._images(package, given, stack, dry_run=dry_run)
+        if not loses and stack is not None and not stack.in_review:
+            package, given = await self._together(package, stack, given)
         return await self._change(package, name, stack, given, dry_run=dry_run, anew=anew)
+
+    async def clear(self, stack: Stack, *, dry_run: bool) -> Plan:
+        """Take everything from it that runs services, and leave what holds data; delete it where nothing does."""
+        target, old = stack.tags.get("turnout:target", ""), await self.stacks.template(stack)
+        left = remains(old, holds_data)
+        if left is None:
+            if not dry_run:
+                await self.delete(stack)
+            return Plan(stack=stack.name, target=target, anew=False, changes=changes_of_deletion(old))
+        project, environment = stack.tags["turnout:project"], stack.tags.get("turnout:environment", "")
+        package = PackageFiles(
+            project=project, environment=environment, target=target, template=left, artefacts=(), digest=""
+        )
+        given: dict[str, str | None] = dict.fromkeys(left.get("Parameters", {}))
+        return await self._change(package, stack.name, stack, given, dry_run=dry_run, anew=False)
 
     async def delete(self, stack: Stack) -> None:
         """Delete it, and return once it is gone. `BackendError` names what could not be."""
@@ -152,6 +180,25 @@ class Deployer:
         before = stack.parameters.get(REPOSITORY) if stack is not None and REPOSITORY in given else None
         repository = self.repository(str(given.get(REPOSITORY) or before or declared.get("Default", "")))
         return {one.parameter: await repository.provide(one, dry_run=dry_run) for one in wanted}
+
+    async def _together(
+        self, package: PackageFiles, stack: Stack, given: Mapping[str, str | None]
+    ) -> tuple[PackageFiles, dict[str, str | None]]:
+        """The package with all that the stack has beside it, and what both take."""
+        declared = package.template.get("Parameters", {})
+        changed = {
+            name: value
+            for name, value in stack.parameters.items()
+            if name in declared and given.get(name, declared[name].get("Default")) not in {None, value}
+        }
+        old = await self.stacks.template(stack)
+        template, more = together(package.template, old, changed)
+        previous: dict[str, str | None] = dict.fromkeys(
+            name for name in template.get("Parameters", {}) if name not in declared
+        )
+        services = tuple(sorted({*package.services, *services_of(old)}))
+        both = replace(package, template=template, services=services, digest=f"{package.digest}-moving")
+        return both, {**given, **previous, **more}
 
     async def _before(self, stack: Stack | None) -> Mapping[str, str]:
         """The values that somebody gave: what was the default once gives way to what is the default now."""
@@ -215,6 +262,8 @@ class Deployer:
     async def _template(self, package: PackageFiles, given: Mapping[str, str | None]) -> Mapping[str, str]:
         """The package's, which says whose it is: a tag would be handed on to each resource, and change them all each time."""
         told = {**package.template.get("Metadata", {}), DIGEST: package.digest}
+        if package.services:
+            told[SERVICES] = ",".join(package.services)
         body = json.dumps({**package.template, "Metadata": told}, separators=(",", ":"))
         if len(body.encode()) <= _LARGEST_BODY:
             return {"TemplateBody": body}

@@ -42,7 +42,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageFiles:
-    """`digest` is of the template, all artefacts and all images."""
+    """`digest` is of the template, all artefacts and all images. `services` are the names of those that it runs."""
 
     project: str
     environment: str
@@ -51,6 +51,7 @@ class PackageFiles:
     artefacts: tuple[Artefact, ...]
     digest: str
     images: tuple[Image, ...] = ()
+    services: tuple[str, ...] = ()
 
 
 def read_packages(directory: Path, *, project: str, environment: str) -> list[PackageFiles]:
@@ -105,6 +106,7 @@ def _read(manifest: Path) -> PackageFiles:
             artefacts=artefacts,
             digest=digest,
             images=images,
+            services=tuple(told.get("services", ())),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{directory}: this is no package, or a part of one: {_AGAIN}") from error

@@ -10,7 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["Change", "capabilities", "change_of", "changes_of_creation", "kept"]
+__all__ = [
+    "Change",
+    "capabilities",
+    "change_of",
+    "changes_of_creation",
+    "changes_of_deletion",
+    "holds_data",
+    "kept",
+]
 
 _DATA: Final = (
     "AWS::DynamoDB::Table",
@@ -80,6 +88,19 @@ def changes_of_creation(template: Mapping[str, Any]) -> tuple[Change, ...]:
     )
 
 
+def changes_of_deletion(template: Mapping[str, Any]) -> tuple[Change, ...]:
+    """Where the whole stack goes."""
+    return tuple(
+        change_of({"Action": "Remove", "LogicalResourceId": name, "ResourceType": one["Type"]}, template, {})
+        for name, one in template.get("Resources", {}).items()
+    )
+
+
+def holds_data(resource: Mapping[str, Any]) -> bool:
+    """Whether it has what cannot be made again, or is to stay whatever happens."""
+    return _holds(resource["Type"]) or kept(resource)
+
+
 def kept(resource: Mapping[str, Any], policy: str = "DeletionPolicy") -> bool:
     """Whether it stays where its stack loses it."""
     return bool(resource.get(policy) in {"Retain", "RetainExceptOnCreate"})
@@ -94,8 +115,12 @@ def capabilities(template: Mapping[str, Any]) -> list[str]:
     return ["CAPABILITY_IAM"] if iam or "Transform" in template else []
 
 
+def _holds(kind: str) -> bool:
+    return kind.startswith(_DATA) and not kind.endswith(_NO_DATA)
+
+
 def _losses(action: str, kind: str, old: Mapping[str, Any], *, sure: bool) -> Iterator[str]:
-    holds = kind.startswith(_DATA) and not kind.endswith(_NO_DATA)
+    holds = _holds(kind)
     if action == "delete" and holds:
         yield "what it holds is deleted"
     elif action == "replace":
