@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -115,9 +115,10 @@ class Function:
         self._thread.join()
         self._server.server_close()
 
-    def call(self, event: Any = None) -> Answer:
-        """Call it, with as much time as the template gives it, and wait for what it says."""
-        self._events.put((str(uuid.uuid4()), json.dumps(event or {}).encode(), time.time() + self._timeout_s))
+    def call(self, event: Any = None, *, timeout_s: float | None = None) -> Answer:
+        """Call it, with as much time as the template gives it, or with `timeout_s`, and wait for what it says."""
+        deadline = time.time() + (self._timeout_s if timeout_s is None else timeout_s)
+        self._events.put((str(uuid.uuid4()), json.dumps(event or {}).encode(), deadline))
         try:
             return self._answers.get(timeout=_PATIENCE_S)
         except queue.Empty:
@@ -172,10 +173,10 @@ class Function:
         return Api
 
 
-def runtime_site(directory: Path) -> Path:
-    """What Lambda's own Python has beside the standard library."""
+def runtime_site(directory: Path, layers: Sequence[str] = ()) -> Path:
+    """What Lambda's own Python has beside the standard library, and modules that layers bring."""
     directory.mkdir()
-    for name in _RUNTIME:
+    for name in (*_RUNTIME, *layers):
         spec = find_spec(name)
         assert spec is not None
         assert spec.origin is not None
@@ -187,15 +188,22 @@ def runtime_site(directory: Path) -> Path:
 
 @contextmanager
 def functions(
-    package: Path, directory: Path, parameters: Mapping[str, str], extra: Mapping[str, str], host: Host = HERE
+    package: Path,
+    directory: Path,
+    parameters: Mapping[str, str],
+    extra: Mapping[str, str],
+    host: Host = HERE,
+    layers: Sequence[str] = (),
 ) -> Iterator[dict[str, Function]]:
     """Every function of a package, by its handler, with the variables that the template gives it: `parameters` are the
-    template's own, `extra` are the machine's."""
+    template's own, `extra` are the machine's, `layers` are modules that its layers bring."""
     directory.mkdir()
     template = json.loads((package / "template.json").read_text())
-    code, site = directory / "code", runtime_site(directory / "site")
+    code, site = directory / "code", runtime_site(directory / "site", layers)
     with zipfile.ZipFile(package / "code.zip") as content:
         content.extractall(code)
+        for one in content.infolist():  # as Lambda does, and extractall does not
+            (code / one.filename).chmod(one.external_attr >> 16)
     before = _listed(code)
     with ExitStack() as stack:
         found = {}

@@ -88,13 +88,13 @@ class OnFunctions(Place):
         return list(self.outside.lines)
 
 
-def secrets(endpoint: str, values: Mapping[str, str]) -> dict[str, str]:
-    """Put the values where an account has them; the template's parameters."""
+def secrets(endpoint: str, values: Mapping[str, str], parameters: Mapping[str, str] = SECRETS) -> dict[str, str]:
+    """Put the values where an account has them; the template's `parameters` for them, by their variables."""
     client = boto3.client("secretsmanager", endpoint_url=endpoint, region_name="eu-central-1")
     try:
         return {
             parameter: client.create_secret(Name=f"shop/{name}", SecretString=values[name])["ARN"]
-            for name, parameter in SECRETS.items()
+            for name, parameter in parameters.items()
         }
     finally:
         client.close()

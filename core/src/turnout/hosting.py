@@ -6,7 +6,8 @@ as long as its process happens to live, and counts on nothing between two calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +16,18 @@ from typing import Any, Self
 from turnout.config import load_settings
 from turnout.definition.nearest import hint_for
 from turnout.errors import NotFound
+from turnout.interfaces.queue import Lease, Queue
 from turnout.interfaces.service import Consumer, Invocation, Service, Timer
 from turnout.local.asgi import application
 from turnout.local.platform import Platform
 from turnout.local.services import every_service
 from turnout.plugins import load_plugins
 
-__all__ = ["Host"]
+__all__ = ["Host", "Lessor"]
+
+_log = logging.getLogger("turnout.hosting")
+Lessor = Callable[[Queue, str], Awaitable[Sequence[Lease]]]
+"""Leases executions of the queue to the worker of this name."""
 
 
 class Host:
@@ -31,6 +37,7 @@ class Host:
         self._platform = platform
         self._services = {service.name: service for service in services}
         self._started: dict[str, Service] = {}
+        self._sandboxed = False
 
     @classmethod
     async def open(cls, root: Path, *, environment: str | None = None, storage: Path | None = None) -> Self:
@@ -66,6 +73,27 @@ class Host:
         finally:
             await self._platform.logs.own.flush()
 
+    async def work(self, service: str, remaining_s: Callable[[], float]) -> None:
+        """Have a service do in this call what it does between calls elsewhere: the runner takes what its queue has. What it raises
+        is raised. `NotFound` if there is no such service."""
+        found = self._known(service)
+        await self._ready()
+        try:
+            await found.work(Invocation(remaining_s=remaining_s))
+        finally:
+            await self._platform.logs.own.flush()
+
+    async def run(self, lease: Lessor, remaining_s: Callable[[], float]) -> Sequence[Lease]:
+        """Run what `lease` leases of the project's queue, and return that: each execution has ended, or was handed back."""
+        runner = self._platform.runner
+        await self._ready()
+        leases = await lease(self._platform.stores.queue, runner.worker)
+        try:
+            await runner.work(Invocation(remaining_s=remaining_s), leases)
+        finally:
+            await self._platform.logs.own.flush()
+        return leases
+
     async def application(self, service: str) -> Any:
         """The routes of a service as an ASGI application. `NotFound` if there is no such service."""
         found = await self._service(service)
@@ -79,10 +107,23 @@ class Host:
                 stack.push_async_callback(service.stop)
             self._started.clear()
 
-    async def _service(self, name: str) -> Service:
+    async def _ready(self) -> None:
+        """Once: what runs code must keep customers apart, and is there."""
+        if self._sandboxed:
+            return
+        await self._platform.logs.own.start()
+        await self._platform.check_tenancy()
+        for note in await self._platform.start_sandbox():
+            _log.info("%s", note)
+        self._sandboxed = True
+
+    def _known(self, name: str) -> Service:
         if name not in self._services:
             raise NotFound("service", name, hint=hint_for(name, self._services))
-        service = self._services[name]
+        return self._services[name]
+
+    async def _service(self, name: str) -> Service:
+        service = self._known(name)
         if name not in self._started:
             await self._platform.logs.own.start()
             self._started[name] = service

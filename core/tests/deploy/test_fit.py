@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from turnout.config import LimitSettings, RunnerSettings, ServiceSettings, Settings
+from turnout.config import LimitSettings, RunnerSettings, ServiceSettings, Settings, StoresSettings
 from turnout.deploy.fit import Finding, fit, shown_bytes, shown_time
 from turnout.deploy.flows import BusyLoop, FlowUse, flow_use
 from turnout.interfaces.deployment import ServiceShape
@@ -38,6 +38,7 @@ class Minutes(Target):
         memory_bytes=2_000_000_000,
         long_polling=False,
         long_lived=False,
+        queues=frozenset({"calls"}),
         privileges=frozenset(),
     )
 
@@ -235,3 +236,19 @@ def test_data_on_one_machine_are_out_of_reach_elsewhere() -> None:
 
     assert (finding.service, finding.severity, finding.setting) == ("alerts", "error", "stores.queue")
     assert "a service on 'elsewhere' does not see: `stores.queue`, `stores.payloads`" in finding.message
+
+
+def test_a_runner_that_works_in_calls_is_called_by_its_queue_or_once_a_minute_and_hands_long_flows_on() -> None:
+    in_calls = replace(RUNNER, needs=Needs(long_lived=True, in_calls=True))
+    use = FlowUse(integration="orders", flow="sync", executions=3, longest="01J", busy_s=1212.0)
+
+    [late, long] = fit(placed("minutes"), [in_calls], TARGETS, flows=[use])
+    assert (late.severity, late.setting) == ("warning", "stores.queue")
+    assert "executions begin up to a minute late: `calls` would call it at once" in late.message
+    assert (long.severity, long.flow) == ("warning", "orders/sync")
+    assert (
+        "it took 20 min 12 s (execution 01J), and 'minutes' ends a call after 15 min; what is left then goes on"
+        in long.message
+    )
+    called = replace(placed("minutes"), stores=StoresSettings(queue="calls"))
+    assert fit(called, [in_calls], TARGETS) == []

@@ -11,6 +11,7 @@ from turnout.engine.engine import Engine
 from turnout.engine.history import History
 from turnout.interfaces.clock import SystemClock
 from turnout.interfaces.queue import Lease
+from turnout.interfaces.service import Invocation
 from turnout.model.execution import ExecutionInfo, Status
 from turnout.services.runner import Runner, RunnerOptions
 
@@ -211,3 +212,67 @@ async def test_of_those_that_may_kill_their_worker_one_runs_at_a_time_and_the_ot
     assert (stats.leased, stats.ready + stats.delayed) == (1, 2)
     assert (await yard.record(fresh)).status is Status.SUCCEEDED
     assert (await yard.stores.queue.stats()).dead == 0
+
+
+async def test_a_call_runs_what_the_queue_has_and_ends_with_it(yard: Yard) -> None:
+    ids = [await yard.lab.accept(LOOK) for _ in range(40)]
+    runner = worker(yard, concurrency=3)
+
+    await runner.work(Invocation(remaining_s=lambda: 900.0))
+
+    assert [(await yard.record(id)).status for id in ids] == [Status.SUCCEEDED] * 40
+    stats = await yard.stores.queue.stats()
+    assert (stats.ready, stats.leased, runner.running) == (0, 0, 0)
+
+
+async def test_a_call_that_is_given_leases_takes_no_more(yard: Yard) -> None:
+    mine, others = await yard.lab.accept(LOOK), await yard.lab.accept(LOOK)
+    lease = await yard.stores.queue.claim("w", mine)
+    assert lease is not None
+    runner = worker(yard)
+
+    await runner.work(Invocation(remaining_s=lambda: 900.0), [lease])
+    await runner.work(Invocation(remaining_s=lambda: 900.0), [])
+
+    assert (await yard.record(mine)).status is Status.SUCCEEDED
+    assert [one.message.id for one in await yard.stores.queue.take_many("other", limit=5, wait_s=0)] == [others]
+
+
+async def test_what_a_call_has_no_time_for_goes_on_in_the_next_from_where_it_was(yard: Yard) -> None:
+    gate, runner = Gate(yard), worker(yard)
+    id = await yard.lab.accept(HOLD)
+    left_s = 900.0
+    calling = asyncio.ensure_future(runner.work(Invocation(remaining_s=lambda: left_s)))
+    await until(lambda: gate.entered == 1)
+
+    left_s = 5.0
+    async with asyncio.timeout(30):
+        await calling
+
+    assert runner.handed_back == 1
+    stats = await yard.stores.queue.stats()
+    assert (stats.ready, stats.leased) == (1, 0)
+    gate.open.set()
+    await runner.work(Invocation(remaining_s=lambda: 900.0))
+    assert (await yard.record(id)).status is Status.SUCCEEDED
+    assert yard.lab.world.count("compute") == 1
+
+
+async def test_a_call_without_time_takes_nothing(yard: Yard) -> None:
+    await yard.lab.accept(LOOK)
+
+    await worker(yard).work(Invocation(remaining_s=lambda: 1.0))
+
+    assert (await yard.stores.queue.stats()).ready == 1
+
+
+async def test_recovery_in_calls_takes_back_what_a_dead_worker_held(yard: Yard) -> None:
+    id = await yard.lab.accept(LOOK)
+    assert await yard.stores.queue.claim("died", id) is not None
+    yard.lab.clock.at += 60
+
+    await yard.recovery.work(Invocation())
+
+    assert (await yard.stores.queue.stats()).ready == 1
+    await yard.run(id)
+    assert (await yard.record(id)).status is Status.SUCCEEDED

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from turnout.errors import NotFound
-from turnout.interfaces.service import Consumer, Delivery, Invocation, Request, Response, Route, Service, Timer
+from turnout.interfaces.service import Consumer, Delivery, Invocation, Needs, Request, Response, Route, Service, Timer
 from turnout.testing.records import execution
 from turnout.testing.service import ServiceContract
 from turnout.testing.service_events import Effects
@@ -119,6 +119,18 @@ class RaisesForAQuery(Door):
         return Response(status=404)
 
 
+class WorksOn(Door):
+    needs = Needs(long_lived=True, in_calls=True)
+
+    async def work(self, call: Invocation) -> None:
+        self.task = asyncio.ensure_future(asyncio.sleep(3600))
+
+
+class WorksUnasked(Door):
+    async def work(self, call: Invocation) -> None:
+        pass
+
+
 class TwoOfAName(Door):
     def timers(self) -> Sequence[Timer]:
         return [*super().timers(), *super().timers()]
@@ -182,6 +194,8 @@ CAUGHT: dict[type[Door], str] = {
     OpensAnything: "a_handler_refuses_a_path_that_it_does_not_know",
     RaisesForABody: "a_handler_does_not_raise_for_what_it_cannot_read",
     RaisesForAQuery: "a_handler_does_not_raise_for_a_query_that_it_cannot_read",
+    WorksOn: "in_calls_it_ends_where_there_is_nothing_to_do_and_leaves_no_task",
+    WorksUnasked: "in_calls_it_ends_where_there_is_nothing_to_do_and_leaves_no_task",
     TwoOfAName: "no_two_timers_or_consumers_have_the_same_name",
     ReadsOnceItRuns: "its_timers_and_consumers_are_the_same_before_and_after_it_started",
     WantsWhatIsNot: "its_consumers_want_events_that_there_are",

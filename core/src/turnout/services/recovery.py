@@ -20,7 +20,7 @@ from turnout.errors import BackendError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.journal import Journal, Row
 from turnout.interfaces.queue import DeadMessage, Lease, Message, Queue
-from turnout.interfaces.service import Needs, Service
+from turnout.interfaces.service import Invocation, Needs, Service
 from turnout.model.events import Ended, Event
 from turnout.model.execution import ErrorInfo, ExecutionInfo, Status, parent_id
 
@@ -42,7 +42,7 @@ class Recovery(Service):
     """
 
     name = "recovery"
-    needs = Needs(long_lived=True)
+    needs = Needs(long_lived=True, in_calls=True)
 
     def __init__(
         self,
@@ -183,6 +183,12 @@ class Recovery(Service):
             held = history.info is not None and history.began_at is None and history.ended is None
             woken += held and not _debounced(history) and await self._queue.wake(id)
         return woken
+
+    async def work(self, call: Invocation) -> None:
+        """What `start` would do in a minute, once."""
+        await self.reap()
+        await self.bury(settle_s=self._settle_s)
+        await self.requeue()
 
     async def _run(self) -> None:
         sweep_at = self._clock.now() + self._spread(self._sweep_s)

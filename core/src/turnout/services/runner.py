@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -17,7 +17,7 @@ from turnout.errors import BackendError, Fenced, NotFound, TurnoutError
 from turnout.interfaces.clock import Clock
 from turnout.interfaces.journal import Journal
 from turnout.interfaces.queue import Lease, Queue
-from turnout.interfaces.service import Needs, Service
+from turnout.interfaces.service import Invocation, Needs, Service
 from turnout.model.execution import ExecutionInfo, Status
 from turnout.services.debounced import end_debounced
 from turnout.services.heartbeat import Heartbeat, OpenQueue
@@ -29,6 +29,12 @@ _BATCH: Final = 16
 
 _HAND_BACK_S: Final = 2.0
 """How long executions have to let go before they are handed back without being asked."""
+
+_LEAVE_S: Final = 8.0
+"""How long before the end of a call executions are handed back: time for them to let go, and to say so to the stores."""
+
+_LOOK_S: Final = 1.0
+"""How often a call that has room looks for more."""
 
 _GRACE_S: Final = 30.0
 """How long after its deadline an execution that does not let go keeps its lease."""
@@ -84,7 +90,7 @@ class Runner(Service):
     called with each lease, `given_up` when an execution may have used up its attempts."""
 
     name = "runner"
-    needs = Needs(long_lived=True)
+    needs = Needs(long_lived=True, in_calls=True)
 
     def __init__(
         self,
@@ -156,6 +162,34 @@ class Runner(Service):
         await self._wait_for_tasks(self.options.drain_s)
         await self._hand_back()
         await self.heartbeat.stop()
+
+    async def work(self, call: Invocation, leases: Sequence[Lease] | None = None) -> None:
+        """Run these, or without `leases` what the queue has now, each to its end; what still runs when the call's time is almost
+        over is handed back with its progress, and goes on in another call."""
+        self._draining = False
+        self._hurried.clear()
+        await self.start_beating()
+        self._loops = [asyncio.ensure_future(self._watch_deadlines())]
+        try:
+            for lease in leases or ():
+                self._begin(lease)
+            await self._work(call, take=leases is None)
+        finally:
+            await self.stop_taking()
+            await self._hand_back()
+            await self.heartbeat.stop()
+
+    async def _work(self, call: Invocation, *, take: bool) -> None:
+        """Until nothing runs and the queue has nothing more, or the time is almost over."""
+        while (left := call.remaining_s() - _LEAVE_S) > 0:
+            free = min(self.options.concurrency - len(self._tasks), _BATCH)
+            taken = await self._queue.take_many(self.worker, limit=free, wait_s=0.0) if take and free > 0 else ()
+            for lease in taken:
+                self._begin(lease)
+            if not self._tasks:
+                return
+            if not taken:
+                await asyncio.wait(self._tasks, timeout=min(left, _LOOK_S), return_when=asyncio.FIRST_COMPLETED)
 
     def refuse_more(self) -> None:
         """Count as draining from now on; `stop` does the rest."""

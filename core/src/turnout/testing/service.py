@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from turnout.interfaces.service import Request, Response, Route, Service
+from turnout.errors import Unsupported
+from turnout.interfaces.service import Invocation, Request, Response, Route, Service
 from turnout.testing.service_events import ConsumerContract
 
 __all__ = ["ServiceContract"]
@@ -70,6 +71,18 @@ class ServiceContract(ConsumerContract):
         await asyncio.sleep(0)
 
         await service.stop()
+
+        assert asyncio.all_tasks() - before == set()
+
+    async def test_in_calls_it_ends_where_there_is_nothing_to_do_and_leaves_no_task(self, service: Service) -> None:
+        before = asyncio.all_tasks()
+
+        if not service.needs.in_calls:
+            with pytest.raises(Unsupported):
+                await service.work(Invocation())
+        for left_s in (600.0, 0.0) if service.needs.in_calls else ():
+            async with asyncio.timeout(30):
+                await service.work(Invocation(remaining_s=lambda left_s=left_s: left_s))  # type: ignore[misc]
 
         assert asyncio.all_tasks() - before == set()
 

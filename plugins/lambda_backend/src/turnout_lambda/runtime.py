@@ -49,6 +49,26 @@ class Functions:
         self._loop.run_until_complete(self._host.consume(service, consumer, _remaining(context)))
         return {"service": service, "consumer": consumer}
 
+    def work(self, service: str, context: Context) -> Mapping[str, str]:
+        """Have a service do in this call what it does between calls elsewhere."""
+        self._loop.run_until_complete(self._host.work(service, _remaining(context)))
+        return {"service": service}
+
+    def run(self, event: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
+        """Run the executions that messages of SQS are about. Messages that this call does not use up are named in the answer: they
+        come again, or, where they are none of ours, go to SQS's dead letters."""
+        from turnout_lambda.sqs_hints import received
+
+        messages = {one["messageId"]: received(one["receiptHandle"], one["body"]) for one in event["Records"]}
+
+        async def lease(queue: Any, worker: str) -> Any:
+            return await queue.accept(worker, list(messages.values()))
+
+        leases = self._loop.run_until_complete(self._host.run(lease, _remaining(context)))
+        ran = {one.message.id for one in leases}
+        left = [id for id, one in messages.items() if one.hint is None or one.hint.id not in ran]
+        return {"batchItemFailures": [{"itemIdentifier": id} for id in left]}
+
     def answer(self, service: str, event: Any, context: Any) -> Any:
         """Answer a request that came by a function URL or an HTTP API, in the payload's format 2.0."""
         from mangum import Mangum

@@ -18,7 +18,7 @@ from turnout.interfaces.clock import Clock, SystemClock
 
 from turnout_lambda.clients import CallFailed, call, called
 
-__all__ = ["BATCH", "LONGEST_DELAY_S", "LONGEST_POLL_S", "Hint", "Hints", "Received"]
+__all__ = ["BATCH", "LONGEST_DELAY_S", "LONGEST_POLL_S", "Hint", "Hints", "Received", "received"]
 
 BATCH: Final = 10
 """The most that SQS takes or gives by one request."""
@@ -144,7 +144,7 @@ class Hints:
             WaitTimeSeconds=wait_s,
             VisibilityTimeout=hidden_s,
         )
-        return [Received(receipt=one["ReceiptHandle"], hint=_parsed(one["Body"])) for one in answer.get("Messages", ())]
+        return [received(one["ReceiptHandle"], one["Body"]) for one in answer.get("Messages", ())]
 
     def give_back(self, messages: Sequence[Received]) -> None:
         """Let others have what came for somebody who had left. On the thread of the caller."""
@@ -235,6 +235,11 @@ def _entry(id: str, hint: Hint) -> dict[str, Any]:
         # On a standard queue this is what SQS's fair queues go by; a name may have what a group must not.
         "MessageGroupId": hashlib.sha256(hint.tenant.encode("utf-8", "surrogatepass")).hexdigest()[:32],
     }
+
+
+def received(receipt: str, body: str) -> Received:
+    """A message as SQS gives it, whoever asked for it."""
+    return Received(receipt=receipt, hint=_parsed(body))
 
 
 def _parsed(body: str) -> Hint | None:

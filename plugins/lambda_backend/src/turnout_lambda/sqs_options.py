@@ -20,6 +20,13 @@ _FEWEST_RECEIVES: Final = 20
 class SqsOptions(AwsOptions):
     """`[backends.sqs]`."""
 
+    @property
+    def arn(self) -> str:
+        """Where IAM and Lambda find the queue: of a name, in the account and the region of the deployment."""
+        host, _, name = self.queue.rpartition("/")
+        account = host.rpartition("/")[2] if host else "${AWS::AccountId}"
+        return f"arn:${{AWS::Partition}}:sqs:${{AWS::Region}}:{account}:{name}"
+
     queue: str = Field(
         pattern=r"^(https?://[^\s@]+/)?[A-Za-z0-9_-]{1,80}(\.fifo)?$",
         description="The queue's name, or its URL: a standard queue. It is not made: your templates do.",

@@ -18,6 +18,7 @@ from turnout.errors import BackendError, Overloaded, Unsupported
 from turnout.interfaces.catalog import CatalogStore
 from turnout.interfaces.clock import Clock, SystemClock
 from turnout.interfaces.opening import Opening
+from turnout.interfaces.permission import Permission
 from turnout.interfaces.queue import (
     DeadMessage,
     Lease,
@@ -44,6 +45,14 @@ _SILENT_S: Final = 60.0
 _SILENT_IN_A_CROWD_S: Final = 3600.0
 """The same while it has: the hint may be among the others."""
 _RESENT: Final = 200
+_ACTIONS: Final = (
+    "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+    "sqs:GetQueueUrl",
+    "sqs:ReceiveMessage",
+    "sqs:SendMessage",
+)
 
 
 class SqsQueue(Queue):
@@ -74,6 +83,10 @@ class SqsQueue(Queue):
         self._clock = clock or SystemClock()
         self._lease_s = lease_s
         self._max_attempts = max_attempts
+
+    @classmethod
+    def permissions(cls, opening: Opening) -> Sequence[Permission]:
+        return (Permission(actions=_ACTIONS, resources=(opening.read(SqsOptions).arn,)),)
 
     @classmethod
     async def connect(cls, opening: Opening) -> Self:

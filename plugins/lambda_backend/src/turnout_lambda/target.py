@@ -13,7 +13,8 @@ __all__ = ["LambdaTarget"]
 
 
 class LambdaTarget(Target):
-    """A function for each trigger of a service: each timer, each consumer of the event stream, and all its routes together.
+    """A function for each trigger of a service: each timer, each consumer of the event stream, and all its routes together. The
+    runner's is called with the messages of a queue on SQS, or once a minute.
 
     The limits are Lambda's: 900 seconds a call, 10,240 MB; a function URL passes on 6 MB, of which a body in base64 is three
     quarters (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
@@ -27,6 +28,7 @@ class LambdaTarget(Target):
         long_polling=False,
         long_lived=False,
         keeps_files=False,
+        queues=frozenset({"sqs"}),
         privileges=frozenset(),
     )
 

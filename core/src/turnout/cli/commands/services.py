@@ -60,7 +60,7 @@ def _needs(settings: Settings, needs: Needs) -> str:
     if needs.bodies:
         parts.append(f"requests of {shown_bytes(settings.limits.request_bytes)}")
     if needs.long_lived:
-        parts.append("a process that lives on")
+        parts.append("a process that lives on" + (", or calls" if needs.in_calls else ""))
     return ", ".join(parts)
 
 
@@ -79,6 +79,7 @@ def _listing(settings: Settings, placement: Placement) -> list[dict[str, object]
                 "call_s": service.needs.call_s,
                 "bodies": service.needs.bodies,
                 "long_lived": service.needs.long_lived,
+                "in_calls": service.needs.in_calls,
             },
             "fits": _verdict(placement, service.name),
         }

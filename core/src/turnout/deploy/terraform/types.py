@@ -130,6 +130,21 @@ _EVENT_INVOKE_CONFIG: Final = ResourceType(
     },
 )
 
+_SOURCE_MAPPING: Final = ResourceType(
+    type="aws_lambda_event_source_mapping",
+    ref="{uuid}",
+    attributes={"EventSourceMappingArn": "{arn}"},
+    properties={
+        "BatchSize": "batch_size",
+        "Enabled": "enabled",
+        "EventSourceArn": "event_source_arn",
+        "FunctionName": "function_name",
+        "FunctionResponseTypes": "function_response_types",
+        "MaximumBatchingWindowInSeconds": "maximum_batching_window_in_seconds",
+        "ScalingConfig": Block("scaling_config", {"MaximumConcurrency": "maximum_concurrency"}),
+    },
+)
+
 _SCHEDULE: Final = ResourceType(
     type="aws_scheduler_schedule",
     ref="{name}",
@@ -288,6 +303,7 @@ TYPES: Final[Mapping[str, ResourceType]] = {
     "AWS::Events::Rule": _EVENT_RULE,
     "AWS::IAM::Role": _ROLE,
     "AWS::Lambda::EventInvokeConfig": _EVENT_INVOKE_CONFIG,
+    "AWS::Lambda::EventSourceMapping": _SOURCE_MAPPING,
     "AWS::Lambda::Function": _FUNCTION,
     "AWS::Lambda::Permission": _PERMISSION,
     "AWS::Lambda::Url": _URL,

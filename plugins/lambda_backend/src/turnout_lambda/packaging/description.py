@@ -8,16 +8,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from turnout.errors import BackendError
+from turnout.errors import BackendError, SettingsError
+from turnout.interfaces.connector_source import DESCRIPTIONS
 from turnout.interfaces.deployment import Deployment, Description, Parameter, Resource
+from turnout.interfaces.opening import read_options
 
-from turnout_lambda.packaging.functions import Function, functions_of
+from turnout_lambda.packaging.functions import MOST_S, QUEUE, RUNNER, Function, functions_of
 from turnout_lambda.packaging.options import LambdaOptions
 from turnout_lambda.runtime import SECRET_PREFIX
+from turnout_lambda.sqs_hints import BATCH
+from turnout_lambda.sqs_options import SqsOptions
 
 __all__ = ["describe"]
 
 CODE: Final = Path("code.zip")
+_NODE_RUNS: Final = sys.version_info >= (3, 12)
+"""Node's program needs a C library of 2018, glibc 2.28. Lambda's Python 3.11 and older have that of Amazon Linux 2, 2.26
+(https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html)."""
 _TRUST: Final = "2012-10-17"
 _SCHEDULES: Final = "SchedulesRole"
 _NETWORK: Final = (
@@ -39,6 +46,12 @@ def describe(deployment: Deployment, directory: Path, tell: Callable[[str], None
     except ImportError:
         raise BackendError("functions are packaged by Chalice: install `turnout-lambda[package]`") from None
     options = deployment.read(LambdaOptions)
+    if not (_NODE_RUNS or options.layers) and any(placed.shape.name == RUNNER for placed in deployment.services):
+        raise SettingsError(
+            "services.runner.target: Node does not run beside Lambda's Python 3.11, whose system is too old: package with "
+            "Python 3.12 or later, or name a layer with Node for it in `targets.lambda.layers`",
+            setting="services.runner.target",
+        )
     functions = functions_of(deployment, options.memory)
     template = _package(deployment, functions, options, directory / CODE, tell)
     return Description(
@@ -61,7 +74,7 @@ def _package(
     code: Path,
     tell: Callable[[str], None],
 ) -> Mapping[str, Any]:
-    from turnout_lambda.packaging.archive import MOST_BYTES, pack, unpack
+    from turnout_lambda.packaging.archive import MOST_BYTES, keep_node_alone, pack, unpack
     from turnout_lambda.packaging.chalice_app import check_content, package_app, write_app
     from turnout_lambda.packaging.distributions import installed
 
@@ -70,10 +83,13 @@ def _package(
         app.mkdir()
         policies = {function.handler: _policy(deployment, function, options) for function in functions}
         write_app(app, deployment, functions, policies, architecture=options.architecture)
-        found = installed()
+        node = not options.layers and any(function.service == RUNNER for function in functions)
+        found = installed(node=node, descriptions=(deployment.root / DESCRIPTIONS).is_dir())
         tell(f"lambda: packaging {len(functions)} functions with {len(found.pins) + len(found.sources)} distributions")
         archive, template = package_app(app, found)
         unpack(archive, content)
+        if node:
+            keep_node_alone(content)
         check_content(content, functions, found)
         size = pack(content, code)
         if size > MOST_BYTES:
@@ -161,7 +177,7 @@ def _resources(
             properties={**made[f"{function.id}Role"]["Properties"], "Tags": listed},
         )
         yield _function(deployment, function, options, properties, listed)
-        yield from _called(function)
+        yield from _called(deployment, function)
         yield _alarm(function, options)
     scheduled = [function for function in functions if function.every_min is not None]
     if scheduled:
@@ -177,7 +193,8 @@ def _function(
 ) -> Resource:
     variables: dict[str, Any] = {"TURNOUT_ENV": deployment.environment} if deployment.environment else {}
     variables |= {f"{SECRET_PREFIX}{name}": {"Ref": _parameter_of(name)} for name in deployment.variables}
-    limit = {} if function.processes is None else {"ReservedConcurrentExecutions": function.processes}
+    # What is told is bounded where its messages are read, so that none is read for a function that may not run.
+    limit = {} if function.processes is None or function.told else {"ReservedConcurrentExecutions": function.processes}
     network = {"SubnetIds": {"Ref": "SubnetIds"}, "SecurityGroupIds": {"Ref": "SecurityGroupIds"}}
     return Resource(
         id=function.id,
@@ -195,14 +212,19 @@ def _function(
             "Environment": {"Variables": variables},
             "LoggingConfig": {"LogGroup": {"Ref": f"{function.id}Logs"}, "LogFormat": "Text"},
             **limit,
+            **({"Layers": list(options.layers)} if options.layers and function.service == RUNNER else {}),
             **({"VpcConfig": network} if options.vpc else {}),
             "Tags": list(tags),
         },
     )
 
 
-def _called(function: Function) -> Iterator[Resource]:
-    """What calls it: a schedule, whose next call comes whatever becomes of this one, or an address of its own."""
+def _called(deployment: Deployment, function: Function) -> Iterator[Resource]:
+    """What calls it: a schedule, whose next call comes whatever becomes of this one, the messages of the queue, or an address of
+    its own."""
+    if function.told:
+        yield _source(deployment, function)
+        return
     if function.every_min is None:
         yield from _address(function)
         return
@@ -230,6 +252,25 @@ def _called(function: Function) -> Iterator[Resource]:
             "MaximumEventAgeInSeconds": 60,
             "MaximumRetryAttempts": 0,
         },
+    )
+
+
+def _source(deployment: Deployment, function: Function) -> Resource:
+    """A message that is not used up is named in the answer, and comes again; the others do not
+    (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html)."""
+    options = read_options(deployment.queue_options, SqsOptions, "backends", deployment.queue)
+    bound = {} if function.processes is None else {"ScalingConfig": {"MaximumConcurrency": max(2, function.processes)}}
+    return Resource(
+        id=f"{function.id}Messages",
+        type="AWS::Lambda::EventSourceMapping",
+        properties={
+            "EventSourceArn": {"Fn::Sub": options.arn},
+            "FunctionName": {"Ref": function.id},
+            "BatchSize": BATCH,
+            "FunctionResponseTypes": ["ReportBatchItemFailures"],
+            **bound,
+        },
+        depends_on=(f"{function.id}Role",),
     )
 
 
@@ -309,5 +350,10 @@ def _notes(deployment: Deployment) -> Iterator[str]:
     )
     if quick:
         yield f"{', '.join(quick)}: called once a minute, which is the least that a schedule can: what they do comes up to a minute later"
+    runner = next((placed for placed in deployment.services if placed.shape.name == RUNNER), None)
+    if runner is not None:
+        yield "the runner's functions are in the process sandbox: code of one customer, or `runner.allow_unsafe_sandbox`"
+        if deployment.queue == QUEUE:
+            yield f"its queue needs a visibility timeout of {6 * MOST_S} s: Lambda asks for six times the function's"
     if any(placed.shape.name in ("alerts", "ingress", "scheduler") for placed in deployment.services):
         yield "instances are those of customers (`turnout instances deploy`): what is in the project's own files runs on this machine alone"

@@ -12,25 +12,33 @@ from typing import Final, Literal
 from turnout.errors import SettingsError
 from turnout.interfaces.deployment import Deployment, Placed
 
-__all__ = ["Function", "functions_of"]
+__all__ = ["MOST_S", "QUEUE", "RUNNER", "Function", "functions_of"]
 
+QUEUE: Final = "sqs"
+"""The queue whose messages call the runner."""
+RUNNER: Final = "runner"
+_RUNNER_MB: Final = 1769
+"""With so much a function has a whole processor (https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html)."""
 _LONGEST: Final = 64
 """Characters of a function's name."""
 _START_S: Final = 15.0
 """What a call may need before its handler is called: a cold start, connections to stores."""
-_MOST_S: Final = 900
+MOST_S: Final = 900
 _STREAM_S: Final = 120
 """A consumer's call takes what has gathered since the last one; the next minute's goes on."""
 _MINUTE_S: Final = 60.0
 
 
+Kind = Literal["timer", "consumer", "work", "routes"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
     """`handler` is its name in Python, `name` in Lambda, `id` in the template. `trigger` is a timer's or consumer's name;
-    `every_min` is how often a schedule calls it, None for one that answers requests."""
+    `every_min` is how often a schedule calls it, None for one that answers requests or is `told` by the messages of the project's queue."""
 
     service: str
-    kind: Literal["timer", "consumer", "routes"]
+    kind: Kind
     trigger: str
     handler: str
     name: str
@@ -39,14 +47,15 @@ class Function:
     memory_mb: int
     processes: int | None
     every_min: int | None = None
+    told: bool = False
 
 
 def functions_of(deployment: Deployment, memory_mb: int) -> tuple[Function, ...]:
     """In the order of their handlers' names. `SettingsError` if two would have the same name."""
     found = [
-        _function(deployment, placed, kind, trigger, timeout_s, every_min, memory_mb)
+        _function(deployment, placed, trigger, memory_mb)
         for placed in deployment.services
-        for kind, trigger, timeout_s, every_min in _triggers(placed)
+        for trigger in _triggers(placed, told=deployment.queue == QUEUE)
     ]
     for part in ("handler", "name", "id"):
         taken: dict[str, Function] = {}
@@ -60,40 +69,55 @@ def functions_of(deployment: Deployment, memory_mb: int) -> tuple[Function, ...]
     return tuple(sorted(found, key=lambda function: function.handler))
 
 
-def _triggers(placed: Placed) -> Iterator[tuple[Literal["timer", "consumer", "routes"], str, float, int | None]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trigger:
+    kind: Kind
+    name: str
+    timeout_s: float
+    every_min: int | None = None
+    told: bool = False
+
+
+def _triggers(placed: Placed, *, told: bool) -> Iterator[_Trigger]:
+    """`told`: messages of the queue can call the runner."""
     shape = placed.shape
     for timer in shape.timers:
         # A schedule of EventBridge's has whole minutes.
-        yield "timer", timer.name, shape.needs.call_s + _START_S, max(1, math.ceil(timer.every_s / _MINUTE_S))
+        every_min = max(1, math.ceil(timer.every_s / _MINUTE_S))
+        yield _Trigger(kind="timer", name=timer.name, timeout_s=shape.needs.call_s + _START_S, every_min=every_min)
     for consumer in shape.consumers:
-        yield "consumer", consumer.name, _STREAM_S, 1
+        yield _Trigger(kind="consumer", name=consumer.name, timeout_s=_STREAM_S, every_min=1)
+    if shape.needs.in_calls:
+        runs = shape.name == RUNNER
+        called = {"told": True} if runs and told else {"every_min": 1}
+        yield _Trigger(kind="work", name="work", timeout_s=MOST_S if runs else _STREAM_S, **called)
     if shape.routes:
-        yield "routes", "http", shape.needs.call_s + _START_S, None
+        yield _Trigger(kind="routes", name="http", timeout_s=shape.needs.call_s + _START_S)
 
 
 def _function(
     deployment: Deployment,
     placed: Placed,
-    kind: Literal["timer", "consumer", "routes"],
-    trigger: str,
-    timeout_s: float,
-    every_min: int | None,
+    trigger: _Trigger,
     memory_mb: int,
 ) -> Function:
     service = placed.shape.name
-    words = [*_words(service), *_words(trigger)]
+    words = [*_words(service), *_words(trigger.name)]
+    if service == RUNNER:
+        memory_mb = max(memory_mb, _RUNNER_MB)
     memory = memory_mb if placed.memory_bytes is None else math.ceil(placed.memory_bytes / (1024 * 1024))
     return Function(
         service=service,
-        kind=kind,
-        trigger=trigger,
+        kind=trigger.kind,
+        trigger=trigger.name,
         handler="_".join(words),
         name=_bounded("-".join([*_words(deployment.project), *_words(deployment.environment), *words])),
         id="".join(word.capitalize() for word in words),
-        timeout_s=min(_MOST_S, math.ceil(timeout_s)),
+        timeout_s=min(MOST_S, math.ceil(trigger.timeout_s)),
         memory_mb=max(128, memory),
         processes=placed.processes,
-        every_min=every_min,
+        every_min=trigger.every_min,
+        told=trigger.told,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,6 +11,9 @@ __all__ = ["LambdaOptions"]
 Retention = Literal[
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
 ]
+
+
+_LayerArn = Annotated[str, Field(pattern=r"^arn:[a-z-]+:lambda:[a-z0-9-]+:\d{12}:layer:[A-Za-z0-9_-]+:\d+$")]
 
 
 class LambdaOptions(BaseModel):
@@ -31,5 +34,8 @@ class LambdaOptions(BaseModel):
     log_days: Retention = Field(default=30, description="How long CloudWatch keeps what functions print.")
     alarm_topic: str = Field(
         default="", description="The ARN of an SNS topic that alarms of functions go to; empty: nowhere."
+    )
+    layers: tuple[_LayerArn, ...] = Field(
+        default=(), max_length=5, description="ARNs of layers for the runner's function, one with Node for Python 3.11."
     )
     tags: dict[str, str] = Field(default_factory=dict, description="Tags of everything, beside Turnout's own.")
