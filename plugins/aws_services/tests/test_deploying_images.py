@@ -3,8 +3,10 @@ that builds is a stand-in, which says what it was asked. The real ones are tried
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import os
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -25,7 +27,7 @@ ARN = "arn:aws:ecr:eu-central-1:123456789012:repository/team/shop"
 ADDRESS = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/team/shop"
 NAME = "shop-production-ecs"
 TOOL = """#!{python}
-import json, os, pathlib, sys
+import json, os, pathlib, sys, time
 asked = pathlib.Path({asked!r})
 auth = os.environ.get("REGISTRY_AUTH_FILE") or os.path.join(os.environ.get("DOCKER_CONFIG", "/nowhere"), "config.json")
 known = json.loads(pathlib.Path(auth).read_text()) if os.path.exists(auth) else None
@@ -40,6 +42,9 @@ elif sys.argv[1] == "build":
     print("STEP 1/2: FROM base")
     if (pathlib.Path(sys.argv[-1]) / "fails").exists():
         sys.exit("no space left on device")
+    if (pathlib.Path(sys.argv[-1]) / "lasts").exists():
+        print(os.getpid(), flush=True)
+        time.sleep(600)
 elif sys.argv[1] == "push":
     import boto3
     name, _, tag = sys.argv[2].partition("/")[2].rpartition(":")
@@ -283,3 +288,19 @@ async def test_docker_keeps_its_engine_while_the_credentials_stand_in_for_its_co
     assert built["arguments"][:3] == ["build", "--platform", "linux/amd64"]
     assert (built["host"], pushed["host"]) == (None, "unix:///run/engine.sock")
     assert pushed["known"] == {"auths": {"x": {"auth": "c2VjcmV0"}}}
+
+
+async def test_a_build_that_is_interrupted_ends_with_its_tool(
+    tmp_path: Path, tool: Tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lasts").touch()
+    told: asyncio.Queue[str] = asyncio.Queue()
+    building = asyncio.create_task(find_builder(told.put_nowait).build(tmp_path, "shop:1", platform="linux/amd64"))
+    lines = [await told.get(), await told.get()]
+
+    building.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await building
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(lines[1].removeprefix("buildah: ")), 0)
