@@ -19,6 +19,8 @@ LONG = (
     "plugins/ecs_backend/tests/jail/test_as_on_fargate.py",
     "tests/chaos/",
     "tests/crash/",
+    "tests/scenario/test_functions.py",
+    "tests/scenario/test_runner_on_lambda.py",
 )
 """Where each test takes long and shares nothing: under `make test` they begin first, and one by one."""
 
