@@ -63,14 +63,14 @@ class RedisState(StateStore):
 
     async def get(self, scope: StateScope, key: str) -> Encoded | None:
         place = Place(self._prefix, scope, key)
-        for _ in range(_TRIES):
-            body = await self._call("HGET", place.values, place.field)
-            if body == _LARGE:
-                body = await self._call("GET", place.large)
-                if body is None:
-                    continue  # between the two it was replaced or removed
-            return None if body is None else unpack(body)
-        raise BackendError(f"state {key!r}: the value above 16 KB that stands there is missing")
+        body = await self._call("HGET", place.values, place.field)
+        if body == _LARGE:
+            body = await self._call("GET", place.large)
+            if body is None:  # between the two it was replaced or removed
+                body = await self._run("find", (place.values, place.large), (place.field,))
+                if body == _LARGE:
+                    raise BackendError(f"state {key!r}: the value above 16 KB that stands there is missing")
+        return None if body is None else unpack(body)
 
     async def set(self, scope: StateScope, key: str, value: Encoded, *, operation: str) -> None:
         place, body = Place(self._prefix, scope, key), pack(value)
